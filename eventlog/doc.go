@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package eventlog is the memory that survives: append-only logs of signed pages, one writer each, copied to every site
+// that may hold them.
+//
+// # Terms
+//
+//   - A log is (authority, class, origin site, incarnation). Only its origin appends to it. It is created when first
+//     needed.
+//   - A Page is the unit that is written, synced, signed and copied: the events that came in while the page before was
+//     being synced. Position = (page, index).
+//   - An incarnation is a random word. A site that cannot make sure that nobody holds more of its log than it does itself
+//     (it was restored from a backup, cloned, or starts cut off) goes on in a new incarnation, a new log.
+//   - Two hashes at one page number are a fork: somebody signed twice. Both branches are kept and folded, the fork is
+//     reported, and the log is closed. A Branch names one of them by the hash of its first page that differs.
+//   - A Head is how far a branch goes: (page, hash). Sites push each other their durable heads.
+//   - A page is durable at a site when it is on its disk together with the keys its events need, or their erasure marks.
+//   - A position is secured when sites of at least two operators have reported it as durable.
+//
+// # The stored form of a page
+//
+//	magic "HFP1" | u32 header length | header (JSON) | u32 count | count x (u32 length, event JSON) | signature (64)
+//
+// All integers are big-endian. The signature is the origin's Ed25519 signature ("page") of the SHA-256 of everything before it; the
+// page's hash is the SHA-256 of the whole. The header names log, number and the hash of the page before.
+//
+// # Invariants
+//
+//   - What Append has acknowledged is on the disk (synced), and stays through kill -9 and power loss.
+//   - Nothing is accepted that is not signed by its origin, that does not follow the page before, or whose origin is no
+//     member or may not hold the authority's logs.
+//   - A page is never changed. Copies are compared by hash.
+//
+// The package has the contract of a Store with an in-memory one, the Log (append and accept) and the Replicator; a real
+// Store is in eventlog/jetstream. The conformance suite that every Store passes is in eventlog/logtest.
+package eventlog

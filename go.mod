@@ -1,0 +1,3 @@
+module codeberg.org/holdfast/holdfast
+
+go 1.26
