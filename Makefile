@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: EUPL-1.2
+# make          builds the one binary
+# make test     the tests: Go, git and make are all they need, not root
+# make check    formatting, vet, staticcheck, the house's rules, generated files current
+# make sim      the simulator: 300 seeds, or one: make sim SEED=17
+# make e2e      the slower ring: browser, strace, full disk; installs what it needs, wants root
+# make bench    prints figures; fails on none
+# make soak     the demonstration again and again, with other seeds
+# make demo     three sites on this machine
+
+GO     ?= go
+SEED   ?=
+SEEDS  ?= 300
+export CGO_ENABLED = 0
+
+.PHONY: all test check sim e2e bench soak demo fuzz
+all:
+	$(GO) build -trimpath -o holdfast ./cmd/holdfast
+
+test:
+	$(GO) test ./...
+
+check:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./e2e/...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	$(GO) test -count=1 -run 'TestImports|TestGround|TestForeign|TestNoGrab|TestDomains|TestEvery|TestFunctions' .
+	$(GO) mod verify
+	$(GO) generate ./... && git diff --exit-code
+
+sim:
+ifneq ($(SEED),)
+	$(GO) test ./sim -count=1 -v -run 'TestSeeds' -seed $(SEED)
+else
+	$(GO) test ./sim -count=1 -timeout 40m -run 'TestSeeds|TestPlanted' -seeds $(SEEDS)
+endif
+
+e2e:
+	bash e2e/install.sh
+	$(GO) test -tags e2e -count=1 -timeout 40m -v ./e2e/...
+
+bench: all
+	./holdfast bench all --json
+
+soak: all
+	for seed in 1 2 3 4 5 6 7 8 9 10; do ./holdfast demo --people 5000 --seed $$seed --exit --json || exit 1; done
+
+demo:
+	$(GO) run ./cmd/holdfast demo
+
+fuzz:
+	@for t in $$(grep -rlE '^func Fuzz' --include=*_test.go . ); do \
+	  for f in $$(grep -oE '^func Fuzz[A-Za-z]+' $$t | cut -c6-); do \
+	    echo "== $$(dirname $$t) $$f"; $(GO) test $$(dirname $$t) -run '^$$' -fuzz "^$$f$$" -fuzztime 10s || exit 1; done; done

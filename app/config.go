@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// Config is the whole configuration of a site: one file, config.yaml in the data folder. Every field has its
+// documentation in the doc tag, from which 'holdfast config sample' writes the annotated sample.
+type Config struct {
+	Name     string   `yaml:"name" doc:"The site's name as people say it, e.g. 'Rechenzentrum Nord'."`
+	Operator string   `yaml:"operator" doc:"Who runs this site. Sites of one operator fall together; secured means at least two operators."`
+	Box      bool     `yaml:"box" doc:"True if this is the box in an authority's own building."`
+	Portal   Portal   `yaml:"portal" doc:"Where people come in."`
+	Peer     Peer     `yaml:"peer" doc:"Where other sites come in."`
+	Disk     Disk     `yaml:"disk" doc:"Room on the data disk."`
+	Alarm    Alarm    `yaml:"alarm" doc:"How this site calls people."`
+	Channels Channels `yaml:"channels" doc:"The gateways this site can hand messages to."`
+}
+
+// Portal configures the listener for people and programs.
+type Portal struct {
+	Listen  string `yaml:"listen" doc:"Address and port to listen on. Without a certificate only loopback is accepted, or say plain_http."`
+	URL     string `yaml:"url" doc:"How phones reach this portal from outside; it stands in every reply link."`
+	TLSCert string `yaml:"tls_cert" doc:"PEM file of the certificate chain."`
+	TLSKey  string `yaml:"tls_key" doc:"PEM file of the private key."`
+	Plain   bool   `yaml:"plain_http" doc:"True if a proxy in front of the portal speaks TLS."`
+}
+
+// Peer configures the connections between sites.
+type Peer struct {
+	Listen    string   `yaml:"listen" doc:"Address and port to listen on for other sites. TLS with pinned keys; no certificate is needed."`
+	Advertise []string `yaml:"advertise" doc:"Addresses under which other sites reach this one; empty: the listen address."`
+	DialFrom  string   `yaml:"dial_from" doc:"Local address to dial from; empty: the system chooses."`
+}
+
+// Disk configures the reserve.
+type Disk struct {
+	ReserveMiB int `yaml:"reserve_mib" doc:"Writing is refused while less than this is free; reading goes on. Default 256."`
+}
+
+// Alarm configures the caller.
+type Alarm struct {
+	TakeoverAfter time.Duration `yaml:"takeover_after" doc:"How long a site waits without news of the calling site, times its rank, before it carries on. Default 5s."`
+	Workers       int           `yaml:"workers" doc:"How many messages are under way at the same time. Default 32."`
+}
+
+// Channels configures the gateways.
+type Channels struct {
+	SMS   *SMS   `yaml:"sms" doc:"An SMS gateway that takes HTTP requests."`
+	Email *Email `yaml:"email" doc:"A mail server that takes our mail (SMTP). It must not be the authority's own."`
+}
+
+// SMS configures an HTTP gateway.
+type SMS struct {
+	URL         string            `yaml:"url" doc:"Where to send the request."`
+	Method      string            `yaml:"method" doc:"HTTP method. Default POST."`
+	Headers     map[string]string `yaml:"headers" doc:"Additional headers."`
+	Body        string            `yaml:"body" doc:"Template of the body; {{.To}}, {{.Text}} and {{.Key}} are filled in as JSON strings. Default {\"to\":{{.To}},\"text\":{{.Text}},\"key\":{{.Key}}}"`
+	KeyHeader   string            `yaml:"key_header" doc:"Header that carries the idempotency key. Default Idempotency-Key."`
+	RefField    string            `yaml:"ref_field" doc:"Field of the JSON answer that names the message, for enquiries. Default id."`
+	SecretFile  string            `yaml:"secret_file" doc:"File that holds the bearer token, or user:password."`
+	SecretBasic bool              `yaml:"secret_basic" doc:"True if secret_file holds user:password for basic authentication."`
+}
+
+// Email configures a mail server.
+type Email struct {
+	Server       string `yaml:"server" doc:"host:port of the mail server."`
+	From         string `yaml:"from" doc:"Address the mail comes from."`
+	Username     string `yaml:"username" doc:"Name to sign in with, if the server wants one."`
+	PasswordFile string `yaml:"password_file" doc:"File that holds the password."`
+	Plain        bool   `yaml:"plain" doc:"True to send without TLS; only for a server on this machine."`
+}
+
+// The file names inside a data folder.
+const (
+	ConfigFile  = "config.yaml"
+	SocketFile  = "control.sock"
+	localFile   = "local.db"
+	keyringFile = "keyring.db"
+	modelFile   = "read.db"
+	logFolder   = "log"
+)
+
+const maxConfigBytes = 1 << 20
+
+// LoadConfig reads config.yaml in the data folder and checks it. Every fault names the line or field and the way out.
+func LoadConfig(data string) (Config, error) {
+	path := filepath.Join(data, ConfigFile)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return Config{}, fault.New(fault.NotFound, "config.missing", path+" does not exist",
+			"set a site up with 'holdfast init' or 'holdfast join', or name its folder with --data")
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("open the configuration: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfigBytes))
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	return ParseConfig(b)
+}
+
+// ParseConfig reads YAML, refuses unknown keys, fills in defaults and checks every field.
+func ParseConfig(b []byte) (Config, error) {
+	var c Config
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, configFault(err)
+	}
+	c.setDefaults()
+	return c, c.check()
+}
+
+func (c *Config) setDefaults() {
+	if c.Disk.ReserveMiB == 0 {
+		c.Disk.ReserveMiB = 256
+	}
+	if c.Alarm.TakeoverAfter == 0 {
+		c.Alarm.TakeoverAfter = 5 * time.Second
+	}
+	if c.Alarm.Workers == 0 {
+		c.Alarm.Workers = 32
+	}
+	if len(c.Peer.Advertise) == 0 && c.Peer.Listen != "" {
+		c.Peer.Advertise = []string{c.Peer.Listen}
+	}
+	if s := c.Channels.SMS; s != nil {
+		s.Method = orElse(s.Method, "POST")
+		s.Body = orElse(s.Body, `{"to":{{.To}},"text":{{.Text}},"key":{{.Key}}}`)
+		s.KeyHeader = orElse(s.KeyHeader, "Idempotency-Key")
+		s.RefField = orElse(s.RefField, "id")
+	}
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func (c *Config) check() error {
+	switch {
+	case strings.TrimSpace(c.Name) == "":
+		return badField("name", "the site has no name", "say what people call it")
+	case strings.TrimSpace(c.Operator) == "":
+		return badField("operator", "the site has no operator", "say who runs it")
+	case c.Disk.ReserveMiB < 16:
+		return badField("disk.reserve_mib", "a reserve below 16 MiB does not keep the disk from filling up", "choose 16 or more")
+	case c.Alarm.TakeoverAfter < 100*time.Millisecond || c.Alarm.TakeoverAfter > time.Hour:
+		return badField("alarm.takeover_after", "the wait is out of bounds", "choose between 100ms and 1h, for example 5s")
+	case c.Alarm.Workers < 1 || c.Alarm.Workers > 512:
+		return badField("alarm.workers", "the number of workers is out of bounds", "choose between 1 and 512")
+	}
+	if err := c.checkPortal(); err != nil {
+		return err
+	}
+	return checkAddress("peer.listen", c.Peer.Listen)
+}
+
+func (c *Config) checkPortal() error {
+	if err := checkAddress("portal.listen", c.Portal.Listen); err != nil {
+		return err
+	}
+	u, err := url.Parse(c.Portal.URL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return badField("portal.url", "this is not an address that a phone can open", "write it like https://alarm.example")
+	}
+	if (c.Portal.TLSCert == "") != (c.Portal.TLSKey == "") {
+		return badField("portal.tls_cert", "certificate and key come together", "set tls_cert and tls_key, or neither")
+	}
+	host, _, _ := net.SplitHostPort(c.Portal.Listen)
+	if ip := net.ParseIP(host); c.Portal.TLSCert == "" && !c.Portal.Plain && (ip == nil || !ip.IsLoopback()) {
+		return badField("portal.listen", "the portal would speak plain HTTP to the network",
+			"set tls_cert and tls_key, or plain_http: true behind a proxy that speaks TLS")
+	}
+	return nil
+}
+
+func checkAddress(field, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
+		return badField(field, fmt.Sprintf("%q is not an address with a port", address), "write it like 127.0.0.1:8600 or :8600")
+	}
+	return nil
+}
+
+func badField(field, message, wayOut string) error {
+	return fault.New(fault.Invalid, "config.invalid", message, wayOut+"; 'holdfast config sample' shows every key").At(0, field)
+}
+
+var (
+	unknownKey = regexp.MustCompile(`line (\d+): field (\S+) not found in type`)
+	anyLine    = regexp.MustCompile(`line (\d+): (.*)`)
+)
+
+// configFault turns the YAML library's words into a fault with line, key and the key that was probably meant.
+func configFault(err error) error {
+	if m := unknownKey.FindStringSubmatch(err.Error()); m != nil {
+		line, _ := strconv.Atoi(m[1])
+		hint := "remove the line; 'holdfast config sample' shows every key"
+		if near := nearestKey(m[2]); near != "" {
+			hint = fmt.Sprintf("did you mean %q? 'holdfast config sample' shows every key", near)
+		}
+		return fault.New(fault.Invalid, "config.unknown_key", "unknown key", hint).At(line, m[2])
+	}
+	if m := anyLine.FindStringSubmatch(err.Error()); m != nil {
+		line, _ := strconv.Atoi(m[1])
+		return fault.New(fault.Invalid, "config.malformed", strings.TrimSpace(m[2]), "mend the line; 'holdfast config sample' shows the form").At(line, "")
+	}
+	return fault.New(fault.Invalid, "config.malformed", "the configuration is not YAML", "'holdfast config sample' shows the form").With(err)
+}
+
+func nearestKey(key string) string {
+	best, distance := "", 4
+	eachField(reflect.TypeFor[Config](), func(f reflect.StructField, _ int) {
+		if d := editDistance(key, f.Tag.Get("yaml")); d < distance {
+			best, distance = f.Tag.Get("yaml"), d
+		}
+	})
+	return best
+}
+
+// editDistance is Levenshtein's, for words of a few letters.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		prev := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			prev, row[j] = row[j], min(row[j]+1, row[j-1]+1, prev+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// eachField visits the configuration's fields in order of their definition, with their depth.
+func eachField(t reflect.Type, visit func(f reflect.StructField, depth int)) { walkFields(t, 0, visit) }
+
+func walkFields(t reflect.Type, depth int, visit func(reflect.StructField, int)) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return
+	}
+	for i := range t.NumField() {
+		visit(t.Field(i), depth)
+		walkFields(t.Field(i).Type, depth+1, visit)
+	}
+}
+
+// SampleConfig returns the annotated sample: every key with its meaning, commented out.
+func SampleConfig() string {
+	var b strings.Builder
+	b.WriteString("# config.yaml of a Holdfast site. Every key, with its meaning; secrets stay in files of their own.\n")
+	eachField(reflect.TypeFor[Config](), func(f reflect.StructField, depth int) {
+		pad := strings.Repeat("  ", depth)
+		fmt.Fprintf(&b, "%s# %s\n%s#%s: %s\n", pad, f.Tag.Get("doc"), pad, f.Tag.Get("yaml"), sampleValue(f.Type))
+	})
+	return b.String()
+}
+
+func sampleValue(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return `""`
+	case reflect.Bool:
+		return "false"
+	case reflect.Slice:
+		return "[]"
+	case reflect.Map:
+		return "{}"
+	case reflect.Int, reflect.Int64:
+		return "0"
+	}
+	return ""
+}
+
+// WriteConfig writes c as config.yaml into the data folder; it refuses to replace one.
+func WriteConfig(data string, c Config) error {
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode the configuration: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(data, ConfigFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fault.New(fault.Conflict, "config.exists", "there is a site in this folder already", "choose another folder with --data, or start this one with 'holdfast serve'")
+	}
+	if err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Write(b); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return f.Sync()
+}
