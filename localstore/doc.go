@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package localstore keeps what must not leave this machine: the site's key, sign-in sessions, invitations that were
+// given out, the receipts of gateways, the pins of a joining site.
+//
+// # Terms
+//
+//   - A bucket groups entries of one purpose ("session", "invitation"); a key names one entry in it.
+//   - An entry may expire. From that moment on it is never returned; it is swept away soon after.
+//   - The identity file site.key holds the site's private key. It is apart from the database, so that a database in a
+//     support bundle is not the site.
+//
+// # Invariants
+//
+//   - What Put, PutNew, Take and Delete have acknowledged is on the disk (SQLite, WAL, synchronous=FULL).
+//   - Take returns an entry to one caller only: what is meant for single use is used once.
+//   - The files are readable by the site's user only. An identity that others may read is refused, because it can no
+//     longer be trusted to be ours alone.
+//   - Nothing here is replicated, and nothing here may be needed by another site.
+package localstore

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package localstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/fault"
+
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+)
+
+// Bounds of an entry. Larger things belong into files or logs.
+const (
+	MaxNameBytes  = 512
+	MaxValueBytes = 1 << 20
+)
+
+// sweepEvery is how often writing also removes what has expired; reading never returns it anyway.
+const sweepEvery = time.Minute
+
+// The refusals of the store.
+var (
+	ErrNotFound = fault.New(fault.NotFound, "local.not_found", "there is no such entry, or it has expired",
+		"start again from where the entry was made")
+	ErrExists = fault.New(fault.Conflict, "local.exists", "there is already such an entry", "look at the entry that is there")
+	ErrTooBig = fault.New(fault.TooLarge, "local.too_large",
+		fmt.Sprintf("an entry of the local store has at most %d bytes of name and %d of value", MaxNameBytes, MaxValueBytes),
+		"store less")
+)
+
+// Store is a small durable map of buckets. It is safe for concurrent use; every method blocks until its work is on the
+// disk or ctx ends.
+type Store struct {
+	db  *sql.DB
+	now func() time.Time
+
+	mu    sync.Mutex
+	swept time.Time
+}
+
+const schema = `
+CREATE TABLE IF NOT EXISTS entry (
+	bucket  TEXT NOT NULL,
+	key     TEXT NOT NULL,
+	value   BLOB NOT NULL,
+	expires INTEGER NOT NULL, -- milliseconds since 1970, 0: never
+	PRIMARY KEY (bucket, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_expires ON entry (expires) WHERE expires > 0;`
+
+// Open opens or creates the database file at path, readable by this user only. The path ":memory:" keeps everything in
+// memory, for simulations. The directory must exist. Close it when done.
+func Open(path string, now func() time.Time) (*Store, error) {
+	dsn, err := prepare(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the local store: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open the local store: %w", err)
+	}
+	// One connection: writes are few and small, and an in-memory database lives in its connection.
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(schema); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the local store %s: %w", path, err), db.Close())
+	}
+	s := &Store{db: db, now: now}
+	if _, err := s.Sweep(context.Background()); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// prepare creates the file with narrow rights before SQLite does, makes its name durable, and returns the data source.
+func prepare(path string) (string, error) {
+	const pragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(ON)&_txlock=immediate"
+	if path == ":memory:" {
+		return "file::memory:?" + pragmas, nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close(), syncDir(filepath.Dir(abs))); err != nil {
+		return "", err
+	}
+	return (&url.URL{Scheme: "file", Path: abs, RawQuery: pragmas}).String(), nil
+}
+
+// Close releases the database. What was acknowledged stays.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Put stores value under the key, replacing what was there. A zero expires means never. It returns ErrTooBig if a bound
+// is exceeded.
+func (s *Store) Put(ctx context.Context, bucket, key string, value []byte, expires time.Time) error {
+	if err := check(bucket, key, value); err != nil {
+		return err
+	}
+	_, err := s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires`,
+		bucket, key, filled(value), millis(expires))
+	if err != nil {
+		return fmt.Errorf("store an entry of %s: %w", bucket, err)
+	}
+	return s.sweepSometimes(ctx)
+}
+
+// PutNew is Put for a key that must not be in use: it returns ErrExists if there is an entry that has not expired.
+func (s *Store) PutNew(ctx context.Context, bucket, key string, value []byte, expires time.Time) error {
+	if err := check(bucket, key, value); err != nil {
+		return err
+	}
+	res, err := s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires
+		WHERE entry.expires > 0 AND entry.expires <= ?`,
+		bucket, key, filled(value), millis(expires), s.now().UnixMilli())
+	if err != nil {
+		return fmt.Errorf("store a new entry of %s: %w", bucket, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(ErrExists, err)
+	}
+	return s.sweepSometimes(ctx)
+}
+
+// Get returns the value under the key, or ErrNotFound.
+func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
+	row := s.db.QueryRowContext(ctx, `SELECT value FROM entry WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?)`,
+		bucket, key, s.now().UnixMilli())
+	return scanValue(row, "read", bucket)
+}
+
+// Take returns the value under the key and removes it, in one step: of several callers one gets it, the others get
+// ErrNotFound.
+func (s *Store) Take(ctx context.Context, bucket, key string) ([]byte, error) {
+	row := s.db.QueryRowContext(ctx, `DELETE FROM entry WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?) RETURNING value`,
+		bucket, key, s.now().UnixMilli())
+	return scanValue(row, "take", bucket)
+}
+
+// Delete removes the entry. An entry that is not there is no error.
+func (s *Store) Delete(ctx context.Context, bucket, key string) error {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM entry WHERE bucket = ? AND key = ?`, bucket, key); err != nil {
+		return fmt.Errorf("delete an entry of %s: %w", bucket, err)
+	}
+	return nil
+}
+
+// Each calls fn for every entry of the bucket in the order of keys until fn returns an error, which it returns. fn may
+// use the store; entries that appear meanwhile may or may not be seen.
+func (s *Store) Each(ctx context.Context, bucket string, fn func(key string, value []byte) error) error {
+	after, first := "", true
+	for {
+		batch, err := s.batch(ctx, bucket, after, first)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		for _, e := range batch {
+			if err := fn(e.key, e.value); err != nil {
+				return err
+			}
+		}
+		after, first = batch[len(batch)-1].key, false
+	}
+}
+
+type entry struct {
+	key   string
+	value []byte
+}
+
+func (s *Store) batch(ctx context.Context, bucket, after string, first bool) (batch []entry, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT key, value FROM entry
+		WHERE bucket = ? AND (key > ? OR ?) AND (expires = 0 OR expires > ?) ORDER BY key LIMIT 256`,
+		bucket, after, first, s.now().UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("list entries of %s: %w", bucket, err)
+	}
+	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	for rows.Next() {
+		var e entry
+		if err := rows.Scan(&e.key, &e.value); err != nil {
+			return nil, fmt.Errorf("list entries of %s: %w", bucket, err)
+		}
+		batch = append(batch, e)
+	}
+	return batch, nil
+}
+
+// Sweep removes what has expired and returns how much that was. Writing does it now and then by itself.
+func (s *Store) Sweep(ctx context.Context) (int, error) {
+	now := s.now()
+	res, err := s.db.ExecContext(ctx, `DELETE FROM entry WHERE expires > 0 AND expires <= ?`, now.UnixMilli())
+	if err != nil {
+		return 0, fmt.Errorf("sweep the local store: %w", err)
+	}
+	n, err := res.RowsAffected()
+	s.mu.Lock()
+	s.swept = now
+	s.mu.Unlock()
+	return int(n), err
+}
+
+func (s *Store) sweepSometimes(ctx context.Context) error {
+	s.mu.Lock()
+	due := s.now().Sub(s.swept) >= sweepEvery
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	_, err := s.Sweep(ctx)
+	return err
+}
+
+func scanValue(row *sql.Row, deed, bucket string) ([]byte, error) {
+	var value []byte
+	switch err := row.Scan(&value); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, fmt.Errorf("%s an entry of %s: %w", deed, bucket, err)
+	}
+	return value, nil
+}
+
+func check(bucket, key string, value []byte) error {
+	if len(bucket) > MaxNameBytes || len(key) > MaxNameBytes || len(value) > MaxValueBytes {
+		return ErrTooBig
+	}
+	return nil
+}
+
+// filled keeps a nil value from becoming SQL's NULL.
+func filled(value []byte) []byte {
+	if value == nil {
+		return []byte{}
+	}
+	return value
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
