@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package web
+
+import (
+	"context"
+	"net/http"
+
+	"golang.org/x/text/language"
+)
+
+// Language is one of the languages that pages are written in.
+type Language string
+
+// The languages. German comes first: it is given when a browser asks for neither.
+const (
+	German  Language = "de"
+	English Language = "en"
+)
+
+// Valid reports whether there are pages in l.
+func (l Language) Valid() bool { return l == German || l == English }
+
+var matcher = language.NewMatcher([]language.Tag{language.German, language.English})
+
+type languageKey struct{}
+
+// LanguageOf returns the language chosen for the request; German if none was.
+func LanguageOf(ctx context.Context) Language {
+	if l, ok := ctx.Value(languageKey{}).(Language); ok {
+		return l
+	}
+	return German
+}
+
+// withLanguage chooses by ?lang, then by the cookie that an earlier ?lang has left, then by Accept-Language.
+func withLanguage(secure bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l := Language(r.URL.Query().Get("lang"))
+		if l.Valid() {
+			http.SetCookie(w, &http.Cookie{Name: "lang", Value: string(l), Path: "/", MaxAge: 365 * 24 * 3600,
+				HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode})
+		} else {
+			l = remembered(r)
+		}
+		w.Header().Add("Vary", "Accept-Language, Cookie")
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), languageKey{}, l)))
+	})
+}
+
+func remembered(r *http.Request) Language {
+	if c, err := r.Cookie("lang"); err == nil && Language(c.Value).Valid() {
+		return Language(c.Value)
+	}
+	accept := r.Header.Get("Accept-Language")
+	if accept == "" || len(accept) > 500 {
+		return German
+	}
+	tags, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil {
+		return German
+	}
+	if _, i, confidence := matcher.Match(tags...); confidence > language.No && i == 1 {
+		return English
+	}
+	return German
+}
