@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// Bounds of replication. They keep every answer under the link's 768 KiB and every table finite.
+const (
+	maxAnswerBytes  = 700 << 10 // what we put into an answer; the rest is room for the frame
+	maxRequestBytes = 768 << 10
+	maxHeadsPerPart = 1500  // about 400 KiB of JSON
+	maxHeadsPerPeer = 50000 // what one peer may make us remember
+	maxLogsAtOnce   = 64
+	maxRoundsPerLog = 8 // answers of pages taken from one log in one step
+	maxPartsPerStep = 8 // parts of heads exchanged in one step
+	maxProbes       = 16
+	requestTimeout  = 5 * time.Second
+	pushInterval    = time.Second
+	fullHeadsEvery  = 60 * time.Second
+	settleTimeout   = 2 * time.Second
+	pullsUnderWay   = 4
+	maxLineage      = 16 // forks of forks
+)
+
+// The verbs a Replicator serves. Each is a request to one peer with one answer.
+const (
+	VerbHeads = "heads" // push of durable heads; the answer is the other side's
+	VerbPages = "pages" // pages of one log after a page
+	VerbHash  = "hash"  // hashes of some pages of one log: how a fork's last common page is found
+)
+
+// Verbs are all verbs of a Replicator, for wiring them to a link.
+func Verbs() []string { return []string{VerbHeads, VerbPages, VerbHash} }
+
+// Handler answers a peer's request. The link has made sure that the request is peer's. It returns a fault for what it
+// refuses; the answer is at most 768 KiB.
+type Handler func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error)
+
+// Copies is the part of a Log that replication needs; *Log is one.
+type Copies interface {
+	// Heads returns the heads of all branches on this site's disk.
+	Heads() []Head
+	// Durable returns the heads of what is on the disk together with its keys.
+	Durable(ctx context.Context) []Head
+	// Recheck looks again whether pages have become durable because keys have arrived.
+	Recheck(ctx context.Context)
+	// Read returns pages of a branch after the given number, see Store.Read.
+	Read(ctx context.Context, branch Branch, after uint64, maxBytes int) ([]*Page, error)
+	// HashAt returns the hash of a page, false if the branch itself does not have it (a fork has only what differs).
+	HashAt(ctx context.Context, branch Branch, page uint64) (Hash, bool, error)
+	// Holds returns the branch that has the page of this number and hash, false if none.
+	Holds(ctx context.Context, id LogID, page uint64, hash Hash) (Branch, bool, error)
+	// Accept verifies and stores pages of one log in order; what is there already is no error.
+	Accept(ctx context.Context, raw [][]byte) (accepted int, err error)
+	// Subscribe returns a channel that gets a value after heads have changed, and the function that ends it.
+	Subscribe() (<-chan struct{}, func())
+	// Incarnation is the one our own logs are appended under, "" if none has been taken yet.
+	Incarnation() string
+	// Reincarnate makes the next append to any of our logs start a new log.
+	Reincarnate(reason string)
+	// Hold makes appends wait until Release.
+	Hold()
+	Release()
+}
+
+// ReplicatorConfig is what a Replicator needs. Log, Link, Policy, Self, Peers and Now are required.
+type ReplicatorConfig struct {
+	Log    Copies
+	Link   Link
+	Policy Policy
+	Self   event.SiteID
+	// Peers returns the sites to exchange with: all other members. It must not block.
+	Peers func() []event.SiteID
+	// NeedKeys fetches keys from a peer (one step of the keyring's syncer). It is called when pages have been accepted
+	// whose keys are missing, before they are announced as durable. May be nil.
+	NeedKeys func(ctx context.Context, peer event.SiteID) error
+	Now      func() time.Time
+	// Rand names the session; nil is crypto/rand.
+	Rand   io.Reader
+	Logger *slog.Logger
+}
+
+// Replicator copies logs between sites: peers push each other their durable heads, and each pulls what it lacks. Its
+// step method does one exchange with one peer; Run is the loop around it. It is safe for concurrent use.
+//
+// # What travels
+//
+// A message of heads carries those that changed since what the other side has confirmed, each with the number of its
+// change; session and number say what is confirmed, so nothing is lost when a message is. Once a minute the receiver
+// asks for everything again, by parts. Only logs whose authority allows the peer are named.
+//
+// A peer may name a branch differently than we do; what counts is (log, page, hash). Whatever hash we do not have, we
+// ask for: the holder returns the pages between the last common page and that hash, whichever branch they are in.
+type Replicator struct {
+	cfg     ReplicatorConfig
+	session string
+	logger  *slog.Logger
+
+	mu      sync.Mutex
+	version uint64               // number of the last change of our announced heads
+	ours    map[Branch]announced // what we announce
+	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
+	peers   map[event.SiteID]*peerState
+	busy    map[LogID]bool // logs being pulled right now
+	changed chan struct{}  // closed and replaced whenever something a Wait may wait for has changed
+	loops   map[event.SiteID]*peerLoop
+}
+
+type grantKey struct {
+	peer      event.SiteID
+	authority event.AuthorityID
+}
+
+// NewReplicator returns a replicator that has exchanged nothing yet. It starts no goroutine. It returns the error of
+// the source of randomness.
+func NewReplicator(cfg ReplicatorConfig) (*Replicator, error) {
+	source := cfg.Rand
+	if source == nil {
+		source = rand.Reader
+	}
+	var session [8]byte
+	if _, err := io.ReadFull(source, session[:]); err != nil {
+		return nil, fmt.Errorf("name a replication session: %w", err)
+	}
+	logger := cfg.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Replicator{
+		cfg: cfg, session: hex.EncodeToString(session[:]), logger: logger,
+		ours: make(map[Branch]announced), granted: make(map[grantKey]bool),
+		peers: make(map[event.SiteID]*peerState), busy: make(map[LogID]bool),
+		changed: make(chan struct{}), loops: make(map[event.SiteID]*peerLoop),
+	}, nil
+}
+
+// Step exchanges heads with one peer and pulls what we lack of what we may hold: at most 64 logs, a few MiB of each. It
+// returns how many pages were stored; a value above zero means there may be more. It returns a fault of kind
+// Unavailable if the peer cannot be reached, and the first trouble otherwise, after doing what could be done.
+func (r *Replicator) Step(ctx context.Context, peer event.SiteID) (pulled int, err error) {
+	if err := r.exchange(ctx, peer); err != nil {
+		return 0, fmt.Errorf("exchange heads with %s: %w", peer.Short(), err)
+	}
+	return r.pull(ctx, peer, 1)
+}
+
+// Serve returns the handler of one verb, nil for a verb that is not ours.
+func (r *Replicator) Serve(verb string) Handler {
+	switch verb {
+	case VerbHeads:
+		return r.guarded(r.serveHeads)
+	case VerbPages:
+		return r.guarded(r.servePages)
+	case VerbHash:
+		return r.guarded(r.serveHash)
+	}
+	return nil
+}
+
+var (
+	errNoMember = fault.New(fault.Forbidden, "replicate.no_member", "the site is not a member of this federation",
+		"join with an invitation of a member, or ask a second operator to admit the site")
+	errNotAllowed = fault.New(fault.Forbidden, "replicate.not_allowed", "the authority does not allow this site to hold its logs",
+		"the authority's policy decides; see 'holdfast authority'")
+	errRequest = fault.New(fault.Invalid, "replicate.request", "the request of the other site cannot be read",
+		"check that both sites run neighbouring versions")
+	errAnswer = fault.New(fault.Invalid, "replicate.answer", "the answer of the other site cannot be used",
+		"check that both sites run neighbouring versions; other holders are asked instead")
+	errUnsecured = fault.New(fault.Unavailable, "replicate.unsecured", "stored here, but not yet at sites of enough operators",
+		"nothing is lost; it is passed on as soon as another site can be reached")
+)
+
+// guarded refuses everybody who is no member, and bodies out of bounds, before anything is parsed.
+func (r *Replicator) guarded(h Handler) Handler {
+	return func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+		if !r.cfg.Policy.Member(peer) {
+			return nil, errNoMember
+		}
+		if len(body) > maxRequestBytes {
+			return nil, errRequest.Because("%d bytes", len(body))
+		}
+		return h(ctx, peer, body)
+	}
+}
+
+// mayKnow is the one question that decides what a peer hears, asked anew for every request.
+func (r *Replicator) mayKnow(peer event.SiteID, authority event.AuthorityID) bool {
+	return r.cfg.Policy.Member(peer) && r.cfg.Policy.Allowed(peer, authority)
+}
+
+// mayHold reports whether we may hold the log at all; asking for another's pages would only be refused by Accept.
+func (r *Replicator) mayHold(id LogID) bool {
+	p := r.cfg.Policy
+	return p.Allowed(r.cfg.Self, id.Authority) && p.Member(id.Site) && p.Allowed(id.Site, id.Authority)
+}
+
+// request sends one request with our own bound on waiting, so that a black hole costs seconds, not minutes.
+func (r *Replicator) request(ctx context.Context, peer event.SiteID, verb string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return r.cfg.Link.Request(ctx, peer, verb, body)
+}
+
+// others returns the peers that are members, without ourselves, in a fixed order.
+func (r *Replicator) others() []event.SiteID {
+	var out []event.SiteID
+	for _, p := range r.cfg.Peers() {
+		if p != r.cfg.Self && r.cfg.Policy.Member(p) {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// wakeWaiters lets every Wait look again. The caller holds r.mu.
+func (r *Replicator) wakeWaiters() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// peer returns the state kept of a peer. The caller holds r.mu. Only members get here, so the table is bounded.
+func (r *Replicator) peer(id event.SiteID) *peerState {
+	s := r.peers[id]
+	if s == nil {
+		s = &peerState{heads: make(map[Branch]*peerHead), failures: make(map[Branch]int)}
+		r.peers[id] = s
+	}
+	return s
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// announced is one of our durable heads and the number of its last change. Page 0 says that the branch is gone.
+type announced struct {
+	Head
+	Version uint64 `json:"version"`
+}
+
+// headsMessage travels in both directions of the verb "heads".
+type headsMessage struct {
+	Session string      `json:"session"`
+	Wall    int64       `json:"wall"` // the sender's clock in milliseconds, so that a wrong one is noticed
+	Since   uint64      `json:"since"`
+	UpTo    uint64      `json:"upTo"`
+	Heads   []announced `json:"heads,omitempty"`
+	More    bool        `json:"more,omitempty"` // there are changes after UpTo
+	// Seen is what the sender has of the receiver's changes.
+	Seen seenMark `json:"seen"`
+	// Origin turns a request into a plain question: all heads on your disk of this site's logs, durable or not.
+	Origin event.SiteID `json:"origin,omitempty"`
+}
+
+type seenMark struct {
+	Session string `json:"session"`
+	Version uint64 `json:"version"`
+}
+
+// peerState is what we know of a peer. Guarded by Replicator.mu.
+type peerState struct {
+	session   string // the peer's session whose changes we have
+	have      uint64 // up to this change
+	fullSince time.Time
+	acked     uint64 // the peer has our changes up to this one
+	heads     map[Branch]*peerHead
+	failures  map[Branch]int
+	lastHeard time.Time
+	offset    time.Duration
+	lastError string
+}
+
+// peerHead is a durable head of a peer and what it means to us.
+type peerHead struct {
+	announced
+	relation relation
+}
+
+// relation says how a peer's head relates to our branches.
+type relation int
+
+const (
+	unknownHead relation = iota // not looked at yet
+	lackedHead                  // we do not have this page
+	heldHead                    // we have it in a second branch
+	sharedHead                  // we have it in our first branch, the one positions refer to
+)
+
+// refresh numbers what has changed in our durable heads since last time.
+func (r *Replicator) refresh(ctx context.Context) {
+	durable := r.cfg.Log.Durable(ctx)
+	slices.SortFunc(durable, func(a, b Head) int { return cmp.Compare(a.Branch.String(), b.Branch.String()) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.version
+	there := make(map[Branch]bool, len(durable))
+	for _, h := range durable {
+		there[h.Branch] = true
+		if h.Page > 0 && r.ours[h.Branch].Head != h {
+			r.version++
+			r.ours[h.Branch] = announced{h, r.version}
+		}
+	}
+	r.retire(there)
+	r.regrant()
+	if r.version != before {
+		r.wakeWaiters()
+	}
+}
+
+// retire numbers branches that are gone: a damaged copy was deleted, or the authority forbids us.
+func (r *Replicator) retire(there map[Branch]bool) {
+	var gone []Branch
+	for b, a := range r.ours {
+		if !there[b] && a.Page > 0 {
+			gone = append(gone, b)
+		}
+	}
+	slices.SortFunc(gone, func(a, b Branch) int { return cmp.Compare(a.String(), b.String()) })
+	for _, b := range gone {
+		r.version++
+		r.ours[b] = announced{Head{Branch: b}, r.version}
+		for _, s := range r.peers {
+			s.forgetRelations(b.LogID)
+		}
+	}
+}
+
+// forgetRelations makes us compare the peer's heads of a log again, since our own branches of it are no longer the same.
+func (s *peerState) forgetRelations(id LogID) {
+	for b, h := range s.heads {
+		if b.LogID == id {
+			h.relation = unknownHead
+		}
+	}
+}
+
+// regrant numbers an authority's heads anew when a peer has become allowed to know them: it has missed their numbers.
+func (r *Replicator) regrant() {
+	renumber := make(map[event.AuthorityID]bool)
+	seen := make(map[event.AuthorityID]bool)
+	for b := range r.ours {
+		seen[b.Authority] = true
+	}
+	for peer, s := range r.peers {
+		for authority := range seen {
+			k := grantKey{peer, authority}
+			now := r.mayKnow(peer, authority)
+			if now && !r.granted[k] && s.acked > 0 {
+				renumber[authority] = true
+			}
+			r.granted[k] = now
+		}
+	}
+	if len(renumber) == 0 {
+		return
+	}
+	for _, a := range r.inOrder(func(a announced) bool { return renumber[a.Branch.Authority] }) {
+		r.version++
+		a.Version = r.version
+		r.ours[a.Branch] = a
+	}
+}
+
+// inOrder returns our announced heads that keep says yes to, by number of change.
+func (r *Replicator) inOrder(keep func(announced) bool) []announced {
+	var out []announced
+	for _, a := range r.ours {
+		if keep(a) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b announced) int { return cmp.Compare(a.Version, b.Version) })
+	return out
+}
+
+// message returns our changes that the peer may know and has not confirmed, bounded.
+func (r *Replicator) message(peer event.SiteID) headsMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	m := headsMessage{Session: r.session, Wall: r.cfg.Now().UnixMilli(), Since: s.acked, UpTo: r.version}
+	m.Heads = r.inOrder(func(a announced) bool {
+		return a.Version > s.acked && r.mayKnow(peer, a.Branch.Authority)
+	})
+	if len(m.Heads) > maxHeadsPerPart {
+		m.Heads = m.Heads[:maxHeadsPerPart]
+		m.UpTo, m.More = m.Heads[maxHeadsPerPart-1].Version, true
+	}
+	m.Seen = seenMark{s.session, s.have}
+	return m
+}
+
+// record takes a peer's message in. Changes after a part that we missed are used, but not confirmed.
+func (r *Replicator) record(peer event.SiteID, m headsMessage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	s.lastHeard, s.lastError = r.cfg.Now(), ""
+	s.acked = 0
+	if m.Seen.Session == r.session {
+		s.acked = min(m.Seen.Version, r.version)
+	}
+	if m.Session != s.session {
+		s.session, s.have, s.heads = m.Session, 0, make(map[Branch]*peerHead)
+		s.fullSince = r.cfg.Now()
+	}
+	for _, a := range m.Heads {
+		r.recordHead(s, a)
+	}
+	if m.Since <= s.have {
+		s.have = max(s.have, m.UpTo)
+	}
+	if len(m.Heads) > 0 {
+		r.wakeWaiters()
+	}
+}
+
+func (r *Replicator) recordHead(s *peerState, a announced) {
+	old := s.heads[a.Branch]
+	if old != nil && old.Version > a.Version {
+		return // an older message came late
+	}
+	if a.Branch.Check() != nil || !forkOK(a.Branch.Fork) || !r.cfg.Policy.Allowed(r.cfg.Self, a.Branch.Authority) {
+		return
+	}
+	switch {
+	case old != nil && old.Head == a.Head:
+		old.Version = a.Version
+	case old == nil && len(s.heads) >= maxHeadsPerPeer:
+		s.lastError = "the site announces more logs than we keep"
+	default: // page 0 is kept too: it remembers the number of the change that took the branch away
+		s.heads[a.Branch] = &peerHead{announced: a}
+	}
+}
+
+func forkOK(fork string) bool {
+	b, err := hex.DecodeString(fork)
+	return err == nil && (len(b) == 0 || len(b) == 8)
+}
+
+// askAllAgain forgets once a minute that we have a peer's heads, so that a mistake of either side mends itself.
+func (r *Replicator) askAllAgain(peer event.SiteID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	if now := r.cfg.Now(); now.Sub(s.fullSince) >= fullHeadsEvery || now.Before(s.fullSince) {
+		s.fullSince, s.have = now, 0
+	}
+}
+
+// exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached.
+func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) error {
+	r.refresh(ctx)
+	r.askAllAgain(peer)
+	for range maxPartsPerStep {
+		mine := r.message(peer)
+		theirs, err := r.exchangePart(ctx, peer, mine)
+		if err != nil {
+			r.failed(peer, err)
+			return err
+		}
+		if !mine.More && !theirs.More {
+			break
+		}
+	}
+	r.relate(ctx, peer)
+	return nil
+}
+
+func (r *Replicator) exchangePart(ctx context.Context, peer event.SiteID, mine headsMessage) (headsMessage, error) {
+	body, err := json.Marshal(mine)
+	if err != nil {
+		return headsMessage{}, err
+	}
+	sent := r.cfg.Now()
+	answer, err := r.request(ctx, peer, VerbHeads, body)
+	if err != nil {
+		return headsMessage{}, err
+	}
+	middle := sent.Add(r.cfg.Now().Sub(sent) / 2)
+	var m headsMessage
+	if err := json.Unmarshal(answer, &m); err != nil {
+		return m, errAnswer.With(err)
+	}
+	r.record(peer, m)
+	r.mu.Lock()
+	r.peer(peer).offset = time.UnixMilli(m.Wall).Sub(middle)
+	r.mu.Unlock()
+	return m, nil
+}
+
+func (r *Replicator) failed(peer event.SiteID, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peer(peer).lastError = err.Error()
+}
+
+// serveHeads answers a push: it takes the peer's changes and returns ours.
+func (r *Replicator) serveHeads(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+	var m headsMessage
+	if err := json.Unmarshal(body, &m); err != nil || len(m.Heads) > maxHeadsPerPart {
+		return nil, errRequest.Because("heads: %v", err)
+	}
+	if m.Origin != "" {
+		return r.headsOf(peer, m.Origin)
+	}
+	r.record(peer, m)
+	r.refresh(ctx)
+	if r.relate(ctx, peer) {
+		r.wakePull(peer)
+	}
+	return json.Marshal(r.message(peer))
+}
+
+// headsOf answers what a starting site asks about its own logs. Here it is the disk that counts, not the keys.
+func (r *Replicator) headsOf(peer, origin event.SiteID) ([]byte, error) {
+	m := headsMessage{Session: r.session, Wall: r.cfg.Now().UnixMilli()}
+	for _, h := range r.cfg.Log.Heads() {
+		if h.Branch.Site == origin && r.mayKnow(peer, h.Branch.Authority) && len(m.Heads) < maxHeadsPerPart {
+			m.Heads = append(m.Heads, announced{Head: h})
+		}
+	}
+	return json.Marshal(m)
+}
+
+// relate works out what the peer's heads mean to us. It reports whether there is something that we lack.
+func (r *Replicator) relate(ctx context.Context, peer event.SiteID) (lacking bool) {
+	for _, h := range r.unrelated(peer) {
+		rel, err := r.relationOf(ctx, h.Head)
+		if err != nil {
+			r.logger.Warn("cannot compare a peer's head with our pages", "log", h.Branch.String(), "page", h.Page, "error", err)
+			continue
+		}
+		r.mu.Lock()
+		if now := r.peer(peer).heads[h.Branch]; now != nil && now.Head == h.Head {
+			now.relation = rel
+		}
+		r.wakeWaiters()
+		r.mu.Unlock()
+		lacking = lacking || rel == lackedHead
+	}
+	return lacking
+}
+
+// unrelated returns copies of the peer's heads that may relate differently than we know, in a fixed order.
+func (r *Replicator) unrelated(peer event.SiteID) []announced {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []announced
+	for _, h := range r.peer(peer).heads {
+		if h.Page > 0 && (h.relation == unknownHead || h.relation == lackedHead) {
+			out = append(out, h.announced)
+		}
+	}
+	slices.SortFunc(out, func(a, b announced) int { return cmp.Compare(a.Branch.String(), b.Branch.String()) })
+	return out
+}
+
+// relationOf finds the page of a peer's head among our branches of its log.
+func (r *Replicator) relationOf(ctx context.Context, h Head) (relation, error) {
+	b, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
+	switch {
+	case err != nil || !held:
+		return lackedHead, err
+	case b.Fork == "":
+		return sharedHead, nil
+	}
+	return heldHead, nil
+}
+
+// byLog returns our heads by log, the first branch first.
+func (r *Replicator) byLog() map[LogID][]Head {
+	out := make(map[LogID][]Head)
+	for _, h := range r.cfg.Log.Heads() {
+		out[h.Branch.LogID] = append(out[h.Branch.LogID], h)
+	}
+	for _, heads := range out {
+		slices.SortFunc(heads, func(a, b Head) int { return cmp.Compare(a.Branch.Fork, b.Branch.Fork) })
+	}
+	return out
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"encoding/json"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// spot is a page named by number and hash. The zero spot is before the first page.
+type spot struct {
+	Page uint64 `json:"page"`
+	Hash Hash   `json:"hash"`
+}
+
+// pagesRequest asks for the pages between After and Target, whichever branch they are in at the holder.
+type pagesRequest struct {
+	Log      LogID `json:"log"`
+	After    spot  `json:"after"`
+	Target   spot  `json:"target"`
+	MaxBytes int   `json:"maxBytes,omitempty"`
+}
+
+// pagesAnswer is the head of an answer; the pages follow it, each with its length.
+type pagesAnswer struct {
+	// Gone: the holder does not have the target (any more).
+	Gone bool `json:"gone,omitempty"`
+	// Diverged: After is not on the way to the target; a common page must be found first.
+	Diverged bool `json:"diverged,omitempty"`
+	Count    int  `json:"count"`
+}
+
+// hashRequest asks for the hashes of some pages on the way to Target.
+type hashRequest struct {
+	Log    LogID    `json:"log"`
+	Target spot     `json:"target"`
+	Pages  []uint64 `json:"pages"`
+}
+
+type hashAnswer struct {
+	Gone   bool   `json:"gone,omitempty"`
+	Hashes []Hash `json:"hashes,omitempty"` // in the order of Pages; zero where there is no such page
+}
+
+// segment is a piece of the way to a target that lies in one branch: pages up to and including to.
+type segment struct {
+	branch Branch
+	from   uint64
+	to     uint64
+}
+
+// servePages answers with the pages that follow a page, as many as fit.
+func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+	var q pagesRequest
+	if err := json.Unmarshal(body, &q); err != nil || q.Log.Check() != nil {
+		return nil, errRequest.Because("pages: %v", err)
+	}
+	if !r.mayKnow(peer, q.Log.Authority) {
+		return nil, errNotAllowed
+	}
+	way, err := r.wayTo(ctx, q.Log, q.Target)
+	if err != nil {
+		return nil, err
+	}
+	if way == nil {
+		return encodePages(pagesAnswer{Gone: true}, nil), nil
+	}
+	if on, err := r.onWay(ctx, way, q.After); err != nil || !on {
+		return encodePages(pagesAnswer{Diverged: true}, nil), err
+	}
+	pages, err := r.readWay(ctx, way, q.After.Page, q.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	return encodePages(pagesAnswer{}, pages), nil
+}
+
+// readWay reads the pages after a number from the one segment that holds the next.
+func (r *Replicator) readWay(ctx context.Context, way []segment, after uint64, most int) ([]*Page, error) {
+	if most <= 0 || most > maxAnswerBytes {
+		most = maxAnswerBytes
+	}
+	for _, s := range way {
+		if after+1 < s.from || after+1 > s.to {
+			continue
+		}
+		pages, err := r.cfg.Log.Read(ctx, s.branch, after, most)
+		if err != nil {
+			return nil, err
+		}
+		// The store may be a page ahead of the heads; only what the heads name has been acknowledged.
+		for len(pages) > 0 && pages[len(pages)-1].Number > s.to {
+			pages = pages[:len(pages)-1]
+		}
+		return pages, nil
+	}
+	return nil, nil
+}
+
+// serveHash answers with hashes of pages on the way to a target.
+func (r *Replicator) serveHash(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+	var q hashRequest
+	if err := json.Unmarshal(body, &q); err != nil || q.Log.Check() != nil || len(q.Pages) > maxProbes {
+		return nil, errRequest.Because("hash: %v", err)
+	}
+	if !r.mayKnow(peer, q.Log.Authority) {
+		return nil, errNotAllowed
+	}
+	way, err := r.wayTo(ctx, q.Log, q.Target)
+	if err != nil {
+		return nil, err
+	}
+	a := hashAnswer{Gone: way == nil}
+	for _, n := range q.Pages {
+		h, err := r.hashOnWay(ctx, way, n)
+		if err != nil {
+			return nil, err
+		}
+		a.Hashes = append(a.Hashes, h)
+	}
+	return json.Marshal(a)
+}
+
+// wayTo returns the segments from the first page to the target and on to the end of the target's branch, first segment
+// first; nil if we do not have the target.
+func (r *Replicator) wayTo(ctx context.Context, id LogID, target spot) ([]segment, error) {
+	ours := r.byLog()[id] // before Holds: a head may only be older than what is held
+	b, held, err := r.cfg.Log.Holds(ctx, id, target.Page, target.Hash)
+	if err != nil || !held {
+		return nil, err
+	}
+	way := []segment{{branch: b, to: max(target.Page, headOf(ours, b).Page)}}
+	for range maxLineage {
+		way[0].from = 1
+		if way[0].branch.Fork == "" {
+			return way, nil
+		}
+		first, err := r.cfg.Log.Read(ctx, way[0].branch, 0, 1)
+		if err != nil || len(first) == 0 {
+			return nil, err
+		}
+		if way[0].from = first[0].Number; way[0].from == 1 {
+			return way, nil
+		}
+		parent, held, err := r.cfg.Log.Holds(ctx, id, first[0].Number-1, first[0].Prev)
+		if err != nil || !held {
+			return nil, err
+		}
+		way = append([]segment{{branch: parent, to: first[0].Number - 1}}, way...)
+	}
+	return nil, nil
+}
+
+func headOf(heads []Head, b Branch) Head {
+	for _, h := range heads {
+		if h.Branch == b {
+			return h
+		}
+	}
+	return Head{Branch: b}
+}
+
+// hashOnWay returns the hash of page n on the way, the zero hash if the way does not have it.
+func (r *Replicator) hashOnWay(ctx context.Context, way []segment, n uint64) (Hash, error) {
+	for _, s := range way {
+		if n >= s.from && n <= s.to {
+			h, _, err := r.cfg.Log.HashAt(ctx, s.branch, n)
+			return h, err
+		}
+	}
+	return Hash{}, nil
+}
+
+func (r *Replicator) onWay(ctx context.Context, way []segment, at spot) (bool, error) {
+	if at.Page == 0 {
+		return at.Hash == Hash{}, nil
+	}
+	h, err := r.hashOnWay(ctx, way, at.Page)
+	return h == at.Hash && h != Hash{}, err
+}
+
+// encodePages writes u32 length | answer (JSON) | count x (u32 length, page), big-endian. Pages that do not fit are left
+// out; one always fits.
+func encodePages(a pagesAnswer, pages []*Page) []byte {
+	size := 0
+	for i, p := range pages {
+		if size += 4 + len(p.Raw()); i > 0 && size > maxAnswerBytes {
+			pages = pages[:i]
+			break
+		}
+	}
+	a.Count = len(pages)
+	head, err := json.Marshal(a)
+	if err != nil {
+		head = []byte("{}") // cannot happen: two booleans and a number
+	}
+	out := appendSized(make([]byte, 0, 4+len(head)+size), head)
+	for _, p := range pages {
+		out = appendSized(out, p.Raw())
+	}
+	return out
+}
+
+// decodePages reads what encodePages wrote. The pages' bytes are not looked at.
+func decodePages(b []byte) (pagesAnswer, [][]byte, error) {
+	var a pagesAnswer
+	if len(b) > maxRequestBytes {
+		return a, nil, errAnswer.Because("%d bytes", len(b))
+	}
+	head, rest, ok := takeSized(b, maxHeaderBytes)
+	if !ok {
+		return a, nil, errAnswer.Because("pages: no head")
+	}
+	if err := json.Unmarshal(head, &a); err != nil {
+		return a, nil, errAnswer.With(err)
+	}
+	var pages [][]byte
+	for len(rest) > 0 {
+		var page []byte
+		if page, rest, ok = takeSized(rest, MaxPageBytes); !ok {
+			return a, nil, errAnswer.Because("pages: page %d is cut off", len(pages))
+		}
+		pages = append(pages, page)
+	}
+	if len(pages) != a.Count {
+		return a, nil, errAnswer.Because("pages: %d instead of %d", len(pages), a.Count)
+	}
+	return a, pages, nil
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// PeerLag is how far a peer and we are apart, as far as we know.
+type PeerLag struct {
+	Peer event.SiteID
+	// LastHeard is when, by our clock, the peer's heads last arrived; zero if never.
+	LastHeard time.Time
+	// Behind is how many pages the peer is known to have and we lack, of the logs we may hold.
+	Behind uint64
+	// Ahead is how many durable pages we have that the peer may hold and has not reported.
+	Ahead uint64
+	// Offset is how far the peer's wall clock is ahead of ours, from its last answer; more than a few seconds is a clock
+	// to be mended.
+	Offset time.Duration
+	// Trouble is the last error with this peer, "" after a good exchange.
+	Trouble string
+}
+
+// Lag returns the state of every peer, in a fixed order. It does not block.
+func (r *Replicator) Lag() []PeerLag {
+	peers := r.others()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]PeerLag, 0, len(peers))
+	for _, id := range peers {
+		s := r.peer(id)
+		out = append(out, PeerLag{
+			Peer: id, LastHeard: s.lastHeard, Behind: r.behind(s), Ahead: r.ahead(id, s), Offset: s.offset, Trouble: s.lastError,
+		})
+	}
+	return out
+}
+
+// behind counts a second branch that we lack as one page at least; how many it has is only known when it is there.
+func (r *Replicator) behind(s *peerState) (pages uint64) {
+	for _, h := range s.heads {
+		if h.Page == 0 || h.relation != lackedHead || !r.mayHold(h.Branch.LogID) {
+			continue
+		}
+		mine := r.ours[Branch{LogID: h.Branch.LogID}].Page
+		if h.Page > mine {
+			pages += h.Page - mine
+		} else {
+			pages++
+		}
+	}
+	return pages
+}
+
+func (r *Replicator) ahead(peer event.SiteID, s *peerState) (pages uint64) {
+	theirs := make(map[LogID]uint64)
+	for _, h := range s.heads {
+		theirs[h.Branch.LogID] = max(theirs[h.Branch.LogID], h.Page)
+	}
+	for _, a := range r.ours {
+		if a.Page > theirs[a.Branch.LogID] && r.mayKnow(peer, a.Branch.Authority) {
+			pages += a.Page - theirs[a.Branch.LogID]
+		}
+	}
+	return pages
+}
+
+// Secured returns the operators, sorted, at whose sites the position is durable: the page on the disk, and its keys. It
+// goes by what sites have reported last, and counts a report only if its hash is in our own chain. Our own operator
+// counts too. It does not block.
+func (r *Replicator) Secured(log LogID, pos Position) (operators []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	add := func(site event.SiteID) {
+		if op := r.cfg.Policy.Operator(site); op != "" && r.mayKnow(site, log.Authority) {
+			operators = append(operators, op)
+		}
+	}
+	if r.ours[Branch{LogID: log}].Page >= pos.Page {
+		add(r.cfg.Self)
+	}
+	for id, s := range r.peers {
+		for b, h := range s.heads {
+			if b.LogID == log && h.relation == sharedHead && h.Page >= pos.Page {
+				add(id)
+			}
+		}
+	}
+	slices.Sort(operators)
+	return slices.Compact(operators)
+}
+
+// Wait blocks until the position is durable at sites of that many operators. If ctx ends first it returns a fault of
+// kind Unavailable; the events stay stored and go on their way nevertheless.
+func (r *Replicator) Wait(ctx context.Context, log LogID, pos Position, operators int) error {
+	for {
+		r.mu.Lock()
+		changed := r.changed
+		r.mu.Unlock()
+		have := len(r.Secured(log, pos))
+		if have >= operators {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return errUnsecured.Because("%d of %d operators", have, operators).With(ctx.Err())
+		}
+	}
+}
+
+// verdict is what one peer says about the tails of our own logs.
+type verdict int
+
+const (
+	silent    verdict = iota // no answer
+	confirmed                // it has nothing of ours that we do not have
+	denied                   // it has pages of ours that we do not have
+)
+
+// Settle decides at start whether we may go on with our logs: it asks all peers for what they hold of them, for at most
+// two seconds. If one has more than we do, or something else, or if nobody answers although there are others, our logs
+// go on in a new incarnation. Appends wait meanwhile. It returns whether the incarnation was kept.
+//
+// One confirming peer is enough: if another one that is cut off holds more, the fork is found when it is back.
+func (r *Replicator) Settle(ctx context.Context) (kept bool) {
+	log := r.cfg.Log
+	log.Hold()
+	defer log.Release()
+	peers := r.others()
+	if log.Incarnation() == "" || len(peers) == 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	verdicts := make(chan verdict, len(peers))
+	for _, peer := range peers {
+		go func() { verdicts <- r.askTails(ctx, peer) }()
+	}
+	seen := make(map[verdict]int)
+	for range peers {
+		seen[<-verdicts]++
+	}
+	switch {
+	case seen[denied] > 0:
+		log.Reincarnate("another site has more of our logs than we do")
+	case seen[confirmed] == 0:
+		log.Reincarnate("no other site could confirm our logs")
+	default:
+		return true
+	}
+	return false
+}
+
+// askTails asks one peer for the heads of our own logs, and compares those of the present incarnation.
+func (r *Replicator) askTails(ctx context.Context, peer event.SiteID) verdict {
+	body, err := json.Marshal(headsMessage{Origin: r.cfg.Self})
+	if err != nil {
+		return silent
+	}
+	answer, err := r.cfg.Link.Request(ctx, peer, VerbHeads, body)
+	if err != nil {
+		return silent
+	}
+	var m headsMessage
+	if err := json.Unmarshal(answer, &m); err != nil {
+		return silent
+	}
+	incarnation := r.cfg.Log.Incarnation()
+	for _, h := range m.Heads {
+		if h.Branch.Site != r.cfg.Self || h.Branch.Incarnation != incarnation {
+			continue
+		}
+		_, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
+		if err != nil || !held {
+			return denied
+		}
+	}
+	return confirmed
+}
