@@ -23,6 +23,10 @@ const (
 	MaxPageEvents = 4096
 )
 
+// MaxStamp bounds the stamps of events (it is about the year 4200), so that there is always a stamp after the last one
+// and every stamp fits into a signed integer of a database.
+const MaxStamp event.Stamp = 1 << 62
+
 const (
 	pageMagic      = "HFP1"
 	maxHeaderBytes = 4 << 10
@@ -198,11 +202,15 @@ func EncodeEvent(e event.Event) ([]byte, error) {
 		return nil, fmt.Errorf("encode %s of %s: %w", e.Kind, e.Subject, err)
 	}
 	if len(b) > event.MaxEventBytes {
-		return nil, fault.New(fault.TooLarge, "event.too_large",
-			fmt.Sprintf("%s of %s has %d bytes, more than %d", e.Kind, e.Subject, len(b), event.MaxEventBytes),
-			"shorten the text, or attach it as a file")
+		return nil, eventTooLarge(e, len(b))
 	}
 	return b, nil
+}
+
+func eventTooLarge(e event.Event, size int) error {
+	return fault.New(fault.TooLarge, "event.too_large",
+		fmt.Sprintf("%s of %s has %d bytes, more than %d", e.Kind, e.Subject, size, event.MaxEventBytes),
+		"shorten the text, or attach it as a file")
 }
 
 func signEncoded(id *seal.Identity, h Header, events []event.Event, encoded [][]byte) (*Page, error) {
@@ -287,6 +295,9 @@ func (p *Page) decodeEvents(n int, body []byte) error {
 		}
 		if err := p.Events[i].Check(); err != nil {
 			return ErrMalformed.Because("event %d: %v", i, err)
+		}
+		if p.Events[i].Stamp >= MaxStamp {
+			return ErrMalformed.Because("event %d has an impossible stamp", i)
 		}
 		body = rest
 	}
