@@ -19,8 +19,8 @@ type Store interface {
 	// tell; then the caller reads the head again before it goes on.
 	Append(ctx context.Context, branch Branch, p *Page) error
 	// Read returns pages of the branch after the given number, in order, at most maxBytes of them but at least one if
-	// there is one. Pages come decoded, with StoredAt set. It returns ErrDamaged if a page's bytes are not what was
-	// stored, and no page and no error for an unknown branch.
+	// there is one. Pages come decoded, with StoredAt set. It returns ErrDamaged if the bytes of the first of them are not
+	// what was stored; pages before a damaged one may be returned without it. An unknown branch has no page and no error.
 	Read(ctx context.Context, branch Branch, after uint64, maxBytes int) ([]*Page, error)
 	// Heads returns the head of every branch, in no particular order.
 	Heads(ctx context.Context) ([]Head, error)
