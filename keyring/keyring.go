@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/seal"
+
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+)
+
+// The answers for a key that cannot be had. A caller shows the two differently: one is for ever, the other may pass.
+var (
+	ErrErased = fault.New(fault.NotFound, "keyring.erased", "the key was erased; what it sealed stays unreadable for ever",
+		"nothing: this is what erasing means")
+	ErrMissing = fault.New(fault.Unavailable, "keyring.missing", "this site does not hold the key yet",
+		"wait until the sites have exchanged their keys; if it stays, check that the authority allows this site")
+	ErrNoAuthorityKey = fault.New(fault.Unavailable, "keyring.no_authority_key", "this site does not hold the authority's key",
+		"another site of the authority must be reachable once, to seal the key to this one")
+)
+
+// The names of the shared keys that Found makes.
+const (
+	NameID       = "id"       // makes ids of persons and units from what a directory calls them
+	NameLink     = "link"     // authenticates reply links
+	NameRegister = "register" // seals what belongs to nobody in particular, such as names of units
+)
+
+// MaxBatch bounds NewKeys.
+const MaxBatch = 100_000
+
+// cacheBound is how many opened keys stay in memory; beyond it the cache starts anew.
+const cacheBound = 400_000
+
+// Config is what a Ring needs. All fields are required but Logger.
+type Config struct {
+	Identity *seal.Identity
+	Rand     io.Reader
+	Now      func() time.Time
+	Logger   *slog.Logger
+}
+
+// Key is an opened key.
+type Key struct {
+	ID     event.KeyID
+	Secret seal.Key
+}
+
+// Changed says that a key came, became readable, or was erased. An empty KeyID means any of the authority's keys, or, if
+// Authority is empty too, that so much has changed that it is not listed.
+type Changed struct {
+	Authority event.AuthorityID
+	KeyID     event.KeyID
+	Erased    bool
+}
+
+// Ring is this site's store of keys. It is safe for concurrent use; methods block for the disk.
+type Ring struct {
+	cfg   Config
+	self  event.SiteID
+	db    *sql.DB
+	epoch string
+
+	// fill is held while a key goes from the database into the cache, and while an erased one is taken out, so that an
+	// erased key cannot slip back in.
+	fill  sync.Mutex
+	cache sync.RWMutex
+	keys  map[keyName]seal.Key
+	named map[namedKey]Key
+	subs  subscribers
+}
+
+type keyName struct {
+	authority event.AuthorityID
+	id        event.KeyID
+}
+
+type namedKey struct {
+	authority event.AuthorityID
+	name      string
+}
+
+//go:embed schema.sql
+var schema string
+
+// Open opens or creates the keyring at path, readable by this user only. The path ":memory:" keeps it in memory, for
+// simulations. Close it when done.
+func Open(path string, cfg Config) (*Ring, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	dsn, err := prepare(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the keyring: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open the keyring: %w", err)
+	}
+	// One connection: there is one writer, opened keys are read from memory, and truncating the write-ahead log needs
+	// that nobody reads.
+	db.SetMaxOpenConns(1)
+	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key)}
+	if err := r.begin(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
+	}
+	return r, nil
+}
+
+func prepare(path string) (string, error) {
+	const pragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(ON)&_txlock=immediate"
+	if path == ":memory:" {
+		return "file::memory:?" + pragmas, nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.Open(filepath.Dir(abs))
+	if err != nil {
+		return "", errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Chmod(0o600), f.Close(), dir.Sync(), dir.Close()); err != nil {
+		return "", err
+	}
+	return (&url.URL{Scheme: "file", Path: abs, RawQuery: pragmas}).String(), nil
+}
+
+// begin makes the tables and a new epoch, and finishes an erasure that a crash may have left in the write-ahead log.
+func (r *Ring) begin() error {
+	if _, err := r.db.Exec(schema); err != nil {
+		return err
+	}
+	var b [8]byte
+	if _, err := io.ReadFull(r.cfg.Rand, b[:]); err != nil {
+		return fmt.Errorf("draw an epoch: %w", err)
+	}
+	r.epoch = hex.EncodeToString(b[:])
+	_, err := r.db.Exec(`INSERT INTO epoch (id, base) SELECT ?, value FROM counter;
+		DELETE FROM epoch WHERE n <= (SELECT max(n) FROM epoch) - 256`, r.epoch)
+	if err != nil {
+		return err
+	}
+	return r.forget(context.Background())
+}
+
+// Close releases the database.
+func (r *Ring) Close() error { return r.db.Close() }
+
+// Self returns the site whose ring this is.
+func (r *Ring) Self() event.SiteID { return r.self }
+
+// NewKeys makes n keys of the authority, sealed by its newest key. They are on the disk when it returns. It returns
+// ErrNoAuthorityKey, or a fault of kind TooLarge if n exceeds MaxBatch.
+func (r *Ring) NewKeys(ctx context.Context, authority event.AuthorityID, n int) ([]Key, error) {
+	if n < 0 || n > MaxBatch {
+		return nil, fault.New(fault.TooLarge, "keyring.batch", fmt.Sprintf("%d keys at once are out of bounds (0 to %d)", n, MaxBatch), "ask for fewer")
+	}
+	keys := make([]Key, n)
+	if n == 0 {
+		return keys, nil
+	}
+	err := r.write(ctx, func(w *writer) error {
+		by, err := w.current(authority)
+		if err != nil {
+			return err
+		}
+		for i := range keys {
+			if keys[i], err = w.newKey(authority, "", by); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make %d keys of %s: %w", n, authority, err)
+	}
+	r.remember(authority, keys)
+	return keys, nil
+}
+
+// Named returns the shared key of the name: of several the one of the lowest id. It returns ErrMissing if this site
+// does not hold it (yet) and ErrErased if every key of the name was erased.
+func (r *Ring) Named(ctx context.Context, authority event.AuthorityID, name string) (Key, error) {
+	r.cache.RLock()
+	k, ok := r.named[namedKey{authority, name}]
+	r.cache.RUnlock()
+	if ok {
+		return k, nil
+	}
+	r.fill.Lock()
+	defer r.fill.Unlock()
+	var id event.KeyID
+	err := r.db.QueryRowContext(ctx, `SELECT id FROM secret WHERE authority = ? AND name = ? ORDER BY erased > 0, id LIMIT 1`,
+		authority, name).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Key{}, ErrMissing.Because("the key %q of %s", name, authority)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("look up the key %q of %s: %w", name, authority, err)
+	}
+	secret, err := r.load(ctx, authority, id)
+	if err != nil {
+		return Key{}, err
+	}
+	k = Key{id, secret}
+	r.cache.Lock()
+	r.named[namedKey{authority, name}] = k
+	r.cache.Unlock()
+	return k, nil
+}
+
+// Key returns the key of the id, ErrErased if it was erased, and ErrMissing if this site does not hold it or cannot open
+// it yet. Keys used before are answered from memory.
+func (r *Ring) Key(ctx context.Context, authority event.AuthorityID, id event.KeyID) (seal.Key, error) {
+	if k, ok := r.cached(authority, id); ok {
+		return k, nil
+	}
+	r.fill.Lock()
+	defer r.fill.Unlock()
+	k, err := r.load(ctx, authority, id)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	r.keep(keyName{authority, id}, k)
+	return k, nil
+}
+
+// load reads and opens one key. The caller holds fill.
+func (r *Ring) load(ctx context.Context, authority event.AuthorityID, id event.KeyID) (seal.Key, error) {
+	row, err := findSecret(ctx, r.db, authority, id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return seal.Key{}, ErrMissing
+	case err != nil:
+		return seal.Key{}, fmt.Errorf("read the key %s of %s: %w", id, authority, err)
+	case row.erased > 0:
+		return seal.Key{}, ErrErased
+	}
+	by, err := r.authorityKey(ctx, r.db, authority, row.by)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	k, err := openSecret(by, authority, id, row.name, row.sealed)
+	if err != nil {
+		// A foreign record that was taken before we could tell; a true one replaces it.
+		return seal.Key{}, ErrMissing.With(err)
+	}
+	return k, nil
+}
+
+// Missing returns those of ids for which this site holds neither the key in a form it can open nor the erasure mark.
+func (r *Ring) Missing(ctx context.Context, authority event.AuthorityID, ids []event.KeyID) ([]event.KeyID, error) {
+	unsure := make([]event.KeyID, 0, len(ids))
+	r.cache.RLock()
+	for _, id := range ids {
+		if _, ok := r.keys[keyName{authority, id}]; !ok {
+			unsure = append(unsure, id)
+		}
+	}
+	r.cache.RUnlock()
+	if len(unsure) == 0 {
+		return nil, nil
+	}
+	list, err := json.Marshal(unsure)
+	if err != nil {
+		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
+	}
+	missing, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (
+		SELECT 1 FROM secret s WHERE s.authority = ? AND s.id = j.value AND (s.erased > 0 OR EXISTS (
+			SELECT 1 FROM box b WHERE b.authority = s.authority AND b.id = s.by AND b.site = ?)))`, string(list), authority, r.self)
+	if err != nil {
+		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
+	}
+	return missing, nil
+}
+
+// Erase marks keys as erased, for ever and at every site that exchanges keys with this one. When it returns, this site's
+// copies are gone from its files. A key that is not here (yet) is marked all the same.
+func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...event.KeyID) error {
+	at := max(1, r.cfg.Now().UnixMilli())
+	err := r.write(ctx, func(w *writer) error {
+		for _, id := range ids {
+			if err := w.mark(authority, id, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("erase keys of %s: %w", authority, err)
+	}
+	return nil
+}
+
+// Subscribe returns a channel of what came, became readable or was erased by others' or our own deed (new keys of our
+// own are not told), and a function that ends it. The channel never blocks the ring: what is not received in time is
+// gathered into one batch, and a batch that grows too large is replaced by one Changed without a name.
+func (r *Ring) Subscribe() (<-chan []Changed, func()) { return r.subs.add() }
+
+func (r *Ring) cached(authority event.AuthorityID, id event.KeyID) (seal.Key, bool) {
+	r.cache.RLock()
+	defer r.cache.RUnlock()
+	k, ok := r.keys[keyName{authority, id}]
+	return k, ok
+}
+
+func (r *Ring) keep(name keyName, k seal.Key) {
+	r.cache.Lock()
+	defer r.cache.Unlock()
+	if len(r.keys) >= cacheBound {
+		clear(r.keys)
+	}
+	r.keys[name] = k
+}
+
+// remember puts keys that were just made into memory, unless somebody was so quick to erase them.
+func (r *Ring) remember(authority event.AuthorityID, keys []Key) {
+	for _, k := range keys {
+		r.keep(keyName{authority, k.ID}, k.Secret)
+	}
+}

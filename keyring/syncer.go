@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// Verb is the name under which a Syncer serves other sites.
+const Verb = "keys"
+
+// Bounds of one exchange. Answers between sites stay under 768 KiB; records are counted generously.
+const (
+	answerBytes  = 500 << 10
+	requestBytes = 64 << 10
+	wantedAtOnce = 128
+	roundsAStep  = 64
+)
+
+// Link carries requests to other sites, see eventlog.Link.
+type Link interface {
+	Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error)
+}
+
+// Policy says who may hold what. It is asked for every request; it must not block.
+type Policy interface {
+	// Member reports whether the site is admitted and not removed.
+	Member(site event.SiteID) bool
+	// Allowed reports whether the site may hold the authority's logs and keys.
+	Allowed(site event.SiteID, authority event.AuthorityID) bool
+}
+
+// ErrForbidden is the answer to who may not have any of the keys it asks for. It is the same for authorities that exist
+// and those that do not.
+var ErrForbidden = fault.New(fault.Forbidden, "keyring.forbidden", "this site may not hold the keys it asks for",
+	"an operator can allow the site for the authority, at one of the authority's sites")
+
+// Syncer exchanges keys with other sites. Fill Ring, Link, Policy and Authorities; it is safe for concurrent use.
+type Syncer struct {
+	Ring   *Ring
+	Link   Link
+	Policy Policy
+	// Authorities returns the authorities known now.
+	Authorities func() []event.AuthorityID
+
+	once sync.Once
+	hint chan struct{}
+}
+
+type wanted struct {
+	Authority event.AuthorityID `json:"authority"`
+	Cursor
+}
+
+type request struct {
+	Want []wanted `json:"want,omitempty"`
+	// Hint tells that the asking site has something new itself.
+	Hint bool `json:"hint,omitempty"`
+}
+
+type given struct {
+	Authority event.AuthorityID `json:"authority"`
+	Records   []Record          `json:"records,omitempty"`
+	Next      Cursor            `json:"next"`
+	More      bool              `json:"more,omitempty"`
+	Refused   bool              `json:"refused,omitempty"`
+}
+
+type answer struct {
+	Given []given `json:"given,omitempty"`
+}
+
+// Step pulls from one peer what it has and we lack, of every authority that allows both of us, and returns how many
+// records changed something here. It blocks for the link and the disk and does a bounded amount of work; what is left
+// over comes with the next step.
+func (s *Syncer) Step(ctx context.Context, peer event.SiteID) (changed int, err error) {
+	want, err := s.wants(ctx, peer)
+	if err != nil {
+		return 0, err
+	}
+	for len(want) > 0 {
+		batch := want[:min(len(want), wantedAtOnce)]
+		want = want[len(batch):]
+		n, err := s.pull(ctx, peer, batch)
+		changed += n
+		if err != nil {
+			return changed, fmt.Errorf("pull keys from %s: %w", peer.Short(), err)
+		}
+	}
+	return changed, nil
+}
+
+func (s *Syncer) wants(ctx context.Context, peer event.SiteID) ([]wanted, error) {
+	if !s.Policy.Member(peer) {
+		return nil, nil
+	}
+	var want []wanted
+	for _, a := range s.Authorities() {
+		if !s.shared(peer, a) {
+			continue
+		}
+		c, err := s.Ring.Cursor(ctx, peer, a)
+		if err != nil {
+			return nil, err
+		}
+		want = append(want, wanted{a, c})
+	}
+	return want, nil
+}
+
+// shared reports whether both sites may hold the authority's keys.
+func (s *Syncer) shared(peer event.SiteID, authority event.AuthorityID) bool {
+	return authority != event.Federation && s.Policy.Allowed(peer, authority) && s.Policy.Allowed(s.Ring.Self(), authority)
+}
+
+// pull asks for a batch again and again until there is nothing more, or the step has done enough.
+func (s *Syncer) pull(ctx context.Context, peer event.SiteID, batch []wanted) (changed int, err error) {
+	for range roundsAStep {
+		answer, err := s.ask(ctx, peer, request{Want: batch})
+		if errors.Is(err, ErrForbidden) {
+			return changed, nil // it does not know yet that we are allowed
+		}
+		if err != nil {
+			return changed, err
+		}
+		asked := make(map[event.AuthorityID]bool, len(batch))
+		for _, w := range batch {
+			asked[w.Authority] = true
+		}
+		batch = nil
+		for _, g := range answer.Given {
+			if !asked[g.Authority] || g.Refused || !s.shared(peer, g.Authority) {
+				continue
+			}
+			n, err := s.take(ctx, peer, g)
+			changed += n
+			if err != nil {
+				return changed, err
+			}
+			if c, err := s.Ring.Cursor(ctx, peer, g.Authority); err != nil {
+				return changed, err
+			} else if g.More || c != g.Next {
+				batch = append(batch, wanted{g.Authority, c})
+			}
+		}
+		if len(batch) == 0 {
+			return changed, nil
+		}
+	}
+	return changed, nil
+}
+
+func (s *Syncer) take(ctx context.Context, peer event.SiteID, g given) (int, error) {
+	if len(g.Records) == 0 {
+		if c, err := s.Ring.Cursor(ctx, peer, g.Authority); err != nil || c == g.Next {
+			return 0, err // nothing new costs no write
+		}
+	}
+	return s.Ring.Merge(ctx, peer, g.Authority, g.Records, g.Next)
+}
+
+func (s *Syncer) ask(ctx context.Context, peer event.SiteID, req request) (answer, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return answer{}, err
+	}
+	raw, err := s.Link.Request(ctx, peer, Verb, body)
+	if err != nil {
+		return answer{}, err
+	}
+	var a answer
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return answer{}, ErrRecord.With(err)
+	}
+	return a, nil
+}
+
+// Serve answers a peer's request for keys. It returns ErrForbidden if the peer is no member or may have none of what it
+// asks for, and a fault of kind Invalid for a request that is none.
+func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+	if !s.Policy.Member(peer) {
+		return nil, ErrForbidden
+	}
+	var req request
+	if len(body) > requestBytes || json.Unmarshal(body, &req) != nil || len(req.Want) > wantedAtOnce {
+		return nil, fault.New(fault.Invalid, "keyring.request", "the request for keys is malformed or too long",
+			"compare the versions of the two sites")
+	}
+	if req.Hint {
+		s.wake()
+	}
+	var a answer
+	room, refused := answerBytes, 0
+	for _, w := range req.Want {
+		g, err := s.give(ctx, peer, w, room)
+		if err != nil {
+			return nil, err
+		}
+		if g.Refused {
+			refused++
+		}
+		for _, rec := range g.Records {
+			room -= 100 + len(rec.Name) + len(rec.Site) + len(rec.Sealed)*4/3
+		}
+		a.Given = append(a.Given, g)
+	}
+	if refused > 0 && refused == len(req.Want) {
+		return nil, ErrForbidden
+	}
+	return json.Marshal(a)
+}
+
+func (s *Syncer) give(ctx context.Context, peer event.SiteID, w wanted, room int) (given, error) {
+	if !s.shared(peer, w.Authority) {
+		return given{Authority: w.Authority, Refused: true}, nil
+	}
+	if room <= 0 {
+		return given{Authority: w.Authority, Next: w.Cursor, More: true}, nil
+	}
+	records, next, more, err := s.Ring.Changes(ctx, w.Authority, w.Cursor, room)
+	return given{Authority: w.Authority, Records: records, Next: next, More: more}, err
+}
+
+// Run exchanges keys with every peer that peers returns: at once when one of them tells that it has something new, and
+// every interval. It tells the peers when something is new here. It returns when ctx ends, after its last exchange.
+func (s *Syncer) Run(ctx context.Context, peers func() []event.SiteID, interval time.Duration) {
+	grown, cancel := s.Ring.subs.addWake()
+	defer cancel()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		s.all(ctx, peers(), func(ctx context.Context, peer event.SiteID) error {
+			_, err := s.Step(ctx, peer)
+			return err
+		})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.hinted():
+		case <-grown:
+			s.all(ctx, peers(), func(ctx context.Context, peer event.SiteID) error {
+				_, err := s.ask(ctx, peer, request{Hint: true})
+				return err
+			})
+		}
+	}
+}
+
+// all runs do for every peer at the same time, so that one that hangs delays nobody but the round.
+func (s *Syncer) all(ctx context.Context, peers []event.SiteID, do func(context.Context, event.SiteID) error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, peer := range peers {
+		wg.Go(func() {
+			if err := do(ctx, peer); err != nil {
+				s.Ring.cfg.Logger.DebugContext(ctx, "keys were not exchanged", "peer", peer.Short(), "error", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (s *Syncer) hinted() <-chan struct{} {
+	s.once.Do(func() { s.hint = make(chan struct{}, 1) })
+	return s.hint
+}
+
+func (s *Syncer) wake() {
+	s.hinted()
+	select {
+	case s.hint <- struct{}{}:
+	default: // it is awake already
+	}
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// writer is one transaction on the keyring: it gives out change numbers and notes what the world must hear afterwards.
+type writer struct {
+	*sql.Tx
+	ctx    context.Context
+	ring   *Ring
+	change int64
+	// news is for subscribers, gone must leave the caches.
+	news []Changed
+	gone []keyName
+	// dropped authorities leave the caches as a whole.
+	dropped []event.AuthorityID
+	// burnt is set when secret bytes were overwritten: the write-ahead log must go too.
+	burnt bool
+	// renamed is set when a shared key may now be another one.
+	renamed bool
+}
+
+// write runs do in one synced transaction; then it clears the caches and the write-ahead log of what was erased, and
+// tells subscribers. After do's error nothing has happened.
+func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
+	tx, err := r.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tx.Rollback() // a no-op after Commit; otherwise the first error is the one to tell
+		}
+	}()
+	w := &writer{Tx: tx, ctx: ctx, ring: r}
+	if err := tx.QueryRowContext(ctx, `SELECT value FROM counter`).Scan(&w.change); err != nil {
+		return err
+	}
+	before := w.change
+	if err := do(w); err != nil {
+		return err
+	}
+	if w.change != before {
+		if _, err := tx.ExecContext(ctx, `UPDATE counter SET value = ?`, w.change); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	r.purge(w)
+	r.subs.tell(w.news, w.change != before)
+	if w.burnt {
+		// The marks are durable; a cancelled caller must not keep the bytes alive.
+		return r.forget(context.WithoutCancel(ctx))
+	}
+	return nil
+}
+
+// forget empties the write-ahead log, which still holds what was overwritten.
+func (r *Ring) forget(ctx context.Context) error {
+	var busy, frames, done int
+	if err := r.db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done); err != nil {
+		return fmt.Errorf("truncate the keyring's write-ahead log: %w", err)
+	}
+	if busy != 0 {
+		return errors.New("truncate the keyring's write-ahead log: another process reads it")
+	}
+	return nil
+}
+
+func (r *Ring) purge(w *writer) {
+	if len(w.gone) == 0 && len(w.dropped) == 0 && !w.renamed {
+		return
+	}
+	r.fill.Lock()
+	defer r.fill.Unlock()
+	r.cache.Lock()
+	defer r.cache.Unlock()
+	for _, name := range w.gone {
+		delete(r.keys, name)
+	}
+	for _, authority := range w.dropped {
+		for name := range r.keys {
+			if name.authority == authority {
+				delete(r.keys, name)
+			}
+		}
+	}
+	clear(r.named)
+}
+
+func (w *writer) next() int64 {
+	w.change++
+	return w.change
+}
+
+// put stores secret bytes and returns where.
+func (w *writer) put(sealed []byte) (int64, error) {
+	res, err := w.ExecContext(w.ctx, `INSERT INTO vault (sealed) VALUES (?)`, sealed)
+	if err != nil {
+		return 0, err
+	}
+	return res.LastInsertId()
+}
+
+// burn overwrites secret bytes in place: a row of the same size never moves.
+func (w *writer) burn(slot int64) error {
+	if slot == 0 {
+		return nil
+	}
+	w.burnt = true
+	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot = ?`, slot)
+	return err
+}
+
+func (w *writer) newID() (event.KeyID, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(w.ring.cfg.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("draw a key's id: %w", err)
+	}
+	return event.KeyID(hex.EncodeToString(b[:])), nil
+}
+
+// newKey draws a key and stores it sealed by the given authority key.
+func (w *writer) newKey(authority event.AuthorityID, name string, by Key) (Key, error) {
+	id, err := w.newID()
+	if err != nil {
+		return Key{}, err
+	}
+	secret, err := seal.NewKey(w.ring.cfg.Rand)
+	if err != nil {
+		return Key{}, err
+	}
+	sealed, err := by.Secret.Seal(w.ring.cfg.Rand, keyContext(authority, id, name), secret[:])
+	if err != nil {
+		return Key{}, err
+	}
+	return Key{id, secret}, w.insert(authority, Record{ID: id, Name: name, By: by.ID, Sealed: sealed})
+}
+
+func (w *writer) insert(authority event.AuthorityID, rec Record) error {
+	slot, err := w.put(rec.Sealed)
+	if err != nil {
+		return err
+	}
+	if rec.Name != "" {
+		w.renamed = true
+	}
+	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change) VALUES (?, ?, ?, ?, ?, 0, ?)`,
+		authority, rec.ID, rec.Name, rec.By, slot, w.next())
+	return err
+}
+
+// mark sets the erasure mark and destroys the key. A key that is marked already stays as it is.
+func (w *writer) mark(authority event.AuthorityID, id event.KeyID, at int64) error {
+	row, err := findSecret(w.ctx, w.Tx, authority, id)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if err == nil && row.erased > 0 {
+		return nil
+	}
+	if err := w.burn(row.slot); err != nil {
+		return err
+	}
+	w.gone = append(w.gone, keyName{authority, id})
+	w.news = append(w.news, Changed{authority, id, true})
+	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change) VALUES (?, ?, ?, ?, 0, ?, ?)
+		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change`,
+		authority, id, row.name, row.by, at, w.next())
+	return err
+}
+
+type secretRow struct {
+	name, by string
+	slot     int64
+	erased   int64
+	sealed   []byte
+}
+
+// querier is what reading needs of a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func findSecret(ctx context.Context, q querier, authority event.AuthorityID, id event.KeyID) (secretRow, error) {
+	var row secretRow
+	err := q.QueryRowContext(ctx, `SELECT s.name, s.by, s.slot, s.erased, v.sealed FROM secret s
+		LEFT JOIN vault v ON v.slot = s.slot WHERE s.authority = ? AND s.id = ?`, authority, id).
+		Scan(&row.name, &row.by, &row.slot, &row.erased, &row.sealed)
+	return row, err
+}
+
+func keyContext(authority event.AuthorityID, id event.KeyID, name string) string {
+	return "holdfast key " + string(authority) + " " + string(id) + " " + name
+}
+
+func openSecret(by seal.Key, authority event.AuthorityID, id event.KeyID, name string, sealed []byte) (seal.Key, error) {
+	plain, err := by.Open(keyContext(authority, id, name), sealed)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	if len(plain) != len(seal.Key{}) {
+		return seal.Key{}, seal.ErrOpen
+	}
+	return seal.Key(plain), nil
+}
+
+// column reads one column of strings.
+func column[T ~string](ctx context.Context, q querier, query string, args ...any) (list []T, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	for rows.Next() {
+		var v T
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
