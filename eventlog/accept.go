@@ -5,15 +5,260 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// Accept stub.
-func (l *Log) Accept(ctx context.Context, raw [][]byte) (int, error) {
-	return 0, errors.New("not yet")
+// The refusals of Accept, besides ErrMalformed, ErrSignature, ErrSiteNotAllowed and ErrNoRoom.
+var (
+	ErrGap = fault.New(fault.Conflict, "log.gap", "the page does not follow any page that is here",
+		"the pages before it are fetched first; this mends itself")
+	ErrOriginNotMember = fault.New(fault.Forbidden, "log.origin_not_member", "the page was written by a site that is no member",
+		"admit the site, or ignore it")
+	ErrOriginNotAllowed = fault.New(fault.Forbidden, "log.origin_not_allowed",
+		"the page was written by a site that may not hold the authority's data", "allow the site for the authority, or ignore it")
+	ErrClosed = fault.New(fault.Forbidden, "log.closed", "the page was written after its site had been removed",
+		"it is not taken over; who needs what it says writes it again at another site")
+	ErrTooManyForks = fault.New(fault.Forbidden, "log.too_many_forks",
+		"the site has signed too many different pages of the same number", "remove the site: it is broken or hostile")
+)
+
+// maxBranches bounds what one broken or hostile site can make everybody store of one log.
+const maxBranches = 32
+
+// Closer is what a Policy may be besides: it names the logs that were closed, because their site was removed or may no
+// longer hold the authority's data. What was written up to the head is accepted whoever the site is now; what comes after
+// it is refused.
+type Closer interface {
+	Closing(LogID) (Head, bool)
 }
 
-// Forks stub.
-func (l *Log) Forks() []Fork { return nil }
+// Accept verifies the signature of pages from other sites, that their origin and we may have them, and that each follows
+// one that is here, and stores them. It returns how many were stored; pages that were here already are not counted and no
+// error. A page that contradicts one that is here goes to a branch of its own and is reported as a fork.
+//
+// After a refused page the later ones of the same log are passed over, those of other logs are not; the first refusal is
+// returned. It blocks until the pages are synced.
+func (l *Log) Accept(ctx context.Context, raw [][]byte) (accepted int, err error) {
+	refused := make(map[LogID]bool)
+	var first error
+	for _, b := range raw {
+		p, err := ParsePage(b)
+		if err == nil && refused[p.Log] {
+			continue
+		}
+		stored := false
+		if err == nil {
+			stored, err = l.acceptOne(ctx, p)
+		}
+		if stored {
+			accepted++
+		}
+		if err != nil && p != nil {
+			refused[p.Log] = true
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	if accepted > 0 {
+		l.wake()
+	}
+	return accepted, first
+}
 
-// Scrub stub.
-func (l *Log) Scrub(ctx context.Context) ([]Damage, error) { return nil, nil }
+// acceptOne takes one verified page and reports whether it was new.
+func (l *Log) acceptOne(ctx context.Context, p *Page) (bool, error) {
+	if err := l.MayHold(p.Log); err != nil {
+		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
+	}
+	if err := l.open(p); err != nil {
+		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
+	}
+	r := l.record(p.Log)
+	if err := r.lock(ctx); err != nil {
+		return false, err
+	}
+	fork, stored, err := l.acceptLocked(ctx, r, p)
+	r.unlock()
+	if err != nil {
+		return stored, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
+	}
+	if stored {
+		l.report(p, fork)
+	}
+	return stored, nil
+}
+
+// MayHold returns why this site may not hold the log, nil if it may.
+func (l *Log) MayHold(id LogID) error {
+	p := l.cfg.Policy
+	if !p.Allowed(l.self, id.Authority) {
+		return ErrSiteNotAllowed
+	}
+	if _, closed := l.closing(id); closed {
+		return nil
+	}
+	if !p.Member(id.Site) {
+		return ErrOriginNotMember
+	}
+	if !p.Allowed(id.Site, id.Authority) {
+		return ErrOriginNotAllowed
+	}
+	return nil
+}
+
+func (l *Log) closing(id LogID) (Head, bool) {
+	if c, ok := l.cfg.Policy.(Closer); ok {
+		return c.Closing(id)
+	}
+	return Head{}, false
+}
+
+// open returns ErrClosed if the page's log ends before it. Of two pages of the last number only the named one counts.
+func (l *Log) open(p *Page) error {
+	last, closed := l.closing(p.Log)
+	if closed && (p.Number > last.Page || p.Number == last.Page && p.Hash != last.Hash) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// acceptLocked stores the page where it belongs. The caller holds the record's lock.
+func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork, stored bool, err error) {
+	to, err := l.belongs(ctx, r, p)
+	if err != nil || to.duplicate {
+		return nil, false, err
+	}
+	current := p.Log.Site == l.self && p.Log.Incarnation == l.Incarnation()
+	if current {
+		// Given up before the page is stored: nothing may be signed after a page that we did not know of.
+		l.Reincarnate("another site has pages of an own log that this site did not have")
+	}
+	if err := l.store(ctx, to.branch, p); err != nil {
+		return nil, false, err
+	}
+	l.put(r, to.branch, p)
+	if to.forks {
+		fork = &Fork{Branch: to.branch, Page: p.Number}
+	}
+	return fork, true, nil
+}
+
+// store stores a foreign page. If the store could not tell, it looks whether the page is there.
+func (l *Log) store(ctx context.Context, b Branch, p *Page) error {
+	err := l.cfg.Store.Append(ctx, b, p)
+	if err == nil || errors.Is(err, ErrNoRoom) {
+		return err
+	}
+	pages, readErr := l.cfg.Store.Read(ctx, b, p.Number-1, 1)
+	if readErr == nil && len(pages) > 0 && pages[0].Hash == p.Hash {
+		return nil
+	}
+	return errors.Join(err, readErr)
+}
+
+// report tells what others must know of a page that was just stored. No lock is held.
+func (l *Log) report(p *Page, fork *Fork) {
+	if fork != nil {
+		l.cfg.Logger.Warn("a site has signed two different pages of the same number", "log", p.Log.String(), "page", p.Number)
+		if l.cfg.OnFork != nil {
+			l.cfg.OnFork(*fork)
+		}
+	}
+	if latest := l.followPage(p); latest > 0 {
+		skew := Skew{Site: p.Log.Site, Log: p.Log, Page: p.Number, Ahead: latest.Time().Sub(l.cfg.Now())}
+		l.cfg.Logger.Warn("a site's clock is ahead", "site", string(skew.Site), "ahead", skew.Ahead)
+		if l.cfg.OnSkew != nil {
+			l.cfg.OnSkew(skew)
+		}
+	}
+}
+
+// belonging is where a page goes.
+type belonging struct {
+	branch    Branch
+	duplicate bool // it is there already
+	forks     bool // it is the first page of a new branch
+}
+
+// belongs finds the page's place among the branches of its log, ErrGap if the page before it is not here. The caller
+// holds the record's lock.
+func (l *Log) belongs(ctx context.Context, r *record, p *Page) (belonging, error) {
+	heads := l.branchHeads(r)
+	for _, h := range heads {
+		if h.Page == p.Number && h.Hash == p.Hash {
+			return belonging{duplicate: true}, nil
+		}
+	}
+	for _, h := range heads {
+		if h.Page+1 == p.Number && h.Hash == p.Prev {
+			return belonging{branch: h.Branch}, nil
+		}
+	}
+	if _, here, err := l.holds(ctx, heads, p.Number, p.Hash); err != nil || here {
+		return belonging{duplicate: true}, err
+	}
+	follows := p.Number == 1 && p.Prev == Hash{}
+	if !follows {
+		var err error
+		if _, follows, err = l.holds(ctx, heads, p.Number-1, p.Prev); err != nil {
+			return belonging{}, err
+		}
+	}
+	if !follows {
+		return belonging{}, ErrGap
+	}
+	return newBranch(p, heads)
+}
+
+// newBranch names the branch that begins with the page.
+func newBranch(p *Page, heads []Head) (belonging, error) {
+	if p.Number == 1 && (len(heads) == 0 || heads[0].Branch.Fork != "") {
+		return belonging{branch: Branch{LogID: p.Log}}, nil
+	}
+	if len(heads) >= maxBranches {
+		return belonging{}, ErrTooManyForks
+	}
+	return belonging{branch: Branch{LogID: p.Log, Fork: p.Hash.String()[:16]}, forks: true}, nil
+}
+
+// branchHeads returns the heads of all branches of the log, the first branch first.
+func (l *Log) branchHeads(r *record) []Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	heads := make([]Head, 0, len(r.branches))
+	for _, b := range r.branches {
+		heads = append(heads, b.head)
+	}
+	sortHeads(heads)
+	return heads
+}
+
+// holds returns the branch among those that has the page of that number and hash.
+func (l *Log) holds(ctx context.Context, heads []Head, page uint64, hash Hash) (Branch, bool, error) {
+	for _, h := range heads {
+		got, ok, err := l.HashAt(ctx, h.Branch, page)
+		if err != nil {
+			return Branch{}, false, err
+		}
+		if ok && got == hash {
+			return h.Branch, true, nil
+		}
+	}
+	return Branch{}, false, nil
+}
+
+// Forks returns every fork on this site's disk, sorted by branch. It does not block.
+func (l *Log) Forks() []Fork {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var forks []Fork
+	for _, b := range l.sorted() {
+		if b.id.Fork != "" {
+			forks = append(forks, Fork{Branch: b.id, Page: b.first})
+		}
+	}
+	return forks
+}

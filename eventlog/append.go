@@ -170,7 +170,7 @@ func (l *Log) writePage(ctx context.Context, lane *lane, batches []*batch) (*Pag
 		}
 		r := l.record(LogID{lane.authority, lane.class, l.self, incarnation})
 		if err := r.lock(ctx); err != nil {
-			return nil, err
+			return nil, errBusy.With(err)
 		}
 		p, err := l.writeLocked(ctx, lane, r, batches)
 		r.unlock()
@@ -256,8 +256,26 @@ func (l *Log) outOfOrder(ctx context.Context, lane *lane, r *record) error {
 	}
 	if !found {
 		l.Reincarnate("the store has other pages of an own log than we wrote")
+		if err := l.takeOver(ctx, r); err != nil {
+			return err
+		}
 	}
 	return errAgain
+}
+
+// takeOver notes the pages that the store has after our head.
+func (l *Log) takeOver(ctx context.Context, r *record) error {
+	branch := Branch{LogID: r.id}
+	for {
+		head, _ := l.Head(branch)
+		pages, err := l.cfg.Store.Read(ctx, branch, head.Page, scrubBytes)
+		if err != nil || len(pages) == 0 {
+			return err
+		}
+		for _, p := range pages {
+			l.put(r, branch, p)
+		}
+	}
 }
 
 // catchUp takes over the page after our head if it is one of those of uncertain fate, and reports whether it was.

@@ -83,15 +83,26 @@ func (l *Log) Durable(ctx context.Context) []Head {
 	return heads
 }
 
-// Recheck makes the next Durable look again at the pages that lacked a key, and wakes the subscribers. It is to be called
-// after keys or marks arrived.
-func (l *Log) Recheck(context.Context) {
+// Recheck looks again at the pages that lacked a key, and wakes the subscribers if more has become durable. It is to be
+// called after keys or marks arrived.
+func (l *Log) Recheck(ctx context.Context) {
 	l.mu.Lock()
+	before := make(map[*branch]uint64)
 	for _, b := range l.sorted() {
 		b.ready.blocked = false
+		before[b] = b.ready.page
 	}
 	l.mu.Unlock()
-	l.wake()
+	l.Durable(ctx)
+	l.mu.Lock()
+	more := false
+	for b, page := range before {
+		more = more || b.ready.page > page
+	}
+	l.mu.Unlock()
+	if more {
+		l.wake()
+	}
 }
 
 // advance moves the branch's durability as far as the keys allow and the budget lasts.

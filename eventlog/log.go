@@ -49,11 +49,10 @@ type Config struct {
 
 // Fork is a log in which the origin signed two different pages of the same number.
 type Fork struct {
-	// Branch is the branch that this site saw second.
+	// Branch is the branch that this site saw second; its Fork begins the hash of the first page that differs.
 	Branch Branch `json:"branch"`
-	// Page is the number of the first page that differs, Hash its hash in Branch.
+	// Page is the number of the first page that differs.
 	Page uint64 `json:"page"`
-	Hash Hash   `json:"hash"`
 }
 
 // Skew is a page whose stamps are further ahead of our wall clock than event.MaxDrift: somebody's clock is wrong.
@@ -350,16 +349,13 @@ func (l *Log) recentHash(id Branch, page uint64) (hash Hash, near, there bool) {
 
 // Holds returns the branch in which this site has the page of that number and hash, false if it has none.
 func (l *Log) Holds(ctx context.Context, id LogID, page uint64, hash Hash) (Branch, bool, error) {
-	for _, h := range l.headsOf(func(b *branch) bool { return b.id.LogID == id }) {
-		got, ok, err := l.HashAt(ctx, h.Branch, page)
-		if err != nil {
-			return Branch{}, false, err
-		}
-		if ok && got == hash {
-			return h.Branch, true, nil
-		}
+	l.mu.Lock()
+	r := l.records[id]
+	l.mu.Unlock()
+	if r == nil {
+		return Branch{}, false, nil
 	}
-	return Branch{}, false, nil
+	return l.holds(ctx, l.branchHeads(r), page, hash)
 }
 
 // ErrSiteNotAllowed is returned by Append when this site may not hold the authority's logs.

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// scrubBytes is how much Scrub reads at once.
+const scrubBytes = 2 << 20
+
+// Scrub reads every page of every branch and checks bytes, signature and chain. What is not in order is returned. A damaged
+// branch is deleted if Config.Elsewhere says that another site has it, so that it is fetched again as a copy; if it is
+// the only one it is kept for as long as it can be read. When an own log of the present incarnation is damaged, the
+// incarnation is given up.
+//
+// It reads as fast as the disk allows; run it rarely, and end ctx to stop it. The error is ctx's or the store's.
+func (l *Log) Scrub(ctx context.Context) ([]Damage, error) {
+	var found []Damage
+	for _, h := range l.Heads() {
+		page, err := l.check(ctx, h)
+		if ctx.Err() != nil {
+			return found, ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		if !damaged(err) {
+			return found, fmt.Errorf("check %s: %w", h.Branch, err)
+		}
+		d, err := l.mend(ctx, Damage{Branch: h.Branch, Page: page, Err: err})
+		if err != nil {
+			return found, err
+		}
+		found = append(found, d)
+	}
+	return found, nil
+}
+
+// damaged tells bytes that are not in order from a store that does not answer.
+func damaged(err error) bool {
+	return errors.Is(err, ErrDamaged) || errors.Is(err, ErrMalformed) || errors.Is(err, ErrSignature)
+}
+
+// check reads the branch up to the head. It returns the number of the first page that is not in order, and why.
+func (l *Log) check(ctx context.Context, h Head) (uint64, error) {
+	prev, after, err := l.before(ctx, h.Branch)
+	if err != nil {
+		return after + 1, err
+	}
+	for after < h.Page {
+		pages, err := l.cfg.Store.Read(ctx, h.Branch, after, scrubBytes)
+		if err != nil {
+			return after + 1, err
+		}
+		if len(pages) == 0 {
+			return after + 1, ErrDamaged.Because("the page is gone")
+		}
+		for _, p := range pages {
+			if err := checkPage(h, p, after+1, prev); err != nil {
+				return after + 1, err
+			}
+			prev, after = p.Hash, p.Number
+		}
+	}
+	return 0, nil
+}
+
+// before returns the hash and number of the page that the branch begins after.
+func (l *Log) before(ctx context.Context, b Branch) (Hash, uint64, error) {
+	if b.Fork == "" {
+		return Hash{}, 0, nil
+	}
+	first, err := l.cfg.Store.Read(ctx, b, 0, 1)
+	if err != nil {
+		return Hash{}, 0, err
+	}
+	if len(first) == 0 || first[0].Hash.String()[:16] != b.Fork {
+		return Hash{}, 0, ErrDamaged.Because("the branch does not begin with its page")
+	}
+	return first[0].Prev, first[0].Number - 1, nil
+}
+
+func checkPage(h Head, p *Page, number uint64, prev Hash) error {
+	if _, err := ParsePage(p.Raw()); err != nil {
+		return err
+	}
+	switch {
+	case p.Log != h.Branch.LogID || p.Number != number || p.Prev != prev:
+		return ErrDamaged.Because("the page does not follow the one before")
+	case number == h.Page && p.Hash != h.Hash:
+		return ErrDamaged.Because("the page is not the one that was acknowledged")
+	}
+	return nil
+}
+
+// mend decides what becomes of a damaged branch and does it.
+func (l *Log) mend(ctx context.Context, d Damage) (Damage, error) {
+	r := l.record(d.Branch.LogID)
+	if err := r.lock(ctx); err != nil {
+		return d, err
+	}
+	defer r.unlock()
+	if d.Branch.Site == l.self && d.Branch.Incarnation == l.Incarnation() {
+		l.Reincarnate("an own log is damaged")
+	}
+	head, there := l.Head(d.Branch)
+	elsewhere := there && l.cfg.Elsewhere != nil && l.cfg.Elsewhere(head)
+	l.cfg.Logger.Error("a log is damaged", "log", d.Branch.String(), "page", d.Page, "deleted", elsewhere, "error", d.Err)
+	if !elsewhere {
+		return d, nil
+	}
+	if err := l.cfg.Store.Delete(ctx, d.Branch); err != nil {
+		return d, fmt.Errorf("delete the damaged %s: %w", d.Branch, errors.Join(err, d.Err))
+	}
+	d.Deleted = true
+	l.forget(r, d.Branch)
+	return d, nil
+}
+
+// forget drops what is known of a branch, and the subscribers hear that it is gone.
+func (l *Log) forget(r *record, b Branch) {
+	l.mu.Lock()
+	delete(r.branches, b.Fork)
+	l.order = nil
+	l.mu.Unlock()
+	l.wake()
+}
