@@ -287,7 +287,8 @@ func (w *writer) insertBox(authority event.AuthorityID, rec Record) error {
 
 // authorityKey opens the box that is sealed to us, or answers from memory. It returns ErrMissing if there is none.
 func (r *Ring) authorityKey(ctx context.Context, q querier, authority event.AuthorityID, id string) (seal.Key, error) {
-	name := keyName{authority, event.KeyID(id)}
+	// A name of its own kind: an authority key is never handed out as if it were a person's.
+	name := keyName{authority, "authority key " + event.KeyID(id)}
 	if k, ok := r.cached(authority, name.id); ok {
 		return k, nil
 	}
@@ -300,7 +301,7 @@ func (r *Ring) authorityKey(ctx context.Context, q querier, authority event.Auth
 	if err != nil {
 		return seal.Key{}, fmt.Errorf("read the key of %s: %w", authority, err)
 	}
-	k, err := r.openBox(authority, name.id, box)
+	k, err := r.openBox(authority, event.KeyID(id), box)
 	if err != nil {
 		return seal.Key{}, ErrMissing.With(err)
 	}

@@ -189,13 +189,14 @@ func (r *Ring) NewKeys(ctx context.Context, authority event.AuthorityID, n int) 
 			if keys[i], err = w.newKey(authority, "", by); err != nil {
 				return err
 			}
+			// Within the transaction, so that whoever erases the key afterwards finds it in memory.
+			r.keep(keyName{authority, keys[i].ID}, keys[i].Secret)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make %d keys of %s: %w", n, authority, err)
 	}
-	r.remember(authority, keys)
 	return keys, nil
 }
 
@@ -332,11 +333,4 @@ func (r *Ring) keep(name keyName, k seal.Key) {
 		clear(r.keys)
 	}
 	r.keys[name] = k
-}
-
-// remember puts keys that were just made into memory, unless somebody was so quick to erase them.
-func (r *Ring) remember(authority event.AuthorityID, keys []Key) {
-	for _, k := range keys {
-		r.keep(keyName{authority, k.ID}, k.Secret)
-	}
 }
