@@ -63,6 +63,8 @@ type Copies interface {
 	HashAt(ctx context.Context, branch Branch, page uint64) (Hash, bool, error)
 	// Holds returns the branch that has the page of this number and hash, false if none.
 	Holds(ctx context.Context, id LogID, page uint64, hash Hash) (Branch, bool, error)
+	// MayHold returns why this site may not hold a log, nil if it may.
+	MayHold(id LogID) error
 	// Accept verifies and stores pages of one log in order; what is there already is no error.
 	Accept(ctx context.Context, raw [][]byte) (accepted int, err error)
 	// Subscribe returns a channel that gets a value after heads have changed, and the function that ends it.
@@ -199,12 +201,6 @@ func (r *Replicator) guarded(h Handler) Handler {
 // mayKnow is the one question that decides what a peer hears, asked anew for every request.
 func (r *Replicator) mayKnow(peer event.SiteID, authority event.AuthorityID) bool {
 	return r.cfg.Policy.Member(peer) && r.cfg.Policy.Allowed(peer, authority)
-}
-
-// mayHold reports whether we may hold the log at all; asking for another's pages would only be refused by Accept.
-func (r *Replicator) mayHold(id LogID) bool {
-	p := r.cfg.Policy
-	return p.Allowed(r.cfg.Self, id.Authority) && p.Member(id.Site) && p.Allowed(id.Site, id.Authority)
 }
 
 // request sends one request with our own bound on waiting, so that a black hole costs seconds, not minutes.

@@ -70,7 +70,7 @@ const (
 // refresh numbers what has changed in our durable heads since last time.
 func (r *Replicator) refresh(ctx context.Context) {
 	durable := r.cfg.Log.Durable(ctx)
-	slices.SortFunc(durable, func(a, b Head) int { return cmp.Compare(a.Branch.String(), b.Branch.String()) })
+	slices.SortFunc(durable, func(a, b Head) int { return compareBranches(a.Branch, b.Branch) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.version
@@ -97,7 +97,7 @@ func (r *Replicator) retire(there map[Branch]bool) {
 			gone = append(gone, b)
 		}
 	}
-	slices.SortFunc(gone, func(a, b Branch) int { return cmp.Compare(a.String(), b.String()) })
+	slices.SortFunc(gone, func(a, b Branch) int { return compareBranches(a, b) })
 	for _, b := range gone {
 		r.version++
 		r.ours[b] = announced{Head{Branch: b}, r.version}
@@ -314,10 +314,10 @@ func (r *Replicator) relate(ctx context.Context, peer event.SiteID) (lacking boo
 			continue
 		}
 		r.mu.Lock()
-		if now := r.peer(peer).heads[h.Branch]; now != nil && now.Head == h.Head {
+		if now := r.peer(peer).heads[h.Branch]; now != nil && now.Head == h.Head && now.relation != rel {
 			now.relation = rel
+			r.wakeWaiters()
 		}
-		r.wakeWaiters()
 		r.mu.Unlock()
 		lacking = lacking || rel == lackedHead
 	}
@@ -334,7 +334,7 @@ func (r *Replicator) unrelated(peer event.SiteID) []announced {
 			out = append(out, h.announced)
 		}
 	}
-	slices.SortFunc(out, func(a, b announced) int { return cmp.Compare(a.Branch.String(), b.Branch.String()) })
+	slices.SortFunc(out, func(a, b announced) int { return compareBranches(a.Branch, b.Branch) })
 	return out
 }
 
@@ -350,14 +350,14 @@ func (r *Replicator) relationOf(ctx context.Context, h Head) (relation, error) {
 	return heldHead, nil
 }
 
-// byLog returns our heads by log, the first branch first.
-func (r *Replicator) byLog() map[LogID][]Head {
-	out := make(map[LogID][]Head)
+// branchesOf returns our heads of one log, the first branch first.
+func (r *Replicator) branchesOf(id LogID) []Head {
+	var out []Head
 	for _, h := range r.cfg.Log.Heads() {
-		out[h.Branch.LogID] = append(out[h.Branch.LogID], h)
+		if h.Branch.LogID == id {
+			out = append(out, h)
+		}
 	}
-	for _, heads := range out {
-		slices.SortFunc(heads, func(a, b Head) int { return cmp.Compare(a.Branch.Fork, b.Branch.Fork) })
-	}
+	slices.SortFunc(out, func(a, b Head) int { return cmp.Compare(a.Branch.Fork, b.Branch.Fork) })
 	return out
 }

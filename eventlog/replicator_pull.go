@@ -66,13 +66,13 @@ func (r *Replicator) wants(peer event.SiteID) []Head {
 	s := r.peer(peer)
 	var out []Head
 	for _, h := range s.heads {
-		if h.Page > 0 && h.relation == lackedHead && r.mayHold(h.Branch.LogID) {
+		if h.Page > 0 && h.relation == lackedHead && r.cfg.Log.MayHold(h.Branch.LogID) == nil {
 			out = append(out, h.Head)
 		}
 	}
 	slices.SortFunc(out, func(a, b Head) int {
 		return cmp.Or(cmp.Compare(s.failures[a.Branch], s.failures[b.Branch]),
-			cmp.Compare(rank(a.Branch), rank(b.Branch)), cmp.Compare(a.Branch.String(), b.Branch.String()))
+			cmp.Compare(rank(a.Branch), rank(b.Branch)), compareBranches(a.Branch, b.Branch))
 	})
 	return out[:min(len(out), maxLogsAtOnce)]
 }
@@ -158,7 +158,7 @@ func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head
 // firstGuess returns our longest branch's head that may be on the way to the target. If it is not, the answer says so.
 func (r *Replicator) firstGuess(target Head) spot {
 	var best spot
-	for _, o := range r.byLog()[target.Branch.LogID] {
+	for _, o := range r.branchesOf(target.Branch.LogID) {
 		if o.Page < target.Page && o.Page > best.Page {
 			best = spot{o.Page, o.Hash}
 		}
@@ -170,7 +170,7 @@ func (r *Replicator) firstGuess(target Head) spot {
 // all before it, and a search by halves (here: seventeenths) finds it.
 func (r *Replicator) lastCommon(ctx context.Context, peer event.SiteID, target Head) (spot, error) {
 	var low, high uint64 // low is common, high is not
-	for _, o := range r.byLog()[target.Branch.LogID] {
+	for _, o := range r.branchesOf(target.Branch.LogID) {
 		high = max(high, o.Page+1)
 	}
 	high = min(high, target.Page)

@@ -45,7 +45,7 @@ func (r *Replicator) Lag() []PeerLag {
 // behind counts a second branch that we lack as one page at least; how many it has is only known when it is there.
 func (r *Replicator) behind(s *peerState) (pages uint64) {
 	for _, h := range s.heads {
-		if h.Page == 0 || h.relation != lackedHead || !r.mayHold(h.Branch.LogID) {
+		if h.Page == 0 || h.relation != lackedHead || r.cfg.Log.MayHold(h.Branch.LogID) != nil {
 			continue
 		}
 		mine := r.ours[Branch{LogID: h.Branch.LogID}].Page

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// federation is some sites on one in-memory network, and the policy that they share.
+type federation struct {
+	t       *testing.T
+	net     *logtest.Network
+	now     time.Time
+	sites   []*testSite
+	allowed map[event.AuthorityID][]event.SiteID // an authority that is not named allows everybody
+	running bool                                 // real time, for tests of Run
+}
+
+type testSite struct {
+	f           *federation
+	id          *seal.Identity
+	name        event.SiteID
+	operator    string
+	disk        *eventlog.Memory
+	keys        *testKeys
+	incarnation string
+	rnd         *rand.ChaCha8
+	log         *eventlog.Log
+	port        *logtest.Port
+	rep         *eventlog.Replicator
+}
+
+// testKeys is a keyring that knows only which keys are missing.
+type testKeys struct {
+	missing map[event.KeyID]bool
+	asked   int
+}
+
+func (k *testKeys) Missing(_ context.Context, _ event.AuthorityID, ids []event.KeyID) ([]event.KeyID, error) {
+	var out []event.KeyID
+	for _, id := range ids {
+		if k.missing[id] {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+func newFederation(t *testing.T, operators ...string) *federation {
+	f := &federation{
+		t: t, net: logtest.NewNetwork(1), now: time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC),
+		allowed: make(map[event.AuthorityID][]event.SiteID),
+	}
+	for i, op := range operators {
+		var seed [32]byte
+		seed[0] = byte(i + 1)
+		s := &testSite{f: f, operator: op, rnd: rand.NewChaCha8(seed), keys: &testKeys{missing: make(map[event.KeyID]bool)}}
+		id, err := seal.NewIdentity(s.rnd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.id, s.name, s.disk = id, id.Site(), eventlog.NewMemory(f.clock)
+		f.sites = append(f.sites, s)
+	}
+	for _, s := range f.sites {
+		s.start()
+	}
+	return f
+}
+
+func (f *federation) clock() time.Time {
+	if f.running {
+		return time.Now()
+	}
+	return f.now
+}
+
+func (f *federation) Member(site event.SiteID) bool { return f.Operator(site) != "" }
+
+func (f *federation) Allowed(site event.SiteID, authority event.AuthorityID) bool {
+	list, named := f.allowed[authority]
+	return f.Member(site) && (!named || slices.Contains(list, site))
+}
+
+func (f *federation) Operator(site event.SiteID) string {
+	for _, s := range f.sites {
+		if s.name == site {
+			return s.operator
+		}
+	}
+	return ""
+}
+
+func (f *federation) peers() []event.SiteID {
+	var out []event.SiteID
+	for _, s := range f.sites {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+// start opens the site on its disk, as after a crash or a first start.
+func (s *testSite) start() {
+	s.f.t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	log, err := eventlog.Open(s.f.t.Context(), eventlog.Config{
+		Identity: s.id, Store: s.disk, Clock: event.NewClock(s.f.clock), Rand: s.rnd, Policy: s.f, Keys: s.keys,
+		Now: s.f.clock, Logger: logger, Incarnation: s.incarnation,
+		OnIncarnation: func(i string) error { s.incarnation = i; return nil },
+	})
+	if err != nil {
+		s.f.t.Fatal(err)
+	}
+	s.log, s.port = log, s.f.net.Join(s.name)
+	s.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
+		Log: log, Link: s.port, Policy: s.f, Self: s.name, Peers: s.f.peers, Now: s.f.clock, Rand: s.rnd, Logger: logger,
+		NeedKeys: func(context.Context, event.SiteID) error { s.keys.asked++; return nil },
+	})
+	if err != nil {
+		s.f.t.Fatal(err)
+	}
+	s.port.Serve(s.rep)
+}
+
+func (s *testSite) append(authority event.AuthorityID, what string, keys ...event.KeyID) eventlog.Receipt {
+	s.f.t.Helper()
+	r, err := s.log.Append(s.f.t.Context(), authority, event.Operations, event.Draft{
+		Subject: event.Subject("note/" + what), Kind: "note.Written", Actor: "operator", Mode: event.Test, Keys: keys,
+	})
+	if err != nil {
+		s.f.t.Fatal(err)
+	}
+	return r
+}
+
+// step does one step with the peer; being cut off is no trouble, anything else is.
+func (s *testSite) step(peer *testSite) int {
+	s.f.t.Helper()
+	n, err := s.rep.Step(s.f.t.Context(), peer.name)
+	if err != nil && fault.KindOf(err) != fault.Unavailable {
+		s.f.t.Fatal(err)
+	}
+	return n
+}
+
+// exchange lets everybody step with everybody until nothing moves.
+func (f *federation) exchange() {
+	f.t.Helper()
+	for still := 0; still < 2; still++ {
+		for _, a := range f.sites {
+			for _, b := range f.sites {
+				if a != b && a.step(b) > 0 {
+					still = 0
+				}
+			}
+		}
+	}
+}
+
+// content lists a site's events by log, fork or not, as subjects.
+func (s *testSite) content() string {
+	s.f.t.Helper()
+	var lines []string
+	for _, h := range s.log.Heads() {
+		pages, err := s.log.Read(s.f.t.Context(), h.Branch, 0, 64<<20)
+		if err != nil {
+			s.f.t.Fatal(err)
+		}
+		for _, p := range pages {
+			for _, e := range p.Events {
+				lines = append(lines, fmt.Sprintf("%s %d %s %s", h.Branch.LogID, p.Number, p.Hash, e.Subject))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (f *federation) wantEqual(lines int) {
+	f.t.Helper()
+	want := f.sites[0].content()
+	if n := len(strings.Split(want, "\n")); n != lines {
+		f.t.Errorf("the first site has %d events, want %d:\n%s", n, lines, want)
+	}
+	for _, s := range f.sites[1:] {
+		if got := s.content(); got != want {
+			f.t.Errorf("site %s has\n%s\nwant\n%s", s.operator, got, want)
+		}
+	}
+}
+
+func TestWhatWasWrittenDuringACutIsEverywhereAfterwards(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	a.append("nordtal", "before")
+	f.exchange()
+	f.net.Cut(a.name, b.name)
+	f.net.Cut(a.name, c.name)
+	for i := range 40 {
+		a.append("nordtal", fmt.Sprintf("a%d", i))
+		b.append("nordtal", fmt.Sprintf("b%d", i))
+		c.append("suedtal", fmt.Sprintf("c%d", i))
+	}
+	f.exchange()
+	if got := a.rep.Lag(); got[0].Trouble == "" || got[1].Trouble == "" {
+		t.Errorf("a site that is cut off reports no trouble: %+v", got)
+	}
+	f.net.HealAll()
+	f.exchange()
+	f.wantEqual(121)
+	for _, s := range f.sites {
+		for _, lag := range s.rep.Lag() {
+			if lag.Behind != 0 || lag.Ahead != 0 || lag.Trouble != "" {
+				t.Errorf("site %s: %+v after healing", s.operator, lag)
+			}
+		}
+	}
+}
+
+func TestPagesPassThroughASiteThatBothSidesCanReach(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, _, c := f.sites[0], f.sites[1], f.sites[2]
+	f.net.Cut(a.name, c.name)
+	a.append("nordtal", "from-a")
+	c.append("nordtal", "from-c")
+	f.exchange()
+	f.wantEqual(2)
+}
+
+func TestMessagesMayGetLost(t *testing.T) {
+	f := newFederation(t, "a", "b", "c", "d")
+	f.net.Lose(0.4)
+	for i := range 100 {
+		f.sites[i%4].append("nordtal", fmt.Sprint("n", i))
+		for _, s := range f.sites {
+			s.step(f.sites[(i+1)%4])
+		}
+	}
+	f.net.HealAll()
+	f.exchange()
+	f.wantEqual(100)
+}
+
+func TestASiteThatIsNotAllowedGetsNothing(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	f.allowed["nordtal"] = []event.SiteID{a.name, b.name}
+	f.net.Watch(func(m logtest.Message) {
+		if (m.To == c.name && bytes.Contains(m.Body, []byte("nordtal"))) ||
+			(m.From == c.name && m.Err == nil && bytes.Contains(m.Answer, []byte("nordtal"))) {
+			t.Errorf("%s between %s and the site that is not allowed: %s %s", m.Verb, m.From.Short(), m.Body, m.Answer)
+		}
+	})
+	r := a.append("nordtal", "secret")
+	a.append("suedtal", "for-all")
+	f.exchange()
+	if got := c.content(); strings.Contains(got, "nordtal") || !strings.Contains(got, "for-all") {
+		t.Errorf("the site that is not allowed has %s", got)
+	}
+
+	t.Run("ErrNotAllowed", func(t *testing.T) {
+		for verb, body := range map[string]string{
+			"pages": `{"log":` + logJSON(r.Log) + `,"after":{"page":0,"hash":"` + eventlog.Hash{}.String() + `"},"target":{"page":1,"hash":"` + eventlog.Hash{}.String() + `"}}`,
+			"hash":  `{"log":` + logJSON(r.Log) + `,"target":{"page":1,"hash":"` + eventlog.Hash{}.String() + `"},"pages":[1]}`,
+		} {
+			_, err := a.rep.Serve(verb)(t.Context(), c.name, []byte(body))
+			if fault.KindOf(err) != fault.Forbidden {
+				t.Errorf("%s: got %v, want a fault of kind forbidden", verb, err)
+			}
+		}
+	})
+	t.Run("ErrNoMember", func(t *testing.T) {
+		for _, verb := range eventlog.Verbs() {
+			if _, err := a.rep.Serve(verb)(t.Context(), "stranger", []byte("{}")); fault.KindOf(err) != fault.Forbidden {
+				t.Errorf("%s: got %v, want a fault of kind forbidden", verb, err)
+			}
+		}
+	})
+	t.Run("AllowedLater", func(t *testing.T) {
+		f.net.Watch(nil)
+		f.allowed["nordtal"] = append(f.allowed["nordtal"], c.name)
+		f.exchange()
+		f.wantEqual(2)
+	})
+}
+
+func logJSON(id eventlog.LogID) string {
+	return fmt.Sprintf(`{"authority":%q,"class":%q,"site":%q,"incarnation":%q}`, id.Authority, id.Class, id.Site, id.Incarnation)
+}
+
+func TestACloneIsFoundAsAForkAndBothBranchesAreKept(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	for i := range 30 {
+		a.append("nordtal", fmt.Sprint("common", i))
+	}
+	f.exchange()
+	image, incarnation := a.disk.Snapshot(), a.incarnation
+
+	f.net.Cut(a.name, c.name)
+	f.net.Cut(b.name, c.name)
+	for i := range 5 {
+		a.append("nordtal", fmt.Sprint("first", i))
+	}
+	a.step(b)
+	b.step(a)
+	// The machine is cloned from the snapshot and runs where only c can see it.
+	original := *a
+	a.disk, a.incarnation = eventlog.NewMemory(f.clock), incarnation
+	a.disk.Restore(image)
+	a.start()
+	f.net.HealAll()
+	f.net.Cut(a.name, b.name)
+	for i := range 7 {
+		a.append("nordtal", fmt.Sprint("second", i))
+	}
+	c.step(a)
+	// The clone is gone; b and c meet.
+	*a = original
+	a.start()
+	f.net.HealAll()
+	f.exchange()
+	f.exchange()
+	f.wantEqual(42)
+	for _, s := range f.sites {
+		if n := len(s.log.Forks()); n != 1 {
+			t.Errorf("site %s reports %d forks, want 1", s.operator, n)
+		}
+	}
+	r := a.append("nordtal", "after")
+	if r.Log.Incarnation == incarnation {
+		t.Error("the origin goes on in the forked log")
+	}
+	f.exchange()
+	f.wantEqual(43)
+}
+
+func TestSecuredCountsOperatorsAndNotSites(t *testing.T) {
+	f := newFederation(t, "north", "north", "south")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	r := a.append("nordtal", "one")
+	if got := a.rep.Secured(r.Log, r.Last); len(got) != 0 {
+		t.Errorf("before any step %v count, want none", got)
+	}
+	b.step(a)
+	a.step(b)
+	if got := a.rep.Secured(r.Log, r.Last); !slices.Equal(got, []string{"north"}) {
+		t.Errorf("at two sites of one operator: got %v, want [north]", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := a.rep.Wait(ctx, r.Log, r.Last, 2); fault.KindOf(err) != fault.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Wait for two operators: got %v, want a fault of kind unavailable", err)
+	}
+	done := make(chan error)
+	go func() { done <- a.rep.Wait(t.Context(), r.Log, r.Last, 2) }()
+	c.step(a)
+	a.step(c)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	next := a.append("nordtal", "two")
+	if got := a.rep.Secured(next.Log, next.Last); len(got) != 0 {
+		t.Errorf("the next page counts %v, want none", got)
+	}
+}
+
+func TestAPageWithoutItsKeysIsNotAnnounced(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1]
+	b.keys.missing["00000000000000aa"] = true
+	r := a.append("nordtal", "sealed", "00000000000000aa")
+	f.exchange()
+	if b.keys.asked == 0 {
+		t.Error("nobody asked for the missing key")
+	}
+	if got := a.rep.Secured(r.Log, r.Last); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("without the key: got %v, want [a]", got)
+	}
+	delete(b.keys.missing, "00000000000000aa")
+	b.log.Recheck(t.Context())
+	f.exchange()
+	if got := a.rep.Secured(r.Log, r.Last); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("with the key: got %v, want [a b]", got)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	setup := func(t *testing.T) (f *federation, a *testSite) {
+		f = newFederation(t, "a", "b", "c")
+		a = f.sites[0]
+		a.append("nordtal", "one")
+		f.exchange()
+		return f, a
+	}
+	t.Run("Confirmed", func(t *testing.T) {
+		f, a := setup(t)
+		f.net.Cut(a.name, f.sites[2].name)
+		a.append("nordtal", "unseen")
+		before := a.incarnation
+		a.start()
+		if !a.rep.Settle(t.Context()) || a.append("nordtal", "next").Log.Incarnation != before {
+			t.Error("the incarnation was given up although a peer confirmed it")
+		}
+	})
+	t.Run("Alone", func(t *testing.T) {
+		f, a := setup(t)
+		f.net.Cut(a.name, f.sites[1].name)
+		f.net.Cut(a.name, f.sites[2].name)
+		before := a.incarnation
+		a.start()
+		if a.rep.Settle(t.Context()) || a.append("nordtal", "next").Log.Incarnation == before {
+			t.Error("the incarnation was kept although nobody could confirm it")
+		}
+	})
+	t.Run("Restored", func(t *testing.T) {
+		f, a := setup(t)
+		image, before := a.disk.Snapshot(), a.incarnation
+		a.append("nordtal", "lost")
+		f.exchange()
+		a.disk.Restore(image)
+		a.start()
+		if a.rep.Settle(t.Context()) || a.append("nordtal", "next").Log.Incarnation == before {
+			t.Error("the incarnation was kept although a peer had more")
+		}
+		f.exchange()
+		f.wantEqual(3)
+	})
+	t.Run("OnlyMember", func(t *testing.T) {
+		f := newFederation(t, "a")
+		a := f.sites[0]
+		a.append("nordtal", "one")
+		before := a.incarnation
+		a.start()
+		if !a.rep.Settle(t.Context()) || a.append("nordtal", "next").Log.Incarnation != before {
+			t.Error("the only site gave up its incarnation")
+		}
+	})
+}
+
+func TestAWrongClockIsReported(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1]
+	rep, err := eventlog.NewReplicator(eventlog.ReplicatorConfig{
+		Log: b.log, Link: b.port, Policy: f, Self: b.name, Peers: f.peers,
+		Now: func() time.Time { return f.now.Add(3 * time.Hour) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.port.Serve(rep)
+	a.step(b)
+	if got := a.rep.Lag()[0].Offset; got != 3*time.Hour {
+		t.Errorf("got an offset of %v, want 3h", got)
+	}
+}
+
+func TestManyLogsTravelByParts(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a := f.sites[0]
+	const logs = 1700 // more heads than one message carries
+	for i := range logs {
+		a.append(event.AuthorityID(fmt.Sprintf("amt-%d", i)), "n")
+	}
+	f.exchange()
+	f.wantEqual(logs)
+	f.now = f.now.Add(2 * time.Minute) // time to ask for everything again
+	f.exchange()
+	f.wantEqual(logs)
+}
+
+func TestLargeBacklogsTravelInBoundedAnswers(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a := f.sites[0]
+	text := strings.Repeat("x", 60<<10)
+	for i := range 150 { // the network refuses answers over 768 KiB
+		drafts := make([]event.Draft, 1+i%8)
+		for j := range drafts {
+			drafts[j] = event.Draft{Subject: "note/large", Kind: "note.Written", Mode: event.Test, Data: text}
+		}
+		if _, err := a.log.Append(t.Context(), "nordtal", event.Record, drafts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.exchange()
+	f.wantEqual(len(strings.Split(a.content(), "\n")))
+}
+
+func TestRunPushesAtOnce(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	f.running = true
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	for _, s := range f.sites {
+		go func() { s.rep.Run(ctx); done <- struct{}{} }()
+	}
+	a := f.sites[0]
+	var slowest time.Duration
+	for i := range 50 {
+		began := time.Now()
+		r := a.append("nordtal", fmt.Sprint("n", i))
+		if err := a.rep.Wait(ctx, r.Log, r.Last, 3); err != nil {
+			t.Fatal(err)
+		}
+		if i > 5 {
+			slowest = max(slowest, time.Since(began))
+		}
+	}
+	if slowest > 900*time.Millisecond {
+		t.Errorf("the slowest of 50 took %v to be at three sites: pushes wait for the ticker", slowest)
+	}
+	stop()
+	for range f.sites {
+		<-done
+	}
+	f.wantEqual(50)
+}
+
+func FuzzReplicatorRequests(f *testing.F) {
+	for _, verb := range eventlog.Verbs() {
+		f.Add(verb, []byte(`{}`))
+	}
+	f.Add("heads", []byte(`{"session":"x","upTo":9,"heads":[{"branch":{"authority":"nordtal"},"page":1,"version":3}],"seen":{"session":"y","version":1}}`))
+	f.Add("pages", []byte(`{"log":{"authority":"nordtal"},"after":{"page":18446744073709551615},"target":{"page":1}}`))
+	f.Add("hash", []byte(`{"log":{"authority":"nordtal"},"pages":[0,18446744073709551615]}`))
+	f.Fuzz(func(t *testing.T, verb string, body []byte) {
+		fed := newFederation(t, "a", "b")
+		a, b := fed.sites[0], fed.sites[1]
+		a.append("nordtal", "one")
+		h := a.rep.Serve(verb)
+		if h == nil {
+			return
+		}
+		answer, err := h(t.Context(), b.name, body)
+		if err == nil && len(answer) > 768<<10 {
+			t.Errorf("an answer of %d bytes", len(answer))
+		}
+		// And as the answer of a peer.
+		b.port.Handle(verb, func(context.Context, event.SiteID, []byte) ([]byte, error) { return body, nil })
+		_, _ = a.rep.Step(t.Context(), b.name)
+		a.append("nordtal", "still-works")
+	})
+}
