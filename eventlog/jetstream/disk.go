@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package jetstream
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// FreeOf returns a function that tells how many bytes an ordinary process may still write below dir.
+func FreeOf(dir string) func() (uint64, error) {
+	return func() (uint64, error) {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			return 0, fmt.Errorf("ask for the room in %s: %w", dir, err)
+		}
+		return st.Bavail * uint64(st.Bsize), nil
+	}
+}
+
+// room refuses writing before the disk is full.
+type room struct {
+	free    func() (uint64, error)
+	reserve uint64
+	now     func() time.Time
+
+	mu      sync.Mutex
+	checked time.Time
+	left    uint64 // what was free at checked, less what was taken since
+}
+
+const roomInterval = 100 * time.Millisecond
+
+// take returns ErrNoRoom if n more bytes would cut into the reserve. The disk is asked when the last answer is older than
+// 100 ms, and before refusing. A disk that cannot be asked is taken to have room: a write will tell.
+func (r *room) take(n int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	need := r.reserve + uint64(n)
+	if since := r.now().Sub(r.checked); since < 0 || since >= roomInterval || r.left < need {
+		left, err := r.free()
+		if err != nil {
+			return nil
+		}
+		r.checked, r.left = r.now(), left
+	}
+	if r.left < need {
+		return eventlog.ErrNoRoom
+	}
+	r.left -= uint64(n)
+	return nil
+}
+
+// lockDir takes the directory for this process. Closing the file gives it back, and so does the end of the process.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the logs: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of the logs: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fault.New(fault.Conflict, "log.in_use", "another process is using the logs in "+dir,
+			"stop the other one, or give this one a data directory of its own").With(err)
+	}
+	return f, nil
+}
+
+// writeSynced replaces the file so that after a crash it has either its old or its new content.
+func writeSynced(path string, content []byte) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory survive a power loss.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

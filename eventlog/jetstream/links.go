@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// LinksConfig is what Links need. Identity, Addresses, Now and Logger are required.
+type LinksConfig struct {
+	Identity *seal.Identity
+	// Addresses tells where a site listens for peers, "host:port" each. It is asked before every request, and must not
+	// block; a connection that is down is made anew when the addresses have changed.
+	Addresses func(event.SiteID) []string
+	// LocalAddr is the address of this machine to connect from, without a port; "" lets the kernel choose.
+	LocalAddr string
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Links keeps one connection to each site that is asked something. A connection is made at the first request, and comes
+// back by itself a quarter of a second after the other side or the line does. It implements eventlog.Link and is safe for
+// concurrent use.
+type Links struct {
+	cfg LinksConfig
+
+	mu     sync.Mutex
+	peers  map[event.SiteID]*Peer
+	closed bool
+}
+
+var _ eventlog.Link = (*Links)(nil)
+
+// maxLinks bounds the sites that we are connected to.
+const maxLinks = 512
+
+// NewLinks returns Links without any connection.
+func NewLinks(cfg LinksConfig) *Links {
+	return &Links{cfg: cfg, peers: make(map[event.SiteID]*Peer)}
+}
+
+// Request implements eventlog.Link. It waits for a first connection, but not for a lost one to come back: then it returns
+// a fault of kind Unavailable at once. A site that does not count us as a member answers with one of kind Forbidden.
+func (l *Links) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
+	p, err := l.peer(to)
+	if err != nil {
+		return nil, err
+	}
+	return p.Request(ctx, verb, body)
+}
+
+func (l *Links) peer(to event.SiteID) (*Peer, error) {
+	addresses := l.cfg.Addresses(to)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, fault.New(fault.Unavailable, "peer.closed", "this site is shutting down", "try again in a moment")
+	}
+	p := l.peers[to]
+	if p != nil && (p.Connected() || slices.Equal(p.addresses, addresses)) {
+		return p, nil
+	}
+	if p != nil {
+		delete(l.peers, to)
+		go p.Close()
+	}
+	if len(addresses) == 0 {
+		return nil, errNoAddress.Because("%s", to.Short())
+	}
+	if len(l.peers) >= maxLinks {
+		return nil, fault.New(fault.Exhausted, "peer.too_many", "this site is connected to too many others", "remove sites that are gone")
+	}
+	p, err := newPeer(l.cfg, to, addresses)
+	if err != nil {
+		return nil, err
+	}
+	l.peers[to] = p
+	return p, nil
+}
+
+var errNoAddress = fault.New(fault.Unavailable, "peer.no_address", "no address of the site is known",
+	"have its operator set the address for peers, or invite it again")
+
+// Connected returns the sites that we have a working connection to.
+func (l *Links) Connected() []event.SiteID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var sites []event.SiteID
+	for site, p := range l.peers {
+		if p.Connected() {
+			sites = append(sites, site)
+		}
+	}
+	slices.Sort(sites)
+	return sites
+}
+
+// Keep closes the connections to all sites but those: call it when somebody has been removed.
+func (l *Links) Keep(sites []event.SiteID) {
+	l.mu.Lock()
+	var gone []*Peer
+	for site, p := range l.peers {
+		if !slices.Contains(sites, site) {
+			gone = append(gone, p)
+			delete(l.peers, site)
+		}
+	}
+	l.mu.Unlock()
+	for _, p := range gone {
+		p.Close()
+	}
+}
+
+// Close closes all connections. Requests under way fail.
+func (l *Links) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.Keep(nil)
+	return nil
+}
+
+// Dial connects once to a site that is not in any book yet, for joining. It returns when the connection works, or a fault
+// of kind Unavailable. The caller closes the Peer.
+func Dial(ctx context.Context, cfg LinksConfig, addresses []string, site event.SiteID) (*Peer, error) {
+	p, err := newPeer(cfg, site, addresses)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.ready(ctx); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func localAddr(s string) (net.Addr, error) {
+	if s == "" {
+		return nil, nil
+	}
+	ip := net.ParseIP(s)
+	if ip == nil {
+		return nil, fault.New(fault.Invalid, "peer.local_address", "the local address for peers is not an IP address",
+			"write an address of this machine, for instance 192.0.2.7").With(errors.New(s))
+	}
+	return &net.TCPAddr{IP: ip}, nil
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// Peer is a connection to one site. It reconnects for ever until it is closed. It is safe for concurrent use.
+type Peer struct {
+	self, site event.SiteID
+	addresses  []string
+
+	first chan struct{} // closed after the first attempt
+
+	mu     sync.Mutex
+	nc     *nats.Conn      // nil until the first attempt has ended
+	last   error           // why the last attempt or connection failed
+	life   context.Context // ends, with the reason, when those who wait for an answer will not get one
+	end    context.CancelCauseFunc
+	closed bool
+}
+
+const (
+	dialTimeout   = 3 * time.Second
+	reconnectWait = 250 * time.Millisecond
+)
+
+// newPeer begins to connect and returns at once.
+func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, error) {
+	tlsConfig, err := clientTLS(cfg.Identity, site, cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	local, err := localAddr(cfg.LocalAddr)
+	if err != nil {
+		return nil, err
+	}
+	if len(addresses) == 0 {
+		return nil, errNoAddress.Because("%s", site.Short())
+	}
+	p := &Peer{
+		self: cfg.Identity.Site(), site: site, addresses: addresses,
+		first: make(chan struct{}),
+	}
+	p.life, p.end = context.WithCancelCause(context.Background())
+	opts := nats.GetDefaultOptions()
+	for _, a := range addresses {
+		opts.Servers = append(opts.Servers, "tls://"+a)
+	}
+	opts.Secure, opts.TLSConfig, opts.TLSHandshakeFirst = true, tlsConfig, true
+	opts.CustomDialer = &net.Dialer{Timeout: dialTimeout, LocalAddr: local, KeepAlive: 5 * time.Second}
+	opts.Timeout = dialTimeout
+	opts.InboxPrefix = inboxOf(p.self)
+	opts.MaxReconnect, opts.ReconnectWait, opts.ReconnectJitter, opts.ReconnectJitterTLS = -1, reconnectWait, 20*time.Millisecond, 20*time.Millisecond
+	opts.PingInterval, opts.MaxPingsOut = 2*time.Second, 2
+	opts.RetryOnFailedConnect, opts.IgnoreAuthErrorAbort, opts.IgnoreDiscoveredServers = true, true, true
+	opts.ReconnectBufSize = -1 // what cannot be sent now fails now
+	opts.NoEcho = true
+	opts.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { p.trouble(err, false) }
+	opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { p.trouble(err, true) }
+	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { p.trouble(err, false) }
+	go p.connect(opts)
+	return p, nil
+}
+
+func (p *Peer) connect(opts nats.Options) {
+	defer close(p.first)
+	nc, err := opts.Connect()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.last = err
+		return
+	}
+	if p.nc = nc; p.closed {
+		nc.Close()
+	} else if !nc.IsConnected() {
+		p.last = nc.LastError()
+	}
+}
+
+// trouble remembers why. If the line is cut or the other side says that we may not, those who wait are told at once.
+func (p *Peer) trouble(err error, cut bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.last = err
+	}
+	refused := errors.Is(err, nats.ErrPermissionViolation)
+	if !cut && !refused {
+		return
+	}
+	cause := error(errRefused)
+	if !refused {
+		cause = errCut
+	}
+	p.end(cause)
+	p.life, p.end = context.WithCancelCause(context.Background())
+}
+
+var errCut = errors.New("the connection was cut")
+
+// Connected reports whether the connection works now, as far as we know.
+func (p *Peer) Connected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nc != nil && p.nc.IsConnected()
+}
+
+// ready waits for the first attempt to end.
+func (p *Peer) ready(ctx context.Context) error {
+	select {
+	case <-p.first:
+	case <-ctx.Done():
+		return p.unreachable(context.Cause(ctx))
+	}
+	if !p.Connected() {
+		p.mu.Lock()
+		err := p.last
+		p.mu.Unlock()
+		return p.unreachable(err)
+	}
+	return nil
+}
+
+func (p *Peer) unreachable(err error) *fault.Fault {
+	if errors.Is(err, errOtherSite) {
+		return fault.New(fault.Unavailable, "peer.other_site", "another site answers at the address of site "+p.site.Short(),
+			"check the addresses of the site; if they are right, somebody else is using them").With(err)
+	}
+	return fault.New(fault.Unavailable, "peer.unreachable", "site "+p.site.Short()+" cannot be reached",
+		"nothing has to be done: it is tried again and again").With(err)
+}
+
+// Request asks the site and waits for its answer until ctx ends; without a deadline at most 30 seconds. See Links.Request
+// for its errors.
+func (p *Peer) Request(ctx context.Context, verb string, body []byte) ([]byte, error) {
+	if err := checkBody(body); err != nil {
+		return nil, err
+	}
+	if err := p.ready(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxHandling)
+	defer cancel()
+	p.mu.Lock()
+	nc, life := p.nc, p.life
+	p.mu.Unlock()
+	m := nats.NewMsg(subjectOf(p.self, verb))
+	m.Data = body
+	if end, ok := ctx.Deadline(); ok {
+		m.Header.Set(waitHeader, strconv.FormatInt(max(1, time.Until(end).Milliseconds()), 10))
+	}
+	ctx, tell := context.WithCancelCause(ctx)
+	defer tell(nil)
+	defer context.AfterFunc(life, func() { tell(context.Cause(life)) })()
+	answer, err := nc.RequestMsgWithContext(ctx, m)
+	if err == nil {
+		return answerOf(answer)
+	}
+	return nil, p.failed(ctx, err)
+}
+
+var errRefused = fault.New(fault.Forbidden, "peer.refused", "the other site does not count this site as a member",
+	"wait until it has been admitted there; 'holdfast status' at the other site shows who is waiting")
+
+func (p *Peer) failed(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errRefused) {
+		return errRefused
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fault.New(fault.Unavailable, "peer.no_answer", "site "+p.site.Short()+" does not answer this kind of question yet",
+			"nothing has to be done while it starts; if it stays, it may run an older version").With(err)
+	}
+	return p.unreachable(err)
+}
+
+// Close ends the connection. Requests under way fail.
+func (p *Peer) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.end(errCut)
+	if p.nc != nil {
+		p.nc.Close()
+	}
+}
