@@ -187,18 +187,14 @@ type belonging struct {
 // holds the record's lock.
 func (l *Log) belongs(ctx context.Context, r *record, p *Page) (belonging, error) {
 	heads := l.branchHeads(r)
-	for _, h := range heads {
-		if h.Page == p.Number && h.Hash == p.Hash {
-			return belonging{duplicate: true}, nil
-		}
+	// First of all: while a damaged branch is fetched again, its fork's first page would seem to go on with it.
+	if _, here, err := l.holds(ctx, heads, p.Number, p.Hash); err != nil || here {
+		return belonging{duplicate: true}, err
 	}
 	for _, h := range heads {
 		if h.Page+1 == p.Number && h.Hash == p.Prev {
 			return belonging{branch: h.Branch}, nil
 		}
-	}
-	if _, here, err := l.holds(ctx, heads, p.Number, p.Hash); err != nil || here {
-		return belonging{duplicate: true}, err
 	}
 	follows := p.Number == 1 && p.Prev == Hash{}
 	if !follows {
