@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: EUPL-1.2
+# Installs what the slower ring needs on Debian: a browser, strace, and the two npm packages that drive and judge pages.
+set -euo pipefail
+cd "$(dirname "$0")"
+need=()
+command -v chromium >/dev/null || need+=(chromium)
+command -v strace   >/dev/null || need+=(strace)
+command -v node     >/dev/null || need+=(nodejs npm)
+command -v ip       >/dev/null || need+=(iproute2)
+if [ ${#need[@]} -gt 0 ]; then
+  [ "$(id -u)" = 0 ] || { echo "e2e needs root to install: ${need[*]}" >&2; exit 1; }
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+fi
+npm ci --silent --no-audit --no-fund
