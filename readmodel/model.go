@@ -4,82 +4,375 @@ package readmodel
 
 import (
 	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
-type Source interface {
-	Heads() []eventlog.Head
-	Read(ctx context.Context, branch eventlog.Branch, after uint64, maxBytes int) ([]*eventlog.Page, error)
-}
+// tick is how often Run looks for pages when nobody has woken it.
+const tick = time.Second
 
+// Config is what a Model needs. Path, Folds and Source are required.
 type Config struct {
-	Path       string
-	Folds      []Fold
-	Source     Source
-	Keys       Opener
-	Self       event.SiteID
+	// Path is the database file, made if it is missing, or ":memory:". Beside it lie Path-wal, Path-shm and, while a
+	// rebuild runs, Path.rebuild.
+	Path   string
+	Folds  []Fold
+	Source Source
+	// Keys opens personal fields for Save and View; without it every Open fails.
+	Keys Opener
+	// Self is this site: its logs are folded first, and never count as merges.
+	Self event.SiteID
+	// MergeAfter is how late a page must come to be shown as merged; zero means five seconds.
 	MergeAfter time.Duration
-	Now        func() time.Time
-	Logger     *slog.Logger
+	// Now is kept for folds and tests that ask for it; the model itself takes every time from the pages.
+	Now func() time.Time
+	// Logger may be nil.
+	Logger *slog.Logger
 }
 
-type Model struct{}
+// The refusals of a model.
+var (
+	// ErrBehind is returned by Wait when it can tell that waiting is in vain.
+	ErrBehind = fault.New(fault.Unavailable, "readmodel.behind", "this site does not show the newest facts yet",
+		"what was written is safe; load the page again in a moment")
+	// ErrClosed is returned by everything after Close, and while a failed rebuild has left no database.
+	ErrClosed = fault.New(fault.Unavailable, "readmodel.closed", "the read model is closed",
+		"the site is stopping or starting; try again in a moment")
+)
 
-type Name struct {
-	Ref
-	All bool
+// Model is the read model of a site. It is safe for concurrent use.
+type Model struct {
+	cfg   Config
+	folds *registry
+
+	write    chan struct{} // the write lock, a channel so that waiting for it can be given up
+	building chan struct{} // held while a rebuild runs
+	gate     gate          // readers inside; closed to swap the database, or to write to one in memory
+	cur      *engine       // changed only with the write lock held and the gate closed; nil: closed
+
+	watchers watchers
+	wake     chan struct{}
+	running  atomic.Int32
+
+	mu       sync.Mutex
+	folded   map[eventlog.Branch]uint64
+	damaged  map[eventlog.Branch]Trouble
+	advanced chan struct{} // closed and replaced after each commit
+	// changedKeys collects KeysChanged for the rebuild that runs, nil if none does.
+	changedKeys []KeyRef
+	rebuilding  bool
 }
 
-type KeyRef struct {
-	Authority event.AuthorityID
-	KeyID     event.KeyID
+// Open opens the read model. It is empty, and everything is folded by the first CatchUp, if the file is missing, damaged,
+// or was written by folds of another version. It returns an error if two folds claim the same name or root, if a schema
+// is not valid SQL, or if the file cannot be made.
+func Open(ctx context.Context, c Config) (*Model, error) {
+	if c.Source == nil || c.Path == "" {
+		return nil, errors.New("open the read model: it needs a path and a source")
+	}
+	if c.MergeAfter == 0 {
+		c.MergeAfter = defaultMergeAfter
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	folds, err := newRegistry(c.Folds)
+	if err != nil {
+		return nil, fmt.Errorf("open the read model: %w", err)
+	}
+	m := &Model{
+		cfg: c, folds: folds, write: make(chan struct{}, 1), building: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), advanced: make(chan struct{}),
+	}
+	if c.Path != memoryPath {
+		if err := removeDatabase(c.Path + rebuildSuffix); err != nil {
+			return nil, fmt.Errorf("open the read model: %w", err)
+		}
+	}
+	e, err := openEngine(ctx, &m.cfg, folds, c.Path, &m.gate)
+	if err != nil {
+		return nil, fmt.Errorf("open the read model: %w", err)
+	}
+	m.adopt(e)
+	return m, nil
 }
 
-type Trouble struct {
-	Ref
-	Branch  eventlog.Branch
-	Kind    event.Kind
-	EventID event.ID
-	Reason  string
+// adopt makes e the current database.
+func (m *Model) adopt(e *engine) {
+	e.committed = func(saved []Ref) { m.publish(e, saved) }
+	m.cur = e
+	m.publish(e, nil)
 }
 
-type Merge struct {
-	Authority event.AuthorityID
-	From      event.SiteID
-	FirstWall time.Time
-	LastWall  time.Time
-	ArrivedAt time.Time
-	Events    int
-	Late      int
-	FirstCopy bool
+// publish tells what a commit has changed. It is called with the write lock held.
+func (m *Model) publish(e *engine, saved []Ref) {
+	m.note(e)
+	names := make([]Name, len(saved))
+	for i, ref := range saved {
+		names[i] = Name{Ref: ref}
+	}
+	m.watchers.announce(names)
 }
 
-func Open(ctx context.Context, c Config) (*Model, error)                        { return nil, nil }
-func (m *Model) Close() error                                                   { return nil }
-func (m *Model) CatchUp(ctx context.Context) (int, error)                       { return 0, nil }
-func (m *Model) Run(ctx context.Context)                                        {}
-func (m *Model) Wake()                                                          {}
-func (m *Model) Wait(ctx context.Context, log eventlog.LogID, pos eventlog.Position) error { return nil }
-func (m *Model) Watch(prefixes ...Ref) (<-chan Name, func())                    { return nil, nil }
-func (m *Model) View(ctx context.Context, read func(q Query) error) error       { return nil }
-func (m *Model) State(ctx context.Context, authority event.AuthorityID, subject event.Subject, into any) (bool, error) {
-	return false, nil
+func (m *Model) note(e *engine) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.folded = make(map[eventlog.Branch]uint64, len(e.cursors))
+	for b, c := range e.cursors {
+		m.folded[b] = c.page
+	}
+	m.damaged = make(map[eventlog.Branch]Trouble, len(e.damaged))
+	for b, t := range e.damaged {
+		m.damaged[b] = t
+	}
+	close(m.advanced)
+	m.advanced = make(chan struct{})
 }
+
+// lock takes the write lock. The caller unlocks unless it gets ctx's error.
+func (m *Model) lock(ctx context.Context) error { return take(ctx, m.write) }
+
+func (m *Model) unlock() { <-m.write }
+
+func take(ctx context.Context, lock chan struct{}) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	select {
+	case lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close waits for the transaction that runs and for readers, and releases the database. Closing twice is no error.
+func (m *Model) Close() error {
+	ctx := context.Background()
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.unlock()
+	if m.cur == nil {
+		return nil
+	}
+	if err := m.gate.close(ctx); err != nil {
+		return err
+	}
+	defer m.gate.open()
+	m.cur.close()
+	m.cur = nil
+	return nil
+}
+
+// CatchUp folds every page that the source has now, and returns how many events were new. It starts no goroutine: the
+// branches go in the order of their names, our own first, their pages in order, so the same source gives the same run.
+// It blocks until that is done; what is committed stays if ctx ends before. A branch that cannot be read and a subject
+// that cannot be folded are no errors, see SetAside. Do not call it from within a View.
+func (m *Model) CatchUp(ctx context.Context) (int, error) {
+	if err := m.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer m.unlock()
+	if m.cur == nil {
+		return 0, ErrClosed
+	}
+	n, err := m.cur.catchUp(ctx)
+	m.note(m.cur)
+	return n, err
+}
+
+// Run catches up whenever the source or Wake says that there is something, and every second, until ctx ends. An error is
+// logged and tried again; a database that has become unreadable is rebuilt.
+func (m *Model) Run(ctx context.Context) {
+	m.running.Add(1)
+	defer m.running.Add(-1)
+	var changed <-chan struct{}
+	if s, ok := m.cfg.Source.(interface {
+		Subscribe() (<-chan struct{}, func())
+	}); ok {
+		c, cancel := s.Subscribe()
+		defer cancel()
+		changed = c
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		wake, pages := m.wake, changed
+		if !m.runOnce(ctx) {
+			wake, pages = nil, nil // after an error only the clock wakes us: no busy loop
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-pages:
+		case <-ticker.C:
+		}
+	}
+}
+
+func (m *Model) runOnce(ctx context.Context) bool {
+	_, err := m.CatchUp(ctx)
+	if err == nil || ctx.Err() != nil {
+		return true
+	}
+	m.cfg.Logger.Error("the read model could not catch up; it is tried again", "error", err)
+	if corrupt(err) {
+		if err := m.Rebuild(ctx); err != nil && ctx.Err() == nil {
+			m.cfg.Logger.Error("the damaged read model could not be rebuilt", "error", err)
+		}
+	}
+	return false
+}
+
+// Wake makes Run look at once. It does not block.
+func (m *Model) Wake() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Wait returns when everything of the log up to the position is folded and committed, so that who has written sees it. If
+// no Run is under way it catches up itself. It returns ctx's error if that ends first, and ErrBehind if the branch cannot
+// be read, or if nobody runs and the source does not have the page.
+func (m *Model) Wait(ctx context.Context, log eventlog.LogID, pos eventlog.Position) error {
+	for {
+		reached, damaged, advanced := m.progress(eventlog.Branch{LogID: log}, pos.Page)
+		switch {
+		case reached:
+			return nil
+		case damaged:
+			return ErrBehind.Because("a page of %s/%s is damaged", log.Authority, log.Class)
+		}
+		if m.running.Load() == 0 {
+			if err := m.waitAlone(ctx, log, pos); err != nil {
+				return err
+			}
+			continue
+		}
+		m.Wake()
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the read model: %w", ctx.Err())
+		}
+	}
+}
+
+func (m *Model) waitAlone(ctx context.Context, log eventlog.LogID, pos eventlog.Position) error {
+	if _, err := m.CatchUp(ctx); err != nil {
+		return fmt.Errorf("wait for the read model: %w", err)
+	}
+	if reached, _, _ := m.progress(eventlog.Branch{LogID: log}, pos.Page); !reached && m.running.Load() == 0 {
+		return ErrBehind
+	}
+	return nil
+}
+
+func (m *Model) progress(b eventlog.Branch, page uint64) (reached, damaged bool, advanced <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, damaged = m.damaged[b]
+	return m.folded[b] >= page, damaged, m.advanced
+}
+
+// Behind returns how many pages the source has that are not folded yet.
+func (m *Model) Behind() uint64 {
+	heads := m.cfg.Source.Heads()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var pages uint64
+	for _, h := range heads {
+		if done := m.folded[h.Branch]; done < h.Page {
+			pages += h.Page - done
+		}
+	}
+	return pages
+}
+
+// View calls read with one consistent moment of the database and returns its error. It does not wait for writers (in
+// memory: for one transaction). Do not write, wait, catch up or keep q or rows beyond it; keep it short, because a
+// rebuild waits for it before it swaps. One View may not hold another open: there are eight connections.
+func (m *Model) View(ctx context.Context, read func(q Query) error) error {
+	return m.read(ctx, func(e *engine) error {
+		conn, err := e.readerDB.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("view: %w", err)
+		}
+		defer conn.Close()
+		if _, err := conn.ExecContext(ctx, `BEGIN`); err != nil {
+			return fmt.Errorf("view: %w", err)
+		}
+		// It ends even where ctx has ended: the connection goes back to the pool.
+		defer conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK`)
+		return read(Query{conn: conn, keys: m.cfg.Keys, ctx: ctx})
+	})
+}
+
+// read holds the current database for the time of f.
+func (m *Model) read(ctx context.Context, f func(e *engine) error) error {
+	if err := m.gate.enter(ctx); err != nil {
+		return err
+	}
+	defer m.gate.leave()
+	if m.cur == nil {
+		return ErrClosed
+	}
+	return f(m.cur)
+}
+
+// State reads one subject's state outside of a View, see Query.State.
+func (m *Model) State(ctx context.Context, authority event.AuthorityID, subject event.Subject, into any) (found bool, err error) {
+	err = m.read(ctx, func(e *engine) error {
+		found, err = readState(ctx, e.readerDB, authority, subject, into)
+		return err
+	})
+	return found, err
+}
+
+// LastStamp returns the stamp of the last event of the subject in order, of unknown kinds too, for Draft.After. It is
+// zero for a subject that is not known.
 func (m *Model) LastStamp(ctx context.Context, authority event.AuthorityID, subject event.Subject) (event.Stamp, error) {
-	return 0, nil
+	last, _, err := m.ends(ctx, authority, subject)
+	if err != nil || len(last) < 8 {
+		return 0, err
+	}
+	return event.Stamp(binary.BigEndian.Uint64(last)), nil
 }
+
+// Arrived returns when this site stored the subject's youngest arrival: what "have I heard of it lately" goes by, because
+// the clocks of others may be wrong. It is zero for a subject that is not known.
 func (m *Model) Arrived(ctx context.Context, authority event.AuthorityID, subject event.Subject) (time.Time, error) {
-	return time.Time{}, nil
+	last, arrived, err := m.ends(ctx, authority, subject)
+	if err != nil || last == nil {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(arrived).UTC(), nil
 }
-func (m *Model) StateHash(ctx context.Context) (string, error) { return "", nil }
-func (m *Model) StateHashOf(ctx context.Context, authorities ...event.AuthorityID) (string, error) {
-	return "", nil
+
+func (m *Model) ends(ctx context.Context, authority event.AuthorityID, subject event.Subject) (last []byte, arrived int64, err error) {
+	err = m.read(ctx, func(e *engine) error {
+		err := e.readerDB.QueryRowContext(ctx, `SELECT last, arrived FROM rm_subject WHERE authority = ? AND subject = ?`,
+			string(authority), string(subject)).Scan(&last, &arrived)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the end of %s: %w", subject, err)
+	}
+	return last, arrived, nil
 }
-func (m *Model) Rebuild(ctx context.Context) error                        { return nil }
-func (m *Model) KeysChanged(ctx context.Context, keys []KeyRef) error     { return nil }
-func (m *Model) SetAside(ctx context.Context) ([]Trouble, error)          { return nil, nil }
-func (m *Model) Merges(ctx context.Context) ([]Merge, error)              { return nil, nil }

@@ -5,9 +5,14 @@ package readmodel
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
@@ -16,30 +21,166 @@ type Opener interface {
 	Key(ctx context.Context, authority event.AuthorityID, id event.KeyID) (seal.Key, error)
 }
 
-// Tx is what Save writes with.
-type Tx struct{}
+// errNoKeys is what Open returns in a model without an Opener.
+var errNoKeys = fault.New(fault.Internal, "readmodel.no_keys", "this read model was opened without a keyring",
+	"this is a mistake in the program")
 
-func (t *Tx) Context() context.Context                           { return nil }
-func (t *Tx) Exec(query string, args ...any) (sql.Result, error) { return nil, nil }
-func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) { return nil, nil }
-func (t *Tx) QueryRow(query string, args ...any) *sql.Row        { return nil }
-func (t *Tx) Refreshing() bool                                   { return false }
-func (t *Tx) First() bool                                        { return false }
-func (t *Tx) Arrived() time.Time                                 { return time.Time{} }
+// Tx is what Save writes with: the batch's transaction. It is valid until Save returns and not safe for concurrent use.
+// Rows must be closed before the same query runs again.
+type Tx struct {
+	b      *batch
+	s      *subject
+	opened []KeyRef
+}
+
+// Exec runs one statement. Its text is prepared once and kept, so data belongs into args.
+func (t *Tx) Exec(query string, args ...any) (sql.Result, error) {
+	r, err := t.b.exec(query, args...)
+	return r, t.note(err)
+}
+
+// Query runs one query. The caller closes the rows.
+func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
+	s, err := t.b.stmt(query)
+	if err != nil {
+		return nil, t.note(err)
+	}
+	rows, err := s.Query(args...)
+	return rows, t.note(err)
+}
+
+// QueryRow runs a query of at most one row; errors come from its Scan.
+func (t *Tx) QueryRow(query string, args ...any) *sql.Row { return t.b.queryRow(query, args...) }
+
+// Context returns the context of the batch, for functions that want one. It is never cancelled.
+func (t *Tx) Context() context.Context { return t.b.ctx }
+
+// Refreshing reports whether Save is called because a key has arrived or was erased; old and new are then equal.
+func (t *Tx) Refreshing() bool { return t.b.refreshing }
+
+// First reports whether nothing was saved of this subject before; old is then nil.
+func (t *Tx) First() bool { return len(t.s.shown) == 0 }
+
+// Arrived returns when this site got the youngest arrival among the subject's events. It differs from site to site: it
+// may go into views, never into states.
+func (t *Tx) Arrived() time.Time { return time.UnixMilli(t.s.arrived).UTC() }
+
+// Open opens what was sealed with a key of the authority for the given context string. The errors of the keyring (erased,
+// missing) and seal.ErrOpen come through: Save then writes the row as erased or not yet readable and returns nil. Whatever
+// the outcome, the subject will be saved again when the key arrives or is erased.
 func (t *Tx) Open(authority event.AuthorityID, id event.KeyID, context string, sealed []byte) ([]byte, error) {
-	return nil, nil
+	ref := KeyRef{authority, id}
+	t.opened = append(t.opened, ref)
+	if err := t.recordKey(ref); err != nil {
+		return nil, t.note(err)
+	}
+	return openSealed(t.b.ctx, t.b.cfg.Keys, ref, context, sealed)
 }
 
-// Query is what View reads with.
-type Query struct{}
+func openSealed(ctx context.Context, keys Opener, ref KeyRef, context string, sealed []byte) ([]byte, error) {
+	if keys == nil {
+		return nil, errNoKeys
+	}
+	key, err := keys.Key(ctx, ref.Authority, ref.KeyID)
+	if err != nil {
+		return nil, err
+	}
+	return key.Open(context, sealed)
+}
 
+func (t *Tx) recordKey(k KeyRef) error {
+	_, err := t.b.exec(`INSERT INTO rm_key VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+		string(k.Authority), string(k.KeyID), t.s.no)
+	return err
+}
+
+func (t *Tx) recordKeys() error {
+	for _, k := range t.opened {
+		if err := t.recordKey(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note remembers the database's own troubles, so that a full disk does not set subjects aside.
+func (t *Tx) note(err error) error {
+	if err != nil && ours(err) {
+		t.b.broken = err
+	}
+	return err
+}
+
+func (t *Tx) save() (err error) {
+	defer recovered(&err)
+	if err := t.s.owner.Save(t, t.s.ref, t.s.shown, t.s.state); err != nil {
+		return t.note(err)
+	}
+	return nil
+}
+
+// Query is what View reads with: one consistent moment of the database. It is valid until View's function returns. It may
+// not be used by several goroutines at once.
+type Query struct {
+	conn *sql.Conn
+	keys Opener
+	ctx  context.Context
+}
+
+// QueryContext runs a query that returns rows. The caller closes them.
 func (q Query) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return nil, nil
+	return q.conn.QueryContext(ctx, query, args...)
 }
-func (q Query) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row { return nil }
-func (q Query) State(ctx context.Context, authority event.AuthorityID, subject event.Subject, into any) (bool, error) {
-	return false, nil
+
+// QueryRowContext runs a query of at most one row; errors come from its Scan.
+func (q Query) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return q.conn.QueryRowContext(ctx, query, args...)
 }
+
+// State reads the subject's state, as JSON into a pointer, or unchanged if into is a *[]byte. It reports whether there is
+// one. Personal fields are sealed in it.
+func (q Query) State(ctx context.Context, authority event.AuthorityID, subject event.Subject, into any) (found bool, err error) {
+	return readState(ctx, q.conn, authority, subject, into)
+}
+
+// Open opens what was sealed with a key of the authority, like Tx.Open, but without remembering the subject.
 func (q Query) Open(authority event.AuthorityID, id event.KeyID, context string, sealed []byte) ([]byte, error) {
-	return nil, nil
+	return openSealed(q.ctx, q.keys, KeyRef{authority, id}, context, sealed)
+}
+
+type rowQuerier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func readState(ctx context.Context, q rowQuerier, authority event.AuthorityID, subject event.Subject, into any) (bool, error) {
+	var state []byte
+	err := q.QueryRowContext(ctx, `SELECT state FROM rm_subject WHERE authority = ? AND subject = ?`,
+		string(authority), string(subject)).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && len(state) == 0 {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the state of %s: %w", subject, err)
+	}
+	if raw, ok := into.(*[]byte); ok {
+		*raw = state
+		return true, nil
+	}
+	if err := json.Unmarshal(state, into); err != nil {
+		return true, fmt.Errorf("read the state of %s: %w", subject, err)
+	}
+	return true, nil
+}
+
+// logOf returns the log of a cursor number, of this batch or of an earlier one.
+func (b *batch) logOf(no int64) eventlog.LogID {
+	if id, ok := b.logs[no]; ok {
+		return id
+	}
+	for branch, c := range b.moved {
+		if c.no == no {
+			return branch.LogID
+		}
+	}
+	return eventlog.LogID{}
 }

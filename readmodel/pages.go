@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package readmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"codeberg.org/holdfast/holdfast/eventlog"
+)
+
+// Source is where the pages come from: an eventlog.Log, or a fake of plain maps. If it also has
+// Subscribe() (<-chan struct{}, func()), Run is woken by it. Both methods are safe for concurrent use.
+type Source interface {
+	// Heads returns how far each branch goes on this site's disk.
+	Heads() []eventlog.Head
+	// Read returns pages after the given number, as eventlog.Store.Read does.
+	Read(ctx context.Context, branch eventlog.Branch, after uint64, maxBytes int) ([]*eventlog.Page, error)
+}
+
+// A transaction takes whole pages until it has this many events; that is about a tenth of a second. A page may bring
+// eventlog.MaxPageEvents more.
+const batchEvents = 2000
+
+// How much is read of a branch at once. With many branches behind (a site that has just joined) less is held of each.
+const (
+	readBytes     = 512 << 10
+	readBytesMany = 64 << 10
+	manyBranches  = 32
+)
+
+// errChain is the trouble of a branch whose pages do not follow each other although it was read from the beginning.
+var errChain = errors.New("the pages of the branch do not follow each other")
+
+// branchReader hands out the pages of one branch that is behind.
+type branchReader struct {
+	branch  eventlog.Branch
+	head    eventlog.Head
+	at      cursor
+	buf     []*eventlog.Page
+	rewound bool
+}
+
+// behind returns a reader for each branch that has pages we have not folded: our own site's first, since somebody waits
+// for those, then by name, so that the order is the same in every run.
+func (e *engine) behind() []*branchReader {
+	var rs []*branchReader
+	for _, h := range e.cfg.Source.Heads() {
+		at := e.cursors[h.Branch]
+		r := &branchReader{branch: h.Branch, head: h, at: at}
+		if h.Page < at.page || h.Page == at.page && h.Hash != at.hash {
+			// The branch was replaced by another one, or its damaged copy is being fetched again. What was folded before
+			// counts once, so reading it from its beginning is slow at worst.
+			r.rewind()
+		}
+		if r.pending() {
+			rs = append(rs, r)
+		} else {
+			delete(e.damaged, h.Branch)
+		}
+	}
+	slices.SortFunc(rs, func(a, b *branchReader) int {
+		if own := a.branch.Site == e.cfg.Self; own != (b.branch.Site == e.cfg.Self) {
+			if own {
+				return -1
+			}
+			return 1
+		}
+		return compare(a.branch.String(), b.branch.String())
+	})
+	return rs
+}
+
+func (r *branchReader) rewind() {
+	r.at.page, r.at.hash, r.buf, r.rewound = 0, eventlog.Hash{}, nil, true
+}
+
+func (r *branchReader) pending() bool { return r.at.page < r.head.Page }
+
+// next returns the page after the cursor, or nil if there is none.
+func (r *branchReader) next(ctx context.Context, src Source, maxBytes int) (*eventlog.Page, error) {
+	if !r.pending() {
+		return nil, nil
+	}
+	if len(r.buf) == 0 {
+		pages, err := src.Read(ctx, r.branch, r.at.page, maxBytes)
+		if err != nil || len(pages) == 0 {
+			return nil, err
+		}
+		r.buf = pages
+	}
+	p := r.buf[0]
+	if !r.follows(p) {
+		if r.rewound {
+			return nil, fmt.Errorf("%w: page %d after page %d", errChain, p.Number, r.at.page)
+		}
+		r.rewind()
+		return r.next(ctx, src, maxBytes)
+	}
+	r.buf = r.buf[1:]
+	r.at.page, r.at.hash = p.Number, p.Hash
+	return p, nil
+}
+
+// follows reports whether p is the page after the cursor. The first page of a fork has any number.
+func (r *branchReader) follows(p *eventlog.Page) bool {
+	return r.at.page == 0 || p.Number == r.at.page+1 && p.Prev == r.at.hash
+}
+
+// sourced is a page with the branch it was read from.
+type sourced struct {
+	*eventlog.Page
+	branch eventlog.Branch
+}
+
+// gather takes pages from the readers in turn until they make a batch. Each gets a fair share of it, so that a long
+// history that is being copied does not hold up what happens now. A branch that cannot be read is set aside; the others
+// go on. It returns ctx's error only.
+func (e *engine) gather(ctx context.Context, rs []*branchReader) ([]sourced, error) {
+	var batch []sourced
+	share := batchEvents/max(1, len(rs)) + 1
+	size := readBytes
+	if len(rs) > manyBranches {
+		size = readBytesMany
+	}
+	events := 0
+	for _, r := range rs {
+		for taken := 0; taken < share && events < batchEvents; {
+			p, err := r.next(ctx, e.cfg.Source, size)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				e.noteBranch(r.branch, err)
+			}
+			if p == nil {
+				r.head.Page = 0 // nothing more from this one in this catch-up
+				break
+			}
+			delete(e.damaged, r.branch)
+			batch = append(batch, sourced{p, r.branch})
+			taken += len(p.Events)
+			events += len(p.Events)
+		}
+	}
+	return batch, nil
+}
+
+// noteBranch remembers that a branch cannot be read, until a page of it is read again.
+func (e *engine) noteBranch(b eventlog.Branch, err error) {
+	if was, known := e.damaged[b]; known && was.Reason == err.Error() {
+		return // it is tried at every catch-up; once is enough for the report
+	}
+	e.damaged[b] = Trouble{Ref: Ref{Authority: b.Authority}, Branch: b, Reason: err.Error()}
+	e.cfg.Logger.Error("a branch of a log cannot be read; the others go on", "branch", b.String(), "error", err)
+}

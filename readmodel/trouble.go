@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"maps"
+	"slices"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+)
+
+// troublesShown bounds SetAside's answer.
+const troublesShown = 1000
+
+// Trouble is something that was set aside so that the rest could go on: a subject whose fold failed, or a branch that
+// cannot be read.
+type Trouble struct {
+	Ref
+	// Branch is set, and Subject empty, when a branch of a log cannot be read.
+	Branch eventlog.Branch
+	// Kind and EventID name the event that Apply refused; both are empty when it was Save that failed.
+	Kind    event.Kind
+	EventID event.ID
+	// Reason is the error's text, for the operator; a fold's error may quote what a person has written.
+	Reason string
+}
+
+// SetAside returns what is set aside now: branches first, then at most a thousand subjects. Nothing is lost by it: the
+// events are kept, and the subject is tried again with its next event (if Save had failed), at the next start, and by
+// Rebuild.
+func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
+	m.mu.Lock()
+	found := slices.SortedFunc(maps.Values(m.damaged), func(a, b Trouble) int {
+		return compare(a.Branch.String(), b.Branch.String())
+	})
+	m.mu.Unlock()
+	err := m.View(ctx, func(q Query) error {
+		return each(ctx, q, func(rows *sql.Rows) error {
+			var t Trouble
+			err := rows.Scan(&t.Authority, &t.Subject, &t.Kind, &t.EventID, &t.Reason)
+			found = append(found, t)
+			return err
+		}, `SELECT s.authority, s.subject, t.kind, t.event, t.reason FROM rm_trouble t JOIN rm_subject s ON s.no = t.subject
+			ORDER BY s.authority, s.subject LIMIT ?`, troublesShown)
+	})
+	return found, err
+}
+
+// tryAsideAgain folds every set-aside subject from nothing; the program may be a better one than when it failed.
+func (e *engine) tryAsideAgain(ctx context.Context) error {
+	refs, err := e.refs(ctx, `SELECT s.authority, s.subject FROM rm_trouble t JOIN rm_subject s ON s.no = t.subject
+		ORDER BY s.no`)
+	if err != nil {
+		return err
+	}
+	return e.again(ctx, refs, func(b *batch, s *subject) { s.refold = true })
+}
+
+// refresh saves again the subjects that need one of the keys.
+func (e *engine) refresh(ctx context.Context, keys []KeyRef) error {
+	seen := make(map[Ref]bool)
+	var refs []Ref
+	for _, k := range keys {
+		found, err := e.refs(ctx, `SELECT s.authority, s.subject FROM rm_key k JOIN rm_subject s ON s.no = k.subject
+			WHERE k.authority = ? AND k.key = ? ORDER BY s.no`, string(k.Authority), string(k.KeyID))
+		if err != nil {
+			return err
+		}
+		for _, ref := range found {
+			if !seen[ref] {
+				seen[ref] = true
+				refs = append(refs, ref)
+			}
+		}
+	}
+	return e.again(ctx, refs, func(b *batch, _ *subject) { b.refreshing = true })
+}
+
+// again takes up subjects without new events, a batch at a time.
+func (e *engine) again(ctx context.Context, refs []Ref, prepare func(*batch, *subject)) error {
+	for part := range slices.Chunk(refs, batchEvents) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		_, err := e.transact(ctx, func(b *batch) error {
+			for _, ref := range part {
+				s, err := b.subject(ref)
+				if err != nil {
+					return err
+				}
+				prepare(b, s)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *engine) refs(ctx context.Context, query string, args ...any) ([]Ref, error) {
+	var refs []Ref
+	err := each(ctx, e.writer, func(rows *sql.Rows) error {
+		var r Ref
+		err := rows.Scan(&r.Authority, &r.Subject)
+		refs = append(refs, r)
+		return err
+	}, query, args...)
+	return refs, err
+}
