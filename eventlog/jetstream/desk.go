@@ -4,6 +4,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -93,6 +94,8 @@ func (d *desk) take(m *nats.Msg) {
 
 var errBusy = fault.New(fault.Exhausted, "peer.busy", "this site has too many questions to answer", "try again in a moment")
 
+var errLate = fault.New(fault.Unavailable, "peer.late", "the site could not answer in time", "try again in a moment")
+
 func (d *desk) enter(peer event.SiteID, verb string) (Handler, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -117,6 +120,9 @@ func (d *desk) leave(peer event.SiteID) {
 func (d *desk) answer(m *nats.Msg, body []byte, err error) {
 	if err == nil {
 		err = checkBody(body)
+	}
+	if fault.KindOf(err) == fault.Internal && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		err = errLate
 	}
 	reply := nats.NewMsg(m.Reply)
 	reply.Data = body

@@ -4,6 +4,7 @@ package jetstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strconv"
@@ -28,6 +29,7 @@ type Peer struct {
 	last   error           // why the last attempt or connection failed
 	life   context.Context // ends, with the reason, when those who wait for an answer will not get one
 	end    context.CancelCauseFunc
+	other  bool // another site answered at the last attempt
 	closed bool
 }
 
@@ -70,6 +72,14 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 	opts.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { p.trouble(err, false) }
 	opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { p.trouble(err, true) }
 	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { p.trouble(err, false) }
+	pinned := tlsConfig.VerifyConnection
+	tlsConfig.VerifyConnection = func(cs tls.ConnectionState) error {
+		err := pinned(cs)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.other = errors.Is(err, errOtherSite)
+		return err
+	}
 	go p.connect(opts)
 	return p, nil
 }
@@ -85,8 +95,6 @@ func (p *Peer) connect(opts nats.Options) {
 	}
 	if p.nc = nc; p.closed {
 		nc.Close()
-	} else if !nc.IsConnected() {
-		p.last = nc.LastError()
 	}
 }
 
@@ -135,7 +143,10 @@ func (p *Peer) ready(ctx context.Context) error {
 }
 
 func (p *Peer) unreachable(err error) *fault.Fault {
-	if errors.Is(err, errOtherSite) {
+	p.mu.Lock()
+	other := p.other
+	p.mu.Unlock()
+	if other {
 		return fault.New(fault.Unavailable, "peer.other_site", "another site answers at the address of site "+p.site.Short(),
 			"check the addresses of the site; if they are right, somebody else is using them").With(err)
 	}

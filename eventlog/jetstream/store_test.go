@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,7 +48,7 @@ func (d *testDisk) open(t *testing.T) *Store {
 	}
 	s, err := Start(Config{
 		Identity: logtest.Identity(t, 1), Dir: d.dir, Rand: rand.Reader, Now: d.now,
-		Free: func() (uint64, error) { return d.free.Load(), nil }, Patience: 5 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		Free: func() (uint64, error) { return d.free.Load(), nil }, Patience: 5 * time.Second, Logger: quiet(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +294,7 @@ func TestDoubtIsSettledByStartingAgain(t *testing.T) {
 func TestDirectoryIsUsedByOneProcess(t *testing.T) {
 	d := newTestDisk(t)
 	d.open(t)
-	_, err := Start(Config{Identity: logtest.Identity(t, 1), Dir: d.dir, Rand: rand.Reader, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	_, err := Start(Config{Identity: logtest.Identity(t, 1), Dir: d.dir, Rand: rand.Reader, Now: time.Now, Logger: quiet()})
 	if err == nil || !strings.Contains(err.Error(), d.dir) {
 		t.Errorf("got %v, want an error that names the directory", err)
 	}
