@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package site knows who belongs to the federation (Verbund) and which authority allows which site: trust without a
+// centre.
+//
+// # Terms
+//
+//   - A site is its key. A Member is a site that was admitted and not removed; it is run by an operator (Betreiber) and
+//     is a provider's machine or a box in the authority's own building.
+//   - Every site that is a member may invite. An invitation is a Token for one use, with a date. Who joins with it is
+//     proposed by the inviter; it is Pending, a member of nothing, until sites of enough operators have endorsed it.
+//   - An Authority allows sites; only they may hold its logs and keys. Names and allowed sites of authorities are known
+//     to every member.
+//   - The Federation is this site's view of all that, held in memory: the policy that logs and keyring ask.
+//   - A pin is a member that this site was told of when it joined, before it had any log to read it from.
+//
+// # Life of a site
+//
+//	invited ──join──> pending ──endorsed by two operators──> member ──removed by two operators──> removed (for ever)
+//
+// # Invariants
+//
+//   - Admitting takes sites of min(2, operators among the members) distinct operators; the inviter's operator is one.
+//     Removing takes as many, the operator of the site to be removed not counted; if one other remains, one suffices.
+//   - Membership is a pure function of facts in their order, see Membership.Roll: it is the same at every site, whatever
+//     the order in which the facts arrived. A fact is judged by who was a member at its place.
+//   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
+//     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page.
+//   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays.
+//   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
+//   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
+//   - A fact that breaks a rule is passed over; it never stops the fold.
+//
+// What is not here yet: the command that removes a site (its fact is defined and folded), and rights of people: for now
+// any member site may change an authority's policy, and who did is recorded.
+package site

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package site
+
+import (
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+)
+
+// The kinds of facts. All are in logs of event.Federation, class register.
+const (
+	KindFounded          event.Kind = "site.Founded"
+	KindProposed         event.Kind = "site.Proposed"
+	KindEndorsed         event.Kind = "site.Endorsed"
+	KindRemoved          event.Kind = "site.Removed"
+	KindDescribed        event.Kind = "site.Described"
+	KindAuthorityFounded event.Kind = "site.AuthorityFounded"
+	KindAllowed          event.Kind = "site.Allowed"
+	KindForbidden        event.Kind = "site.Forbidden"
+)
+
+// SubjectMembers is the one subject of all membership facts: they need one total order.
+const SubjectMembers event.Subject = "members"
+
+// SubjectOf returns the subject of an authority's facts.
+func SubjectOf(authority event.AuthorityID) event.Subject {
+	return event.Subject("authority/" + string(authority))
+}
+
+// Founded says that a site has begun a federation, with itself as the only member.
+type Founded struct {
+	Profile
+}
+
+// Proposed says that a member has invited a site, and that the site has joined with that invitation. It is also the
+// endorsement of the inviter's operator.
+type Proposed struct {
+	Profile
+	Invitation string `json:"invitation"`
+	// Consent is the site's own signature, see consent.
+	Consent []byte `json:"consent"`
+	// Federation is the founder's id, which the consent names.
+	Federation event.SiteID `json:"federation"`
+}
+
+// Endorsed says that a member is for admitting the site.
+type Endorsed struct {
+	Site event.SiteID `json:"site"`
+}
+
+// Removed says that a member is for removing the site, and how far it knew the site's logs.
+type Removed struct {
+	Site   event.SiteID    `json:"site"`
+	Closes []eventlog.Head `json:"closes,omitempty"`
+}
+
+// Described says what a site now says about itself.
+type Described struct {
+	Description
+}
+
+// AuthorityFounded says that an authority exists, and which sites it allows at first.
+type AuthorityFounded struct {
+	NameDE string         `json:"nameDe"`
+	NameEN string         `json:"nameEn"`
+	Sites  []event.SiteID `json:"sites"`
+}
+
+// Allowed says that the authority allows a site. The fact's id is the allowance.
+type Allowed struct {
+	Site event.SiteID `json:"site"`
+}
+
+// Forbidden says that allowances of a site are withdrawn, and how far the site's logs of the authority were known.
+type Forbidden struct {
+	Site      event.SiteID    `json:"site"`
+	Withdraws []event.ID      `json:"withdraws"`
+	Closes    []eventlog.Head `json:"closes,omitempty"`
+}
