@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package sim runs many sites in one process, badly: it cuts and heals links, loses messages, crashes, restores and clones
+// sites, fills and slows disks, turns clocks, and lets a site vanish for good, while facts are written everywhere. Then it
+// lets everything heal and looks whether the promises were kept.
+//
+// # Terms
+//
+//   - A World is one run. Everything in it follows from its seed: who is in it, what happens, and in which order. It is
+//     single-threaded and calls the same step methods that the loops of a real site call.
+//   - A fact is what a site was asked to write. The ledger knows whether it was acknowledged, and then it must survive;
+//     or whether the answer was "cannot tell", and then it may appear once or never.
+//   - The unlucky operator is the one whose sites may lose a disk: by vanishing, or by a backup put back. What has been
+//     secured at two operators must survive that, too.
+//   - A Plant is a deliberate mistake, wrapped around a real part. The tests plant each and expect to be told.
+//
+// # What is checked
+//
+//   - Every acknowledged fact is at every allowed site after healing, exactly once; nothing is there that nobody wrote.
+//   - All sites that may hold an authority's logs have the same heads; forks are the same everywhere, and reported.
+//   - The read models have the same state hash, and each subject is folded in the order of its places, recomputed naively.
+//   - No page, key or head of an authority has reached a site that it does not allow.
+//   - Nobody who had a channel is left uncalled by an alarm, and whoever was called got its all-clear.
+//
+// Most worlds live in memory; a share of them has real JetStream stores in a temporary directory.
+package sim

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package sim
+
+import (
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+)
+
+// fate is what may become of a fact.
+type fate int
+
+const (
+	mustBe fate = iota // acknowledged: everywhere, once
+	mayBe              // the disk could not tell, or the only disk is gone: everywhere or nowhere, at most once
+)
+
+// fact is one event that somebody wanted written. Its token is in its data and nowhere else.
+type fact struct {
+	token     int
+	authority event.AuthorityID
+	site      event.SiteID
+	fate      fate
+	secured   bool // two operators had it: it must survive whatever happens to one of them
+	log       eventlog.LogID
+	at        eventlog.Position
+}
+
+// ledger remembers every fact by its token.
+type ledger struct{ facts []*fact }
+
+func (l *ledger) add(authority event.AuthorityID, site event.SiteID) *fact {
+	f := &fact{token: len(l.facts) + 1, authority: authority, site: site, fate: mayBe}
+	l.facts = append(l.facts, f)
+	return f
+}
+
+func (l *ledger) get(token int) *fact {
+	if token < 1 || token > len(l.facts) {
+		return nil
+	}
+	return l.facts[token-1]
+}

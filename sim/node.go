@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
+	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// node is one site: what survives a crash, and what runs while it is up.
+type node struct {
+	w        *World
+	no       int
+	id       *seal.Identity
+	site     event.SiteID
+	operator string
+	rnd      *rand.ChaCha8
+	skew     time.Duration // how wrong its clock is
+
+	disk        *disk
+	memory      *eventlog.Memory  // nil on a real store
+	srv         *jetstream.Server // nil in memory, and while it is down
+	ring        *keyring.Ring
+	incarnation string
+	gone        bool // has vanished for good
+
+	up     bool
+	log    *eventlog.Log
+	copies eventlog.Copies
+	rep    *eventlog.Replicator
+	syncer *keyring.Syncer
+	model  *readmodel.Model
+	port   *logtest.Port
+	people *domains
+
+	image     *image         // a backup
+	twin      *twin          // a clone that runs in its place
+	disks     int            // how often it got another disk; the read model is on it, too
+	forksSeen map[string]int // forks it was told of
+}
+
+// image is a backup of a node's disk.
+type image struct {
+	disk        eventlog.Image
+	incarnation string
+}
+
+// twin is what is kept of the original while its clone runs.
+type twin struct {
+	memory      *eventlog.Memory
+	incarnation string
+}
+
+func (n *node) String() string { return fmt.Sprintf("s%d", n.no) }
+
+// clock is the node's own wall clock, right or wrong.
+func (n *node) clock() time.Time { return n.w.now.Add(n.skew) }
+
+// start opens the site on what its disks hold. With settle it first asks the others whether they confirm its logs, as a
+// real start does; a machine resumed from a snapshot does not know that it should.
+func (n *node) start(ctx context.Context, settle bool) error {
+	logger := n.w.logger(n)
+	if n.w.js && n.srv == nil {
+		if err := n.openStreams(); err != nil {
+			return err
+		}
+	}
+	log, err := eventlog.Open(ctx, eventlog.Config{
+		Identity: n.id, Store: n.disk, Clock: event.NewClock(n.clock), Rand: n.rnd, Policy: n.w, Keys: n.ring,
+		Now: n.clock, Logger: logger, Incarnation: n.incarnation,
+		OnIncarnation: func(i string) error { n.incarnation = i; return nil },
+		OnFork:        func(f eventlog.Fork) { n.forksSeen[f.Branch.LogID.String()]++ },
+	})
+	if err != nil {
+		return fmt.Errorf("open the log of %v: %w", n, err)
+	}
+	n.log, n.copies = log, log
+	if n.w.plant.Copies != nil {
+		n.copies = n.w.plant.Copies(n.w.rnd, log)
+	}
+	n.port = n.w.net.Join(n.site)
+	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.w, Authorities: n.w.authorityIDs}
+	n.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
+		Log: n.copies, Link: n.port, Policy: n.w, Self: n.site, Peers: n.w.peers, Now: n.clock, Rand: n.rnd, Logger: logger,
+		NeedKeys: func(ctx context.Context, peer event.SiteID) error { _, err := n.syncer.Step(ctx, peer); return err },
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.openModel(ctx, logger); err != nil {
+		return fmt.Errorf("open the read model of %v: %w", n, err)
+	}
+	n.port.Serve(n.rep)
+	n.port.Handle(keyring.Verb, n.syncer.Serve)
+	n.port.SetDown(false)
+	n.up = true
+	if settle {
+		n.rep.Settle(ctx)
+	}
+	return nil
+}
+
+func (n *node) openModel(ctx context.Context, logger *slog.Logger) (err error) {
+	path := ":memory:"
+	if n.w.dir != "" && n.w.onFile {
+		path = filepath.Join(n.w.dir, fmt.Sprintf("model-%d-%d.db", n.no, n.disks))
+	}
+	var source readmodel.Source = n.log
+	if n.w.plant.Source != nil {
+		source = n.w.plant.Source(rand.New(rand.NewPCG(n.w.seed, uint64(n.no))), n.log)
+	}
+	n.model, err = readmodel.Open(ctx, readmodel.Config{
+		Path: path, Folds: n.w.folds(), Source: source, Keys: n.ring, Self: n.site, Now: n.clock, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	return n.openDomains(ctx, logger)
+}
+
+// stop ends the process as kill -9 does: nothing is said, nothing is finished. With power, what was not synced is gone.
+func (n *node) stop(power bool) {
+	if !n.up {
+		return
+	}
+	n.up = false
+	n.port.SetDown(true)
+	_ = n.model.Close()
+	if power && n.memory != nil {
+		n.memory.Crash()
+	}
+	n.closeStreams()
+}
+
+// mayHold returns the authorities whose logs the node may hold.
+func (n *node) mayHold() []event.AuthorityID {
+	var out []event.AuthorityID
+	for _, a := range n.w.authorities {
+		if n.w.Allowed(n.site, a.id) {
+			out = append(out, a.id)
+		}
+	}
+	return out
+}

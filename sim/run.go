@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Report is what came of a world.
+type Report struct {
+	Seed       uint64
+	Violations []string
+	Trace      []string
+	// Facts, Acknowledged, Pages, Forks, Called and Rounds tell how much happened, so that a world in which nothing
+	// happens is noticed.
+	Facts, Acknowledged, Secured, Pages, Forks, Alarms, Called, Rounds int
+}
+
+// String prints the seed, what is broken, and the end of the trace.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d promises broken; again with: make sim SEED=%d\n", r.Seed, len(r.Violations), r.Seed)
+	for i, v := range r.Violations {
+		if i == 20 {
+			fmt.Fprintf(&b, "  and %d more\n", len(r.Violations)-i)
+			break
+		}
+		fmt.Fprintf(&b, "  %s\n", v)
+	}
+	fmt.Fprintf(&b, "trace (the last of %d lines):\n", len(r.Trace))
+	for _, line := range r.Trace[max(0, len(r.Trace)-120):] {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	return b.String()
+}
+
+// maxRounds is how many rounds of steps everything may take to settle after healing.
+const maxRounds = 60
+
+// Run runs one world and reports what came of it. The error is about the simulator itself, not about promises.
+func Run(ctx context.Context, o Options) (Report, error) {
+	w, err := newWorld(ctx, o)
+	defer w.close()
+	if err != nil {
+		return w.report(), fmt.Errorf("make world %d: %w", o.Seed, err)
+	}
+	steps := o.Steps
+	if steps == 0 {
+		steps = 120 + w.rnd.IntN(240)
+	}
+	w.logf("world %d: %d sites, %d authorities, %d steps", w.seed, len(w.nodes), len(w.authorities), steps)
+	for range steps {
+		if err := w.act(ctx); err != nil {
+			return w.report(), fmt.Errorf("seed %d after %q: %w", o.Seed, w.trace[len(w.trace)-1], err)
+		}
+	}
+	rounds, err := w.heal(ctx)
+	if err != nil {
+		return w.report(), fmt.Errorf("seed %d while healing: %w", o.Seed, err)
+	}
+	if err := w.check(ctx); err != nil {
+		return w.report(), fmt.Errorf("seed %d while checking: %w", o.Seed, err)
+	}
+	r := w.report()
+	r.Rounds = rounds
+	return r, nil
+}
+
+// heal mends everything and lets all sites step until nothing changes any more.
+func (w *World) heal(ctx context.Context) (rounds int, err error) {
+	w.logf("everything heals")
+	w.net.HealAll()
+	if err := w.endClones(ctx); err != nil {
+		return 0, err
+	}
+	for _, n := range w.nodes {
+		n.disk.mend()
+		n.skew = max(-time.Minute, min(n.skew, time.Minute))
+		if !n.up && !n.gone {
+			if err := n.restart(ctx); err != nil {
+				return 0, err
+			}
+		}
+	}
+	still := 0
+	for rounds = 1; rounds <= maxRounds; rounds++ {
+		moved, err := w.round(ctx)
+		if err != nil {
+			return rounds, err
+		}
+		if still++; moved {
+			still = 0
+		}
+		if still == 3 {
+			return rounds, nil
+		}
+	}
+	w.violate("the sites are still busy after %d rounds", maxRounds)
+	return rounds, nil
+}
+
+func (w *World) endClones(ctx context.Context) error {
+	for range w.nodes {
+		if err := w.endClone(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// round lets everybody step with everybody once, and reports whether anything moved.
+func (w *World) round(ctx context.Context) (moved bool, err error) {
+	w.now = w.now.Add(10 * time.Second)
+	for _, a := range w.living() {
+		for _, b := range w.living() {
+			if a == b {
+				continue
+			}
+			moved = w.step(ctx, a, b) > 0 || moved
+			changed, err := a.syncer.Step(ctx, b.site)
+			if err != nil {
+				w.logf("keys of %v from %v: %v", a, b, err)
+			}
+			if changed > 0 {
+				moved = true
+				a.log.Recheck(ctx)
+			}
+		}
+		folded, err := a.model.CatchUp(ctx)
+		if err != nil {
+			return moved, fmt.Errorf("fold at %v: %w", a, err)
+		}
+		did, err := a.domainStep(ctx)
+		if err != nil {
+			return moved, err
+		}
+		moved = moved || folded > 0 || did
+	}
+	return moved, nil
+}
+
+func (w *World) report() Report {
+	r := Report{Seed: w.seed, Violations: w.violations, Trace: w.trace, Facts: len(w.ledger.facts)}
+	for _, f := range w.ledger.facts {
+		if f.fate == mustBe {
+			r.Acknowledged++
+		}
+		if f.secured {
+			r.Secured++
+		}
+	}
+	for _, n := range w.living() {
+		for _, h := range n.log.Heads() {
+			r.Pages += int(h.Page)
+		}
+		r.Forks = max(r.Forks, len(n.log.Forks()))
+	}
+	r.Alarms, r.Called = w.alarms.count()
+	return r
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package sim
+
+import (
+	"flag"
+	"io"
+	"os"
+	"testing"
+)
+
+var (
+	seed  = flag.Uint64("seed", 0, "run this one world and print its trace")
+	seeds = flag.Uint64("seeds", 25, "how many worlds to run")
+	first = flag.Uint64("first", 1, "the seed of the first world")
+)
+
+// realEvery is how many worlds there are for one with real JetStream stores.
+const realEvery = 30
+
+func options(t *testing.T, s uint64) Options {
+	return Options{Seed: s, Dir: t.TempDir(), JetStream: s%realEvery == 0}
+}
+
+// TestSeeds runs worlds and wants every promise kept. A failure prints the seed and the trace.
+func TestSeeds(t *testing.T) {
+	if *seed != 0 {
+		o := options(t, *seed)
+		o.Verbose = io.Writer(os.Stdout)
+		runOne(t, o)
+		return
+	}
+	var sum Report
+	for s := *first; s < *first+*seeds; s++ {
+		r := runOne(t, options(t, s))
+		sum.Facts += r.Facts
+		sum.Acknowledged += r.Acknowledged
+		sum.Secured += r.Secured
+		sum.Pages += r.Pages
+		sum.Forks += r.Forks
+		sum.Alarms += r.Alarms
+		sum.Called += r.Called
+		sum.Rounds = max(sum.Rounds, r.Rounds)
+	}
+	t.Logf("%d worlds: %d facts, %d acknowledged, %d secured, %d copies of pages, %d forks, %d alarms, %d hand-overs; at most %d rounds to settle",
+		*seeds, sum.Facts, sum.Acknowledged, sum.Secured, sum.Pages, sum.Forks, sum.Alarms, sum.Called, sum.Rounds)
+	if *seeds >= 25 && (sum.Secured == 0 || sum.Forks == 0) {
+		t.Error("too little happened in these worlds for them to mean anything")
+	}
+}
+
+func runOne(t *testing.T, o Options) Report {
+	t.Helper()
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Errorf("%v\n%v", err, r)
+	} else if len(r.Violations) > 0 {
+		t.Error(r)
+	}
+	return r
+}
