@@ -127,16 +127,17 @@ func (l *Log) prepare(drafts []event.Draft) (*batch, int, error) {
 
 func prepareOne(d event.Draft, id event.ID) (prepared, error) {
 	e := event.Event{ID: id, Subject: d.Subject, Kind: d.Kind, Actor: d.Actor, Grant: d.Grant, Mode: d.Mode, Keys: d.Keys}
-	if d.Data != nil {
-		data, err := json.Marshal(d.Data)
-		if err != nil {
-			return prepared{}, fmt.Errorf("encode %s of %s: %w", d.Kind, d.Subject, err)
-		}
-		e.Data = data
-	}
 	encoded, err := EncodeEvent(e)
 	if err != nil {
 		return prepared{}, err
+	}
+	if d.Data != nil {
+		if e.Data, err = json.Marshal(d.Data); err != nil {
+			return prepared{}, fmt.Errorf("encode %s of %s: %w", d.Kind, d.Subject, err)
+		}
+		// The data is the last field and encoded already; going through it a second time would cost more than all the rest.
+		encoded = append(encoded[:len(encoded)-1], `,"data":`...)
+		encoded = append(append(encoded, e.Data...), '}')
 	}
 	if len(encoded)+stampBytes > event.MaxEventBytes {
 		return prepared{}, eventTooLarge(e, len(encoded)+stampBytes)
@@ -208,6 +209,9 @@ func (l *Log) writeLocked(ctx context.Context, lane *lane, r *record, batches []
 		return p, nil
 	case errors.Is(err, ErrNoRoom):
 		return nil, err
+	case errors.Is(err, ErrDamaged):
+		l.Reincarnate("an own log is damaged")
+		return nil, errAgain
 	case errors.Is(err, ErrOutOfOrder):
 		return nil, l.outOfOrder(ctx, lane, r)
 	}

@@ -31,6 +31,16 @@
 //     member or may not hold the authority's logs.
 //   - A page is never changed. Copies are compared by hash.
 //
+// # How a page comes about
+//
+// Writers encode their events side by side and meet in the lane of their authority and class. The first one there leads:
+// it takes all that wait, stamps and signs one page, has it stored, answers everybody, and the next to come leads. While
+// the store syncs one page the next one fills. There is no goroutine behind it, so a simulation with one writer runs in
+// order.
+//
+// A store that cannot tell whether it has stored a page is asked again; if it still cannot, the writers are told that the
+// events may yet appear ("log.unconfirmed"), and the page is recognized if it does.
+//
 // The package has the contract of a Store with an in-memory one, the Log (append and accept) and the Replicator; a real
 // Store is in eventlog/jetstream. The conformance suite that every Store passes is in eventlog/logtest.
 package eventlog

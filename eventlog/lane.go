@@ -5,6 +5,7 @@ package eventlog
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -29,6 +30,7 @@ type lane struct {
 	events  int
 	bytes   int
 	led     bool
+	lately  int // how many writers the last page carried or left waiting
 }
 
 // batch is what one writer wants in one page.
@@ -86,12 +88,13 @@ func (l *Log) submit(ctx context.Context, lane *lane, b *batch) (Receipt, error)
 
 // leadOnce writes one page with what waits, answers, and hands over.
 func (l *Log) leadOnce(ctx context.Context, lane *lane) {
+	lane.gather()
 	batches := lane.take()
 	p, err := l.writePage(ctx, lane, batches)
 	for _, b := range batches {
 		b.done <- outcome{p, err}
 	}
-	lane.handOver()
+	lane.handOver(len(batches))
 	if err == nil {
 		l.wake()
 	}
@@ -142,10 +145,37 @@ func (lane *lane) take() []*batch {
 	return taken
 }
 
-// handOver appoints the first of those who wait, or leaves the lane without a leader.
-func (lane *lane) handOver() {
+// gather lets the writers who were just answered come back before the next page is begun. Without it they miss that page
+// and wait for the one after it, so that every page carries every other writer only. It yields a bounded number of times,
+// as long as somebody comes, and does not sleep.
+func (lane *lane) gather() {
+	for before, idle := 0, 0; idle < maxIdleYields; idle++ {
+		here, all := lane.present()
+		if all {
+			return
+		}
+		if here > before {
+			before, idle = here, 0
+		}
+		runtime.Gosched()
+	}
+}
+
+// maxIdleYields is about the time in which a writer encodes an event.
+const maxIdleYields = 200
+
+// present returns how many writers wait, and whether these are all who were there lately, or enough for a page.
+func (lane *lane) present() (here int, all bool) {
 	lane.mu.Lock()
 	defer lane.mu.Unlock()
+	return len(lane.waiting), len(lane.waiting) >= lane.lately || lane.bytes >= roomForEvents
+}
+
+// handOver appoints the first of those who wait, or leaves the lane without a leader.
+func (lane *lane) handOver(answered int) {
+	lane.mu.Lock()
+	defer lane.mu.Unlock()
+	lane.lately = answered + len(lane.waiting)
 	lane.appoint()
 }
 
