@@ -12,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -83,8 +82,9 @@ func (s *Store) load(ctx context.Context, e *engine) error {
 	if err != nil {
 		return err
 	}
-	var g errgroup.Group
-	g.SetLimit(32)
+	var work sync.WaitGroup
+	slots := make(chan struct{}, 32)
+	errs := make(chan error, len(infos))
 	seen := make(map[string]bool, len(infos))
 	for _, info := range infos {
 		id, ok := branchOf(info.Config.Name)
@@ -93,10 +93,18 @@ func (s *Store) load(ctx context.Context, e *engine) error {
 		}
 		seen[info.Config.Name] = true
 		b := s.branch(id)
-		g.Go(func() error { return s.loadHead(ctx, e, b, info) })
+		slots <- struct{}{}
+		work.Go(func() {
+			defer func() { <-slots }()
+			errs <- s.loadHead(ctx, e, b, info)
+		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
+	work.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
 	}
 	s.missing(seen)
 	return nil

@@ -119,7 +119,8 @@ func (e *engine) publish(stream string, p *eventlog.Page, patience time.Duration
 		hashHeader:                   {p.Hash.String()},
 	}
 	m.Reply = e.store.NewRespInbox()
-	sub, err := e.store.SubscribeSync(m.Reply)
+	come := make(chan *nats.Msg, 1)
+	sub, err := e.store.ChanSubscribe(m.Reply, come)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnanswered, err)
 	}
@@ -127,17 +128,26 @@ func (e *engine) publish(stream string, p *eventlog.Page, patience time.Duration
 	if err := e.store.PublishMsg(m); err != nil {
 		return fmt.Errorf("%w: %w", errUnanswered, err)
 	}
-	for waited := time.Duration(0); waited < patience; {
-		step := min(time.Second, patience-waited)
-		answer, err := sub.NextMsg(step)
-		if err == nil {
-			return readAnswer(answer, p.Number)
-		}
-		if waited += step; !errors.Is(err, nats.ErrTimeout) || full() {
-			return fmt.Errorf("%w: %w", errUnanswered, err)
+	return e.await(come, p.Number, patience, full)
+}
+
+func (e *engine) await(come <-chan *nats.Msg, number uint64, patience time.Duration, full func() bool) error {
+	step := time.NewTicker(time.Second)
+	defer step.Stop()
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for {
+		select {
+		case m := <-come:
+			return readAnswer(m, number)
+		case <-end.C:
+			return errUnanswered
+		case <-step.C:
+			if full() || e.store.IsClosed() {
+				return errUnanswered
+			}
 		}
 	}
-	return errUnanswered
 }
 
 func readAnswer(m *nats.Msg, number uint64) error {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package bench
+
+import (
+	"testing"
+	"time"
+)
+
+// The figures belong to the machine; what is held here is that every measurement runs and reports what it promises.
+func collect(t *testing.T, run func(report func(Metric)) error) map[string]Metric {
+	t.Helper()
+	got := make(map[string]Metric)
+	if err := run(func(m Metric) {
+		t.Logf("%-28s %12.1f %-9s %.1f", m.Name, m.Value, m.Unit, m.Ratio)
+		got[m.Name] = m
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestLogIsMeasured(t *testing.T) {
+	o := Options{Duration: 800 * time.Millisecond, Dir: t.TempDir()}
+	got := collect(t, func(report func(Metric)) error { return Log(t.Context(), o, report) })
+	if m := got["log_append"]; m.Value <= 0 || m.Ratio <= 0 || m.Against == "" {
+		t.Errorf("log_append: %+v", m)
+	}
+}

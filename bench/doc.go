@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+// Package bench measures this machine: how much the log takes, how far sites lag behind each other, how fast the read
+// model folds. It prints figures and judges none; the tests of other packages hold the promises.
+//
+// # What is measured against what
+//
+//   - log_append: acknowledged events per second of concurrent writers, each of which seals its text with a person's key
+//     and waits until its event is on the disk (sealing, signing and syncing included), against the same writers, waiting
+//     in the same way for plain synchronous JetStream publishes of the same number of bytes, on the same disk and with
+//     the same setting (sync always), in turns in the same run.
+//   - replication_lag: from the acknowledgement at one site until the other site's disk has the page, over TLS.
+//   - replication_heal: from the moment a cut line works again until both sites have everything.
+//   - fold: events per second that the read model takes in from the disk.
+//
+// All sites of a measurement run in this process and share one disk, so figures of several sites are lower bounds.
+package bench
