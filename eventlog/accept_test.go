@@ -10,6 +10,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/eventlog/logtest"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 func raws(pages ...*eventlog.Page) (raw [][]byte) {
@@ -345,4 +346,22 @@ func TestADamagedMainBranchIsFetchedAgainBesideItsFork(t *testing.T) {
 	equal(t, "heads", len(r.log.Heads()), 2)
 	equal(t, "texts", r.texts(w.Log), "a b c")
 	equal(t, "damage", len(scrub(t, r)), 0)
+}
+
+func TestTheLogsOfAnAuthorityThatForbidsTheSiteAreDropped(t *testing.T) {
+	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
+	r.accepts(1, nil, w.Page(t, "a"))
+	log := r.append(note("b")).Log
+	if err := r.log.Drop(t.Context(), nordtal); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("got %v while the site is allowed, want a conflict", err)
+	}
+	equal(t, "heads", len(r.log.Heads()), 2)
+	r.barred[r.log.Self()] = true
+	must(t, r.log.Drop(t.Context(), nordtal))
+	equal(t, "heads", len(r.log.Heads()), 0)
+	equal(t, "texts", r.texts(w.Log)+r.texts(log), "")
+	delete(r.barred, r.log.Self())
+	if r.append(note("c")).Log == log {
+		t.Error("the deleted log was begun again")
+	}
 }

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 // scrubBytes is how much Scrub reads at once.
@@ -118,6 +121,40 @@ func (l *Log) mend(ctx context.Context, d Damage) (Damage, error) {
 	d.Deleted = true
 	l.forget(r, d.Branch)
 	return d, nil
+}
+
+// Drop deletes all logs of an authority that no longer allows this site, our own among them; the sites that it allows have
+// them. It returns a fault of kind Conflict as long as the policy allows this site, and the store's error.
+func (l *Log) Drop(ctx context.Context, authority event.AuthorityID) error {
+	if l.cfg.Policy.Allowed(l.self, authority) {
+		return errStillAllowed
+	}
+	for _, h := range l.headsOf(func(b *branch) bool { return b.id.Authority == authority }) {
+		if err := l.drop(ctx, h.Branch); err != nil {
+			return fmt.Errorf("delete %s: %w", h.Branch, err)
+		}
+	}
+	return nil
+}
+
+var errStillAllowed = fault.New(fault.Conflict, "log.still_allowed", "the authority allows this site, so its logs stay",
+	"forbid the site first with 'holdfast authority forbid'")
+
+func (l *Log) drop(ctx context.Context, b Branch) error {
+	r := l.record(b.LogID)
+	if err := r.lock(ctx); err != nil {
+		return err
+	}
+	defer r.unlock()
+	if b.Site == l.self && b.Incarnation == l.Incarnation() {
+		// If the site is allowed again it must not sign these page numbers a second time.
+		l.Reincarnate("an own log was deleted, since its authority no longer allows this site")
+	}
+	if err := l.cfg.Store.Delete(ctx, b); err != nil {
+		return err
+	}
+	l.forget(r, b)
+	return nil
 }
 
 // forget drops what is known of a branch, and the subscribers hear that it is gone.
