@@ -27,3 +27,21 @@ func TestLogIsMeasured(t *testing.T) {
 		t.Errorf("log_append: %+v", m)
 	}
 }
+
+func TestReplicationIsMeasured(t *testing.T) {
+	o := Options{Duration: 500 * time.Millisecond, Dir: t.TempDir()}
+	got := collect(t, func(report func(Metric)) error { return Replication(t.Context(), o, report) })
+	for _, name := range []string{"replication_lag_p50", "replication_lag_p99", "replication_heal"} {
+		if got[name].Value <= 0 {
+			t.Errorf("%s: %+v", name, got[name])
+		}
+	}
+}
+
+func TestFoldIsMeasured(t *testing.T) {
+	o := Options{Duration: 500 * time.Millisecond, Dir: t.TempDir()}
+	got := collect(t, func(report func(Metric)) error { return Fold(t.Context(), o, report) })
+	if got["fold"].Value <= 0 {
+		t.Errorf("fold: %+v", got["fold"])
+	}
+}
