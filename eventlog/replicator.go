@@ -37,7 +37,7 @@ const (
 
 // The verbs a Replicator serves. Each is a request to one peer with one answer.
 const (
-	VerbHeads = "heads" // push of durable heads; the answer is the other side's
+	VerbHeads = "heads" // push of heads; the answer is the other side's
 	VerbPages = "pages" // pages of one log after a page
 	VerbHash  = "hash"  // hashes of some pages of one log: how a fork's last common page is found
 )
@@ -95,7 +95,7 @@ type ReplicatorConfig struct {
 	Logger *slog.Logger
 }
 
-// Replicator copies logs between sites: peers push each other their durable heads, and each pulls what it lacks. Its
+// Replicator copies logs between sites: peers push each other their heads, and each pulls what it lacks. Its
 // step method does one exchange with one peer; Run is the loop around it. It is safe for concurrent use.
 //
 // # What travels
@@ -103,6 +103,9 @@ type ReplicatorConfig struct {
 // A message of heads carries those that changed since what the other side has confirmed, each with the number of its
 // change; session and number say what is confirmed, so nothing is lost when a message is. Once a minute the receiver
 // asks for everything again, by parts. Only logs whose authority allows the peer are named.
+//
+// A head says how far a branch goes on the site's disk, and how far it is durable: with all keys, or their marks. What is
+// on the disk can be fetched, what is durable counts as secured.
 //
 // A peer may name a branch differently than we do; what counts is (log, page, hash). Whatever hash we do not have, we
 // ask for: the holder returns the pages between the last common page and that hash, whichever branch they are in.

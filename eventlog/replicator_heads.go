@@ -13,9 +13,12 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// announced is one of our durable heads and the number of its last change. Page 0 says that the branch is gone.
+// announced is one of a site's heads and the number of its last change. Page 0 says that the branch is gone.
 type announced struct {
 	Head
+	// Durable is up to which page the site also holds all keys, or their marks. Pages after it can be fetched from the
+	// site, so that no page is stuck where a key was lost with the site that made it, but they do not count as secured.
+	Durable uint64 `json:"durable"`
 	Version uint64 `json:"version"`
 }
 
@@ -51,7 +54,7 @@ type peerState struct {
 	lastError string
 }
 
-// peerHead is a durable head of a peer and what it means to us.
+// peerHead is a head of a peer and what it means to us.
 type peerHead struct {
 	announced
 	relation relation
@@ -67,19 +70,25 @@ const (
 	sharedHead                  // we have it in our first branch, the one positions refer to
 )
 
-// refresh numbers what has changed in our durable heads since last time.
+// refresh numbers what has changed in our heads since last time.
 func (r *Replicator) refresh(ctx context.Context) {
-	durable := r.cfg.Log.Durable(ctx)
-	slices.SortFunc(durable, func(a, b Head) int { return compareBranches(a.Branch, b.Branch) })
+	durable := make(map[Branch]uint64)
+	for _, h := range r.cfg.Log.Durable(ctx) {
+		durable[h.Branch] = h.Page
+	}
+	heads := r.cfg.Log.Heads() // after Durable, so that no head is behind what is durable
+	slices.SortFunc(heads, func(a, b Head) int { return compareBranches(a.Branch, b.Branch) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.version
-	there := make(map[Branch]bool, len(durable))
-	for _, h := range durable {
+	there := make(map[Branch]bool, len(heads))
+	for _, h := range heads {
 		there[h.Branch] = true
-		if h.Page > 0 && r.ours[h.Branch].Head != h {
+		old, next := r.ours[h.Branch], announced{Head: h, Durable: durable[h.Branch]}
+		if next.Version = old.Version; h.Page > 0 && old != next {
 			r.version++
-			r.ours[h.Branch] = announced{h, r.version}
+			next.Version = r.version
+			r.ours[h.Branch] = next
 		}
 	}
 	r.retire(there)
@@ -100,7 +109,7 @@ func (r *Replicator) retire(there map[Branch]bool) {
 	slices.SortFunc(gone, func(a, b Branch) int { return compareBranches(a, b) })
 	for _, b := range gone {
 		r.version++
-		r.ours[b] = announced{Head{Branch: b}, r.version}
+		r.ours[b] = announced{Head: Head{Branch: b}, Version: r.version}
 		for _, s := range r.peers {
 			s.forgetRelations(b.LogID)
 		}
@@ -205,9 +214,10 @@ func (r *Replicator) recordHead(s *peerState, a announced) {
 	if a.Branch.Check() != nil || !forkOK(a.Branch.Fork) || !r.cfg.Policy.Allowed(r.cfg.Self, a.Branch.Authority) {
 		return
 	}
+	a.Durable = min(a.Durable, a.Page)
 	switch {
 	case old != nil && old.Head == a.Head:
-		old.Version = a.Version
+		old.announced = a // what it means to us stays
 	case old == nil && len(s.heads) >= maxHeadsPerPeer:
 		s.lastError = "the site announces more logs than we keep"
 	default: // page 0 is kept too: it remembers the number of the change that took the branch away

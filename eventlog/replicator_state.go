@@ -18,7 +18,7 @@ type PeerLag struct {
 	LastHeard time.Time
 	// Behind is how many pages the peer is known to have and we lack, of the logs we may hold.
 	Behind uint64
-	// Ahead is how many durable pages we have that the peer may hold and has not reported.
+	// Ahead is how many pages we have that the peer may hold and has not reported.
 	Ahead uint64
 	// Offset is how far the peer's wall clock is ahead of ours, from its last answer; more than a few seconds is a clock
 	// to be mended.
@@ -82,12 +82,12 @@ func (r *Replicator) Secured(log LogID, pos Position) (operators []string) {
 			operators = append(operators, op)
 		}
 	}
-	if r.ours[Branch{LogID: log}].Page >= pos.Page {
+	if r.ours[Branch{LogID: log}].Durable >= pos.Page {
 		add(r.cfg.Self)
 	}
 	for id, s := range r.peers {
 		for b, h := range s.heads {
-			if b.LogID == log && h.relation == sharedHead && h.Page >= pos.Page {
+			if b.LogID == log && h.relation == sharedHead && h.Durable >= pos.Page {
 				add(id)
 			}
 		}
