@@ -9,6 +9,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"net/http"
 	"path"
 	"strconv"
@@ -101,3 +103,6 @@ func (a *Assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(body) // fails only if the client is gone
 	}
 }
+
+// Names returns the plain names of all files.
+func (a *Assets) Names() iter.Seq[string] { return maps.Keys(a.names) }

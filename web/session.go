@@ -67,11 +67,11 @@ func Require(auth Authenticator, refuse func(http.ResponseWriter, *http.Request,
 }
 
 // Store is what sessions need of the local store. Take is atomic: of two callers one gets the value. Get and Take
-// report false for a key that is not there or has expired.
+// return a fault of kind NotFound for a key that is not there or has expired.
 type Store interface {
 	Put(ctx context.Context, bucket, key string, value []byte, expires time.Time) error
-	Get(ctx context.Context, bucket, key string) ([]byte, bool, error)
-	Take(ctx context.Context, bucket, key string) ([]byte, bool, error)
+	Get(ctx context.Context, bucket, key string) ([]byte, error)
+	Take(ctx context.Context, bucket, key string) ([]byte, error)
 	Delete(ctx context.Context, bucket, key string) error
 }
 
@@ -109,13 +109,10 @@ func (s *Sessions) NewLink(ctx context.Context, actor Actor, life time.Duration)
 // SignIn uses up the secret of a sign-in link and gives the browser a session. It returns ErrLinkUsed if the link is
 // worth nothing.
 func (s *Sessions) SignIn(ctx context.Context, w http.ResponseWriter, secret string) (Actor, error) {
-	value, ok, err := s.Store.Take(ctx, bucketSignIn, digest(secret))
+	value, err := s.Store.Take(ctx, bucketSignIn, digest(secret))
+	actor, err := actorIn(value, err, ErrLinkUsed)
 	if err != nil {
 		return Actor{}, fmt.Errorf("use a sign-in link: %w", err)
-	}
-	var actor Actor
-	if !ok || json.Unmarshal(value, &actor) != nil {
-		return Actor{}, ErrLinkUsed
 	}
 	token, expires, err := s.issue(ctx, bucketSession, actor, SessionLife)
 	if err != nil {
@@ -131,13 +128,25 @@ func (s *Sessions) Authenticate(r *http.Request) (Actor, error) {
 	if err != nil || len(c.Value) > 100 {
 		return Actor{}, ErrSignIn
 	}
-	value, ok, err := s.Store.Get(r.Context(), bucketSession, digest(c.Value))
+	value, err := s.Store.Get(r.Context(), bucketSession, digest(c.Value))
+	actor, err := actorIn(value, err, ErrSignIn)
 	if err != nil {
 		return Actor{}, fmt.Errorf("look up a session: %w", err)
 	}
+	return actor, nil
+}
+
+// actorIn reads a stored actor. It returns stranger where there is none.
+func actorIn(value []byte, err error, stranger error) (Actor, error) {
+	if fault.KindOf(err) == fault.NotFound {
+		return Actor{}, stranger
+	}
+	if err != nil {
+		return Actor{}, err
+	}
 	var actor Actor
-	if !ok || json.Unmarshal(value, &actor) != nil {
-		return Actor{}, ErrSignIn
+	if json.Unmarshal(value, &actor) != nil || actor.ID == "" {
+		return Actor{}, stranger
 	}
 	return actor, nil
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package portal
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/site"
+	"codeberg.org/holdfast/holdfast/web"
+)
+
+// Federation tells who belongs, from memory: a *site.Federation.
+type Federation interface {
+	Members() []site.Member
+	Authorities() []site.Authority
+}
+
+func (p *Portal) self() site.Member {
+	for _, m := range p.cfg.Federation.Members() {
+		if m.Self {
+			return m
+		}
+	}
+	return site.Member{}
+}
+
+// siteName returns how people call a site.
+func (p *Portal) siteName(id event.SiteID) string {
+	for _, m := range p.cfg.Federation.Members() {
+		if m.Site == id && m.Name != "" {
+			return m.Name
+		}
+	}
+	return id.Short()
+}
+
+func (p *Portal) siteNames(ids []event.SiteID) []string {
+	names := make([]string, 0, len(ids))
+	for _, id := range ids {
+		names = append(names, p.siteName(id))
+	}
+	return names
+}
+
+// authorityName returns the authority's name in a language, in the other one if there is none.
+func authorityName(a site.Authority, l web.Language) string {
+	if l == web.English {
+		return cmp.Or(a.NameEN, a.NameDE, string(a.ID))
+	}
+	return cmp.Or(a.NameDE, a.NameEN, string(a.ID))
+}
+
+// heldAuthorities returns the authorities whose data this site may hold, ordered by name.
+func (p *Portal) heldAuthorities(t *texts) []authorityView {
+	self := p.self().Site
+	var held []authorityView
+	for _, a := range p.cfg.Federation.Authorities() {
+		if slices.Contains(a.Sites, self) {
+			held = append(held, authorityView{ID: a.ID, Name: authorityName(a, t.language), Sites: a.Sites})
+		}
+	}
+	slices.SortFunc(held, func(a, b authorityView) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return held
+}
+
+// elsewhere returns the other sites at which an authority can be reached: people are sent there, data never comes here.
+func (p *Portal) elsewhere(sites []event.SiteID, path string) []linkView {
+	var links []linkView
+	for _, m := range p.cfg.Federation.Members() {
+		if !m.Self && m.PortalURL != "" && slices.Contains(sites, m.Site) {
+			links = append(links, linkView{Name: m.Name, URL: m.PortalURL + path})
+		}
+	}
+	return links
+}
+
+// elsewhereFor returns where the request's authority lives if it is not here.
+func (p *Portal) elsewhereFor(r *http.Request) []linkView {
+	id := event.AuthorityID(r.PathValue("authority"))
+	for _, a := range p.cfg.Federation.Authorities() {
+		if a.ID == id && !slices.Contains(a.Sites, p.self().Site) {
+			return p.elsewhere(a.Sites, "/")
+		}
+	}
+	return nil
+}
