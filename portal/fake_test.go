@@ -19,7 +19,6 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/readmodel"
-	"codeberg.org/holdfast/holdfast/site"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -40,21 +39,21 @@ const (
 	alarmClosed = alarm.ID("fedcba9876543210")
 )
 
-func member(id event.SiteID, name, operator string, kind site.Kind, self bool) site.Member {
-	return site.Member{Self: self, Profile: site.Profile{Site: id, Operator: operator,
-		Description: site.Description{Name: name, Kind: kind, PortalURL: "https://" + strings.ToLower(name) + ".example"}}}
+func member(id event.SiteID, name, operator string, box, self bool) Member {
+	return Member{ID: id, Name: name, Operator: operator, Box: box, Self: self, PortalURL: "https://" + strings.ToLower(name) + ".example"}
 }
 
 type fakeFederation struct{}
 
-func (fakeFederation) Members() []site.Member {
-	return []site.Member{member(siteNord, "Nord", "Anbieter Nord GmbH", site.Provider, true),
-		member(siteSued, "Sued", "Sued Cloud SE", site.Provider, false),
-		member(siteBox, "Kreishaus", "Landkreis Nordtal", site.Box, false)}
+func (fakeFederation) Members() []Member {
+	return []Member{member(siteNord, "Nord", "Anbieter Nord GmbH", false, true),
+		member(siteSued, "Sued", "Sued Cloud SE", false, false),
+		member(siteBox, "Kreishaus", "Landkreis Nordtal", true, false),
+		{ID: "ddddddddeeeeeeee", Name: "West", Operator: "Westhost BV", Pending: true}}
 }
 
-func (fakeFederation) Authorities() []site.Authority {
-	return []site.Authority{
+func (fakeFederation) Authorities() []Authority {
+	return []Authority{
 		{ID: away, NameDE: "Amt Anderswo", NameEN: "Elsewhere Office", Sites: []event.SiteID{siteSued}},
 		{ID: nordtal, NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: []event.SiteID{siteNord, siteSued, siteBox}},
 		{ID: stadt, NameDE: "Stadt Seeheim", NameEN: "City of Seeheim", Sites: []event.SiteID{siteNord, siteSued}},

@@ -8,29 +8,49 @@ import (
 	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
-	"codeberg.org/holdfast/holdfast/site"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
-// Federation tells who belongs, from memory: a *site.Federation.
-type Federation interface {
-	Members() []site.Member
-	Authorities() []site.Authority
+// Member is a site of the federation as the portal shows it.
+type Member struct {
+	ID       event.SiteID
+	Name     string
+	Operator string
+	// Box is a machine in the authority's own building, as opposed to a provider's data centre.
+	Box bool
+	// Pending sites wait for the word of a second operator.
+	Pending bool
+	// PortalURL is where people reach the site, "" if they cannot.
+	PortalURL string
+	Self      bool
 }
 
-func (p *Portal) self() site.Member {
+// Authority is an authority as the portal shows it.
+type Authority struct {
+	ID             event.AuthorityID
+	NameDE, NameEN string
+	Sites          []event.SiteID
+}
+
+// Federation tells who belongs. It answers from memory and does not block.
+type Federation interface {
+	Members() []Member
+	Authorities() []Authority
+}
+
+func (p *Portal) self() Member {
 	for _, m := range p.cfg.Federation.Members() {
 		if m.Self {
 			return m
 		}
 	}
-	return site.Member{}
+	return Member{}
 }
 
 // siteName returns how people call a site.
 func (p *Portal) siteName(id event.SiteID) string {
 	for _, m := range p.cfg.Federation.Members() {
-		if m.Site == id && m.Name != "" {
+		if m.ID == id && m.Name != "" {
 			return m.Name
 		}
 	}
@@ -46,7 +66,7 @@ func (p *Portal) siteNames(ids []event.SiteID) []string {
 }
 
 // authorityName returns the authority's name in a language, in the other one if there is none.
-func authorityName(a site.Authority, l web.Language) string {
+func authorityName(a Authority, l web.Language) string {
 	if l == web.English {
 		return cmp.Or(a.NameEN, a.NameDE, string(a.ID))
 	}
@@ -55,7 +75,7 @@ func authorityName(a site.Authority, l web.Language) string {
 
 // heldAuthorities returns the authorities whose data this site may hold, ordered by name.
 func (p *Portal) heldAuthorities(t *texts) []authorityView {
-	self := p.self().Site
+	self := p.self().ID
 	var held []authorityView
 	for _, a := range p.cfg.Federation.Authorities() {
 		if slices.Contains(a.Sites, self) {
@@ -70,7 +90,7 @@ func (p *Portal) heldAuthorities(t *texts) []authorityView {
 func (p *Portal) elsewhere(sites []event.SiteID, path string) []linkView {
 	var links []linkView
 	for _, m := range p.cfg.Federation.Members() {
-		if !m.Self && m.PortalURL != "" && slices.Contains(sites, m.Site) {
+		if !m.Self && m.PortalURL != "" && slices.Contains(sites, m.ID) {
 			links = append(links, linkView{Name: m.Name, URL: m.PortalURL + path})
 		}
 	}
@@ -81,7 +101,7 @@ func (p *Portal) elsewhere(sites []event.SiteID, path string) []linkView {
 func (p *Portal) elsewhereFor(r *http.Request) []linkView {
 	id := event.AuthorityID(r.PathValue("authority"))
 	for _, a := range p.cfg.Federation.Authorities() {
-		if a.ID == id && !slices.Contains(a.Sites, p.self().Site) {
+		if a.ID == id && !slices.Contains(a.Sites, p.self().ID) {
 			return p.elsewhere(a.Sites, "/")
 		}
 	}

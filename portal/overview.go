@@ -12,7 +12,6 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
-	"codeberg.org/holdfast/holdfast/site"
 )
 
 // silentAfter is when a site that has not been heard counts as not reachable; sites exchange every second.
@@ -73,9 +72,9 @@ func (p *Portal) overview(r *http.Request) (overviewView, error) {
 	return v, nil
 }
 
-func (p *Portal) authorityCard(ctx context.Context, t *texts, a site.Authority) (authorityCard, error) {
+func (p *Portal) authorityCard(ctx context.Context, t *texts, a Authority) (authorityCard, error) {
 	card := authorityCard{ID: a.ID, Name: authorityName(a, t.language), Sites: p.siteNames(a.Sites),
-		Here: slices.Contains(a.Sites, p.self().Site)}
+		Here: slices.Contains(a.Sites, p.self().ID)}
 	if !card.Here {
 		card.Elsewhere = p.elsewhere(a.Sites, "/")
 		return card, nil
@@ -94,10 +93,10 @@ func (p *Portal) addSites(t *texts, v *overviewView) {
 	self := p.self()
 	others, secondOperator, ahead := 0, false, false
 	for _, m := range p.cfg.Federation.Members() {
-		lag, known := lags[m.Site]
+		lag, known := lags[m.ID]
 		s := p.siteView(t, m, lag, known, v.At)
 		v.Sites = append(v.Sites, s)
-		if m.Self {
+		if m.Self || m.Pending {
 			continue
 		}
 		others++
@@ -121,20 +120,22 @@ func (p *Portal) addSites(t *texts, v *overviewView) {
 	}
 }
 
-func (p *Portal) siteView(t *texts, m site.Member, lag eventlog.PeerLag, known bool, now time.Time) siteView {
+func (p *Portal) siteView(t *texts, m Member, lag eventlog.PeerLag, known bool, now time.Time) siteView {
 	kind := "provider"
-	if m.Kind == site.Box {
+	if m.Box {
 		kind = "box"
 	}
 	s := siteView{Name: m.Name, Operator: m.Operator, Kind: t.t("site.kind." + kind), Self: m.Self, Heard: lag.LastHeard,
 		Behind: lag.Behind, Ahead: lag.Ahead, ClockKnown: known && !lag.LastHeard.IsZero()}
 	if s.Name == "" {
-		s.Name = m.Site.Short()
+		s.Name = m.ID.Short()
 	}
 	s.ClockText = clockText(t, lag.Offset)
 	switch {
 	case m.Self:
 		s.Badge = badgeView{"success", "success", t.t("site.state.self")}
+	case m.Pending:
+		s.Badge = badgeView{"info", "info", t.t("site.state.pending")}
 	case now.Sub(lag.LastHeard) >= silentAfter:
 		s.Badge = badgeView{"danger", "danger", t.t("site.state.silent")}
 	case lag.Behind > 0 || lag.Ahead > 0:

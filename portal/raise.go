@@ -209,10 +209,10 @@ func (p *Portal) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 
 // callers returns the sites that would call, in their order.
 func (p *Portal) callers(a authorityView) []string {
-	var sites []alarm.Site
+	var sites []alarm.ID
 	for _, m := range p.cfg.Federation.Members() {
-		if slices.Contains(a.Sites, m.Site) {
-			sites = append(sites, alarm.Site{ID: m.Site, Operator: m.Operator, PortalURL: m.PortalURL})
+		if slices.Contains(a.Sites, m.ID) {
+			sites = append(sites, alarm.ID{ID: m.ID, Operator: m.Operator, PortalURL: m.PortalURL})
 		}
 	}
 	ranking, err := alarm.RankSites(nil, sites)
