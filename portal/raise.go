@@ -212,7 +212,7 @@ func (p *Portal) callers(a authorityView) []string {
 	var sites []alarm.ID
 	for _, m := range p.cfg.Federation.Members() {
 		if slices.Contains(a.Sites, m.ID) {
-			sites = append(sites, alarm.ID{ID: m.ID, Operator: m.Operator, PortalURL: m.PortalURL})
+			sites = append(sites, alarm.Site{ID: m.ID, Operator: m.Operator, PortalURL: m.PortalURL})
 		}
 	}
 	ranking, err := alarm.RankSites(nil, sites)
