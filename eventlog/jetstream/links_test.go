@@ -293,7 +293,7 @@ func TestLinkComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.restart(e); err != nil {
+	if _, err := d.restart(e); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()

@@ -197,7 +197,8 @@ func (s *Server) Peers() map[event.SiteID]Role {
 	return s.admits.present(s.engine.ns)
 }
 
-// tendInterval is how often strangers are counted out; every thirtieth time the tails are written down.
+// tendInterval is how often strangers are counted out and a stuck engine is looked after; every thirtieth time the tails
+// are written down.
 const tendInterval = 2 * time.Second
 
 func (s *Server) tend(ctx context.Context) {
@@ -214,6 +215,10 @@ func (s *Server) tend(ctx context.Context) {
 			s.admits.sweep(s.engine.ns)
 		}
 		s.mu.RUnlock()
+		// Also without a writer: readers wait for a stuck engine too.
+		if err := s.store.settle(ctx); err != nil {
+			s.cfg.Logger.Debug("the log is still stuck", "error", err)
+		}
 		if n%30 == 0 {
 			if err := s.store.saveTails(); err != nil {
 				s.cfg.Logger.Warn("cannot write down the tails of the logs", "error", err)
@@ -260,21 +265,21 @@ func (s *Server) current() (*engine, error) {
 	return s.engine, nil
 }
 
-// restart exchanges the engine old for a fresh one, unless somebody already has. Everything in flight on the old one is
-// settled afterwards: it is on the disk or it never will be.
-func (s *Server) restart(old *engine) error {
+// restart exchanges the engine old for a fresh one, unless somebody already has; it returns whether it did. Everything in
+// flight on the old one is settled afterwards: it is on the disk or it never will be.
+func (s *Server) restart(old *engine) (exchanged bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errClosed
+		return false, errClosed
 	}
 	if s.engine != nil && s.engine != old {
-		return nil
+		return false, nil
 	}
 	if s.engine != nil {
 		s.cfg.Logger.Warn("the embedded nats-server is stuck and is started again")
 		s.engine.close()
 		s.engine = nil
 	}
-	return s.startEngine()
+	return true, s.startEngine()
 }

@@ -27,8 +27,9 @@ type Store struct {
 	branches map[string]*branch // by stream name
 	closed   bool
 
-	settling sync.Mutex
 	doubt    *engine // an engine that has left a publish unanswered; guarded by mu
+	settling sync.Mutex
+	unread   bool // the engine was exchanged, its heads are not read yet; guarded by settling
 
 	saving sync.Mutex
 	saved  map[string]tail // what tails.json says
@@ -50,6 +51,7 @@ type branch struct {
 	page   uint64 // the last page; first-1 if there is none
 	hash   eventlog.Hash
 	broken string // why nothing more may be appended, "" if it may
+	unsure bool   // a page of unknown fate may follow the last one
 }
 
 func (b *branch) head() (eventlog.Head, bool) {
@@ -107,7 +109,22 @@ func (s *Store) load(ctx context.Context, e *engine) error {
 		}
 	}
 	s.missing(seen)
+	s.unmade(seen)
 	return nil
+}
+
+// unmade forgets the streams that were being made when the engine got stuck and that are not there.
+func (s *Store) unmade(seen map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, b := range s.branches {
+		b.mu.Lock()
+		if b.unsure && !seen[name] {
+			b.unsure = false
+			b.exists, b.first, b.page, b.hash = false, 0, 0, eventlog.Hash{}
+		}
+		b.mu.Unlock()
+	}
 }
 
 // loadHead reads the last page of one stream and compares it with what was written down.
@@ -138,7 +155,7 @@ func (s *Store) loadHead(ctx context.Context, e *engine, b *branch, info *natsjs
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.exists, b.first, b.page, b.hash, b.broken = true, first, page, hash, broken
+	b.exists, b.first, b.page, b.hash, b.broken, b.unsure = true, first, page, hash, broken, false
 	return nil
 }
 
@@ -192,17 +209,14 @@ func (s *Store) Append(ctx context.Context, id eventlog.Branch, p *eventlog.Page
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.settle(ctx); err != nil {
+	e, err := s.settled(ctx)
+	if err != nil {
 		return err
 	}
 	if err := b.follows(p); err != nil {
 		return err
 	}
 	if err := s.room.take(len(p.Raw())); err != nil {
-		return err
-	}
-	e, err := s.srv.current()
-	if err != nil {
 		return err
 	}
 	err = s.put(ctx, e, b, p)
@@ -221,11 +235,12 @@ func (s *Store) conclude(e *engine, b *branch, p *eventlog.Page, err error) erro
 	case errors.Is(err, errWrongLast):
 		// Memory and disk disagree; the disk is right.
 		s.suspect(e)
+		b.doubt()
 		return errors.Join(eventlog.ErrOutOfOrder, err)
 	case errors.Is(err, errUnanswered):
 		s.suspect(e)
-		return fault.New(fault.Unavailable, "log.unanswered", "the disk of this site does not answer; the entry may yet appear",
-			"look at the data disk; writing resumes by itself").With(err)
+		b.doubt()
+		return errUnknown.With(err)
 	default:
 		return err
 	}
@@ -247,6 +262,17 @@ func (b *branch) follows(p *eventlog.Page) error {
 		return eventlog.ErrOutOfOrder
 	}
 	return nil
+}
+
+// errUnknown never wraps ErrNoRoom, which would say that the page is not stored.
+var errUnknown = fault.New(fault.Unavailable, "log.unanswered",
+	"the disk of this site does not answer; what was being written may or may not be stored",
+	"look at the data disk; the log settles it by itself when the disk has room and answers")
+
+func (b *branch) doubt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unsure = true
 }
 
 func (b *branch) advance(p *eventlog.Page) {
@@ -296,38 +322,55 @@ func (s *Store) suspect(e *engine) {
 	s.doubt = e
 }
 
+// settled returns an engine that is not in doubt and whose heads we know.
+func (s *Store) settled(ctx context.Context) (*engine, error) {
+	for {
+		if err := s.settle(ctx); err != nil {
+			return nil, err
+		}
+		e, err := s.srv.current()
+		if err != nil {
+			return nil, err
+		}
+		// An engine that was exchanged just now is in doubt until its heads have been read.
+		s.mu.Lock()
+		sure := s.doubt == nil
+		s.mu.Unlock()
+		if sure {
+			return e, nil
+		}
+	}
+}
+
 // settle starts a stuck engine again, if there is room, and reads the heads afresh. Without doubt it costs nothing.
 func (s *Store) settle(ctx context.Context) error {
-	s.mu.Lock()
-	doubt, closed := s.doubt, s.closed
-	s.mu.Unlock()
-	if closed {
-		return errClosed
-	}
-	if doubt == nil {
-		return nil
+	doubt, err := s.doubted()
+	if doubt == nil || err != nil {
+		return err
 	}
 	s.settling.Lock()
 	defer s.settling.Unlock()
-	s.mu.Lock()
-	doubt = s.doubt
-	s.mu.Unlock()
-	if doubt == nil {
-		return nil
+	if doubt, err = s.doubted(); doubt == nil || err != nil {
+		return err
 	}
 	if err := s.room.take(eventlog.MaxPageBytes); err != nil {
 		return err
 	}
-	if err := s.srv.restart(doubt); err != nil {
+	exchanged, err := s.srv.restart(doubt)
+	if err != nil {
 		return fault.New(fault.Unavailable, "log.stuck", "the log of this site is stuck",
 			"look at the data disk; writing resumes by itself when the log starts again").With(err)
 	}
-	e, err := s.srv.current()
-	if err != nil {
-		return err
-	}
-	if err := s.load(ctx, e); err != nil {
-		return err
+	s.unread = s.unread || exchanged
+	if s.unread {
+		e, err := s.srv.current()
+		if err != nil {
+			return err
+		}
+		if err := s.load(ctx, e); err != nil {
+			return err
+		}
+		s.unread = false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -337,6 +380,16 @@ func (s *Store) settle(ctx context.Context) error {
 	return nil
 }
 
+// doubted returns the engine that is in doubt, nil if none is.
+func (s *Store) doubted() (*engine, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	return s.doubt, nil
+}
+
 // resolve finds out what became of a page whose publish was not answered, and if it is not on the disk writes it again.
 func (s *Store) resolve(ctx context.Context, e *engine, b *branch, p *eventlog.Page, cause error) error {
 	s.srv.cfg.Logger.Warn("a page was not acknowledged", "log", b.id.String(), "page", p.Number, "error", cause)
@@ -344,8 +397,9 @@ func (s *Store) resolve(ctx context.Context, e *engine, b *branch, p *eventlog.P
 	if err != nil || now == e {
 		s.suspect(e)
 	}
+	b.doubt()
 	if err := s.settle(ctx); err != nil {
-		return fmt.Errorf("page %d of %s may or may not be stored: %w", p.Number, b.id, err)
+		return errUnknown.Because("%v", err).With(cause)
 	}
 	if h, ok := b.head(); ok && h.Page == p.Number && h.Hash == p.Hash {
 		return nil
@@ -353,13 +407,14 @@ func (s *Store) resolve(ctx context.Context, e *engine, b *branch, p *eventlog.P
 	if err := b.follows(p); err != nil {
 		return err
 	}
-	if now, err = s.srv.current(); err != nil {
+	if now, err = s.settled(ctx); err != nil {
 		return err
 	}
 	return s.conclude(now, b, p, s.put(ctx, now, b, p))
 }
 
-// Read implements eventlog.Store. It goes on while the disk is full, but never beyond what was acknowledged.
+// Read implements eventlog.Store. It goes on while the disk is full, but never beyond what was acknowledged. Whoever asks
+// for what comes after the last page while a page of unknown fate may be there gets an answer only when it is known.
 func (s *Store) Read(ctx context.Context, id eventlog.Branch, after uint64, maxBytes int) ([]*eventlog.Page, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -367,6 +422,9 @@ func (s *Store) Read(ctx context.Context, id eventlog.Branch, after uint64, maxB
 	b := s.known(id)
 	if b == nil {
 		return nil, nil
+	}
+	if err := s.certain(ctx, b, after); err != nil {
+		return nil, err
 	}
 	b.mu.Lock()
 	exists, first, last, broken := b.exists, b.first, b.page, b.broken
@@ -386,6 +444,20 @@ func (s *Store) Read(ctx context.Context, id eventlog.Branch, after uint64, maxB
 		return nil, err
 	}
 	return decodeAll(msgs, id, after, maxBytes)
+}
+
+// certain settles the fate of a page that may follow the last one, if that is what is asked for.
+func (s *Store) certain(ctx context.Context, b *branch, after uint64) error {
+	b.mu.Lock()
+	matters := b.unsure && (!b.exists || after >= b.page)
+	b.mu.Unlock()
+	if !matters {
+		return nil
+	}
+	if err := s.settle(ctx); err != nil {
+		return errUnknown.Because("%v", err)
+	}
+	return nil
 }
 
 const (

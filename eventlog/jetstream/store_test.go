@@ -16,6 +16,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/eventlog/logtest"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 // testDisk is a directory with a server on it whose free space and clock the test sets.
@@ -266,6 +267,7 @@ func TestDoubtIsSettledByStartingAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.suspect(old)
+	s.known(b).doubt()
 	d.free.Store(0)
 	d.ahead.Add(int64(time.Second))
 	if err := s.Append(t.Context(), b, p3); !errors.Is(err, eventlog.ErrNoRoom) {
@@ -274,7 +276,13 @@ func TestDoubtIsSettledByStartingAgain(t *testing.T) {
 	if got, err := s.Read(t.Context(), b, 0, 1<<20); err != nil || len(got) != 1 {
 		t.Errorf("in doubt only what was acknowledged is read: got %d pages and %v", len(got), err)
 	}
+	if got, err := s.Read(t.Context(), b, 1, 1<<20); fault.KindOf(err) != fault.Unavailable || errors.Is(err, eventlog.ErrNoRoom) {
+		t.Errorf("whether there is a page 2 cannot be told: got %d pages and %v", len(got), err)
+	}
 	d.free.Store(1 << 40)
+	if got, err := s.Read(t.Context(), b, 1, 1<<20); err != nil || len(got) != 1 || got[0].Hash != p2.Hash {
+		t.Errorf("with room it is found: got %d pages and %v", len(got), err)
+	}
 	mustAppend(t, s, b, p3)
 	if now, err := d.server.current(); err != nil || now == old {
 		t.Errorf("the engine was not started again: %v", err)
