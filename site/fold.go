@@ -45,21 +45,54 @@ type AuthorityState struct {
 	Closings    map[event.SiteID][]eventlog.Head `json:"closings,omitempty"`
 }
 
-// Folds returns the package's part of the read model.
-func Folds() []readmodel.Fold {
-	return []readmodel.Fold{
-		readmodel.Typed[Membership]{
-			Label: "site", OwnedRoots: []string{"members"},
-			KnownKinds: []event.Kind{KindFounded, KindProposed, KindEndorsed, KindRemoved, KindDescribed},
-			ApplyFunc:  applyMembership,
-		},
-		readmodel.Typed[AuthorityState]{
-			Label: "authority", OwnedRoots: []string{"authority"}, SQL: authoritySchema,
-			KnownKinds: []event.Kind{KindAuthorityFounded, KindAllowed, KindForbidden},
-			ApplyFunc:  applyAuthority,
-			SaveFunc:   saveAuthority,
-		},
+// parts are the two folds of the package, by the root that each owns.
+var (
+	memberPart = readmodel.Typed[Membership]{
+		Label: "members", OwnedRoots: []string{"members"},
+		KnownKinds: []event.Kind{KindFounded, KindProposed, KindEndorsed, KindRemoved, KindDescribed},
+		ApplyFunc:  applyMembership,
 	}
+	authorityPart = readmodel.Typed[AuthorityState]{
+		Label: "authority", OwnedRoots: []string{"authority"}, SQL: authoritySchema,
+		KnownKinds: []event.Kind{KindAuthorityFounded, KindAllowed, KindForbidden},
+		ApplyFunc:  applyAuthority,
+		SaveFunc:   saveAuthority,
+	}
+)
+
+// fold is both parts under one name.
+type fold struct{}
+
+// Fold returns the package's part of the read model.
+func Fold() readmodel.Fold { return fold{} }
+
+func part(subject event.Subject) readmodel.Fold {
+	if subject.Root() == "members" {
+		return memberPart
+	}
+	return authorityPart
+}
+
+// Name implements readmodel.Fold.
+func (fold) Name() string { return "site" }
+
+// Roots implements readmodel.Fold.
+func (fold) Roots() []string { return slices.Concat(memberPart.Roots(), authorityPart.Roots()) }
+
+// Kinds implements readmodel.Fold.
+func (fold) Kinds() []event.Kind { return slices.Concat(memberPart.Kinds(), authorityPart.Kinds()) }
+
+// Schema implements readmodel.Fold.
+func (fold) Schema() string { return authorityPart.Schema() }
+
+// Apply implements readmodel.Fold.
+func (fold) Apply(state []byte, e readmodel.Entry) ([]byte, error) {
+	return part(e.Subject).Apply(state, e)
+}
+
+// Save implements readmodel.Fold.
+func (fold) Save(tx *readmodel.Tx, ref readmodel.Ref, old, new []byte) error {
+	return part(ref.Subject).Save(tx, ref, old, new)
 }
 
 // trusted reports whether the fact is in a log where it may be. Only the origin of a log carries over its own facts, so
