@@ -182,6 +182,8 @@ type private struct {
 	Mobile   string   `json:"mobile,omitempty"`
 	Phone    string   `json:"phone,omitempty"`
 	Manager  PersonID `json:"manager,omitempty"`
+	// Ref is what the source calls the person: it tells two people apart whose ids are the same by chance.
+	Ref string `json:"ref,omitempty"`
 }
 
 // reachability returns the channels in the order in which they are tried.

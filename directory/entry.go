@@ -24,6 +24,8 @@ var (
 		"shorten it; a missing separator or quote in this line is another cause")
 	ErrLanguage = fault.New(fault.Invalid, "directory.language", "the language is neither German nor English",
 		"write de or en, or leave the field empty for German")
+	ErrCollision = fault.New(fault.Conflict, "directory.key_collision", "another person of the register has the same id by chance",
+		"give this person another key in the source")
 	ErrStaysErased = fault.New(fault.Conflict, "directory.stays_erased", "this person has been erased and stays erased",
 		"take the person out of the export; somebody who really comes back gets a new key in the source")
 )

@@ -240,6 +240,7 @@ func (b *batch) takePerson(e *entry) {
 			b.refs[ref] = string(id)
 		}
 	}
+	e.private.Ref = e.key
 	p := incoming{line: e.line, id: id, source: e.source, manager: e.manager, private: e.private}
 	for _, path := range e.units {
 		if u := b.unit(path); !slices.Contains(p.units, u) {

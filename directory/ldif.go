@@ -52,6 +52,8 @@ type ldifRecord struct {
 	dn      string
 	attrs   map[string][]ldifValue
 	refused *fault.Fault
+	// mixed is set if more than one entry may be in here, so that nobody knows whom it is about.
+	mixed bool
 }
 
 func (r *ldifRecord) refuse(f *fault.Fault) {
@@ -194,6 +196,7 @@ func (p *ldifReader) take(rec *ldifRecord, ln line) {
 	case begin && name != "dn":
 		rec.refuse(ErrLDIF.Because("it begins with %.40q instead of dn", head).At(ln.no, "dn"))
 	case !begin && name == "dn":
+		rec.mixed = true
 		rec.refuse(ErrLDIF.Because("a second dn follows without an empty line between").At(ln.no, "dn"))
 		return
 	}
@@ -271,7 +274,9 @@ func (s *ldifSource) next() (entry, error) {
 
 func (s *ldifSource) entryOf(rec *ldifRecord) entry {
 	e := entry{line: rec.line, refused: rec.refused}
-	e.source, e.key = s.keyOf(rec, &e)
+	if e.source, e.key = s.keyOf(rec, &e); rec.mixed {
+		e.key = ""
+	}
 	if e.refused != nil {
 		return e
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // writeAtOnce is how many people get their keys and facts in one step: about one page.
-const writeAtOnce = 1000
+const writeAtOnce = 500
 
 // ErrFunctionTooLarge is a remark: a fact has to fit into an event.
 var ErrFunctionTooLarge = fault.New(fault.TooLarge, "directory.function_too_large", "the function has more than 1,000 people and was left as it is",
@@ -132,6 +132,9 @@ func (d *differ) people() {
 		case found && cur.status == string(NotYet):
 			r.refuse(ErrKeyNotHere.At(in.line, ""))
 			continue
+		case found && cur.belongsToAnother(in):
+			r.refuse(ErrCollision.At(in.line, ""))
+			continue
 		case !found || cur.status == statusRemoved:
 			r.Added++
 		case cur.record == jsonOf(in.private) && cur.units == jsonOf(append([]UnitID{}, in.units...)):
@@ -144,6 +147,15 @@ func (d *differ) people() {
 		d.countReach(in)
 		d.p.people = append(d.p.people, change{in, cur.key})
 	}
+}
+
+// belongsToAnother reports that two keys of the source gave one id: one in 37 million for a million people.
+func (r recorded) belongsToAnother(in *incoming) bool {
+	if r.record == "" || r.record == jsonOf(in.private) {
+		return false
+	}
+	var p private
+	return json.Unmarshal([]byte(r.record), &p) == nil && p.Ref != "" && p.Ref != in.private.Ref
 }
 
 func (d *differ) countReach(in *incoming) {

@@ -1,4 +1,4 @@
--- SPDX-License-Identifier: EUPL-1.2
+-- SPDX-License-Identifier: Apache-2.0
 -- The directory in plain text, local to this machine and disposable. Everything in here comes from the logs and keys.
 -- Meaning of the fold: 1
 
