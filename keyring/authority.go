@@ -155,7 +155,10 @@ func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 		}
 		w.burnt = true
 		w.dropped = append(w.dropped, authority)
-		w.news = append(w.news, Changed{authority, "", true})
+		// Not erased: other sites still have them, and if this site is allowed again they come back.
+		if err := w.tellAll(authority, "", false); err != nil {
+			return err
+		}
 		for _, table := range []string{"secret WHERE erased = 0 AND", "box WHERE", "cursor WHERE"} {
 			if _, err := w.ExecContext(ctx, `DELETE FROM `+table+` authority = ?`, authority); err != nil {
 				return err

@@ -62,8 +62,8 @@ type Key struct {
 	Secret seal.Key
 }
 
-// Changed says that a key came, became readable, or was erased. An empty KeyID means any of the authority's keys, or, if
-// Authority is empty too, that so much has changed that it is not listed.
+// Changed says that a key came, became readable, was erased or was dropped. The zero Changed says that so much has
+// changed that it is not listed: whoever keeps what keys open looks at everything again.
 type Changed struct {
 	Authority event.AuthorityID
 	KeyID     event.KeyID
@@ -316,7 +316,7 @@ func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...ev
 
 // Subscribe returns a channel of what came, became readable or was erased by others' or our own deed (new keys of our
 // own are not told), and a function that ends it. The channel never blocks the ring: what is not received in time is
-// gathered into one batch, and a batch that grows too large is replaced by one Changed without a name.
+// gathered into one batch, and a batch that grows too large is replaced by the zero Changed.
 func (r *Ring) Subscribe() (<-chan []Changed, func()) { return r.subs.add() }
 
 func (r *Ring) cached(authority event.AuthorityID, id event.KeyID) (seal.Key, bool) {

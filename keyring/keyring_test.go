@@ -274,7 +274,7 @@ func TestAKeyIsHeldOnlyWhenItOpens(t *testing.T) {
 	must(t, a.Grant(ctx, nordtal, b.Self(), b.pub()))
 	b.pull(t, a)
 	b.want(t, k.ID, nil)
-	if got := <-told; !slices.Contains(got, Changed{Authority: nordtal}) {
+	if got := <-told; !slices.Contains(got, Changed{nordtal, k.ID, false}) {
 		t.Errorf("nobody was told that keys became readable: %v", got)
 	}
 	if missing, err := b.Missing(ctx, nordtal, []event.KeyID{k.ID, "00000000000000ff"}); err != nil || !slices.Equal(missing, []event.KeyID{"00000000000000ff"}) {

@@ -241,7 +241,9 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 	if _, err := w.ExecContext(w.ctx, `DELETE FROM cursor WHERE authority = ?`, authority); err != nil {
 		return err
 	}
-	w.news = append(w.news, Changed{Authority: authority})
+	if err := w.tellAll(authority, rec.ID, false); err != nil {
+		return err
+	}
 	w.renamed = true
 	return w.insertBox(authority, rec)
 }

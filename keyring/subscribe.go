@@ -5,7 +5,7 @@ package keyring
 import "sync"
 
 // newsBound is how many changes wait for one subscriber before they are replaced by "much has changed".
-const newsBound = 50_000
+const newsBound = 1_000_000
 
 // subscribers hands out news without ever waiting for a reader.
 type subscribers struct {

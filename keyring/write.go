@@ -183,6 +183,15 @@ func (w *writer) mark(authority event.AuthorityID, id event.KeyID, at int64) err
 	return err
 }
 
+// tellAll notes all live keys of the authority, or those that one authority key seals, as news.
+func (w *writer) tellAll(authority event.AuthorityID, by event.KeyID, erased bool) error {
+	ids, err := column[event.KeyID](w.ctx, w, `SELECT id FROM secret WHERE authority = ?1 AND erased = 0 AND ?2 IN ('', by)`, authority, by)
+	for _, id := range ids {
+		w.news = append(w.news, Changed{authority, id, erased})
+	}
+	return err
+}
+
 type secretRow struct {
 	name, by string
 	slot     int64

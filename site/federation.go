@@ -176,6 +176,9 @@ func (f *Federation) Closing(log eventlog.LogID) (eventlog.Head, bool) {
 // Members returns all members, this site included, in order of their ids.
 func (f *Federation) Members() []Member { return slices.Clone(f.snap.Load().roll.Members) }
 
+// Pending returns the sites that wait to be admitted, in order of their ids.
+func (f *Federation) Pending() []Pending { return slices.Clone(f.snap.Load().roll.Pending) }
+
 // MemberOf returns the member that the site is.
 func (f *Federation) MemberOf(site event.SiteID) (Member, bool) {
 	m, ok := f.snap.Load().members[site]
