@@ -34,15 +34,15 @@ var actions = []action{
 	{3, (*World).slowDisk},
 	{1, (*World).fillDisk},
 	{2, (*World).turnClock},
-	{3, (*World).backUp},
+	{4, (*World).backUp},
 	{1, (*World).putBack},
-	{2, (*World).clone},
+	{3, (*World).clone},
 	{3, (*World).endClone},
 	{1, (*World).allowMore},
 	{1, (*World).rebuild},
 	{6, (*World).checkSecured},
 	{1, (*World).vanish},
-	{12, (*World).domainAction},
+	{30, (*World).domainAction},
 }
 
 // act lets one thing happen and time pass.
@@ -54,7 +54,7 @@ func (w *World) act(ctx context.Context) error {
 	dice := w.rnd.IntN(total)
 	w.now = w.now.Add(time.Duration(1+w.rnd.IntN(1500)) * time.Millisecond)
 	if w.rnd.IntN(60) == 0 {
-		w.now = w.now.Add(time.Duration(w.rnd.IntN(180)) * time.Minute)
+		w.now = w.now.Add(time.Duration(w.rnd.IntN(60)) * time.Minute)
 	}
 	for _, a := range actions {
 		if dice -= a.weight; dice < 0 {
@@ -267,7 +267,7 @@ func (w *World) turnClock(context.Context) error {
 	case 0:
 		n.skew = 0
 	case 1:
-		n.skew = time.Duration(w.rnd.IntN(20)-10) * time.Hour
+		n.skew = time.Duration(w.rnd.IntN(10)-5) * time.Hour
 	default:
 		n.skew = time.Duration(w.rnd.IntN(240)-120) * time.Second
 	}
@@ -417,7 +417,7 @@ func (w *World) forgive(ctx context.Context, lost *node) {
 	}
 	for _, f := range w.ledger.facts {
 		switch {
-		case f.fate != mustBe || f.site != lost.site || there[f.token]:
+		case f.fate != mustBe || there[f.token] || (f.site != lost.site && !w.node(f.site).gone):
 		case f.secured:
 			w.violate("fact %d of %v was said to be secured and is on no other disk", f.token, lost)
 		default:
@@ -433,6 +433,8 @@ func (w *World) tokensAt(ctx context.Context, n *node) map[int]int {
 		var d note
 		if e.event.Kind == noteKind && e.event.Decode(&d) == nil {
 			seen[d.Token]++
+		} else if f := w.ledger.events[e.event.ID]; f != nil {
+			seen[f.token]++
 		}
 	}
 	return seen

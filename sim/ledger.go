@@ -26,12 +26,25 @@ type fact struct {
 	at        eventlog.Position
 }
 
-// ledger remembers every fact by its token.
-type ledger struct{ facts []*fact }
+// ledger remembers every fact by its token, and those of the domains by their event, too.
+type ledger struct {
+	facts  []*fact
+	events map[event.ID]*fact
+}
 
 func (l *ledger) add(authority event.AuthorityID, site event.SiteID) *fact {
 	f := &fact{token: len(l.facts) + 1, authority: authority, site: site, fate: mayBe}
 	l.facts = append(l.facts, f)
+	return f
+}
+
+// addEvent notes a fact of a domain.
+func (l *ledger) addEvent(authority event.AuthorityID, site event.SiteID, id event.ID) *fact {
+	if l.events == nil {
+		l.events = make(map[event.ID]*fact)
+	}
+	f := l.add(authority, site)
+	l.events[id] = f
 	return f
 }
 

@@ -16,7 +16,7 @@ type Report struct {
 	Trace      []string
 	// Facts, Acknowledged, Pages, Forks, Called and Rounds tell how much happened, so that a world in which nothing
 	// happens is noticed.
-	Facts, Acknowledged, Secured, Pages, Forks, Alarms, Called, Rounds int
+	Facts, Acknowledged, Secured, Pages, Forks, Alarms, Called, Twice, Rounds int
 }
 
 // String prints the seed, what is broken, and the end of the trace.
@@ -73,6 +73,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 func (w *World) heal(ctx context.Context) (rounds int, err error) {
 	w.logf("everything heals")
 	w.net.HealAll()
+	w.healed = true
 	if err := w.endClones(ctx); err != nil {
 		return 0, err
 	}
@@ -94,12 +95,17 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 		if still++; moved {
 			still = 0
 		}
-		if still == 3 {
-			return rounds, nil
+		if still < 3 {
+			continue
+		}
+		due, err := w.pending(ctx)
+		if err != nil || due == 0 {
+			return rounds, err
 		}
 	}
-	w.violate("the sites are still busy after %d rounds", maxRounds)
-	return rounds, nil
+	due, err := w.pending(ctx)
+	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", maxRounds, due)
+	return rounds, err
 }
 
 func (w *World) endClones(ctx context.Context) error {
@@ -115,13 +121,13 @@ func (w *World) endClones(ctx context.Context) error {
 func (w *World) round(ctx context.Context) (moved bool, err error) {
 	w.now = w.now.Add(10 * time.Second)
 	for _, a := range w.living() {
-		for _, b := range w.living() {
+		for _, b := range w.nodes { // who has vanished is asked, too, in vain
 			if a == b {
 				continue
 			}
 			moved = w.step(ctx, a, b) > 0 || moved
 			changed, err := a.syncer.Step(ctx, b.site)
-			if err != nil {
+			if err != nil && !b.gone {
 				w.logf("keys of %v from %v: %v", a, b, err)
 			}
 			if changed > 0 {
@@ -158,6 +164,6 @@ func (w *World) report() Report {
 		}
 		r.Forks = max(r.Forks, len(n.log.Forks()))
 	}
-	r.Alarms, r.Called = w.alarms.count()
+	r.Alarms, r.Called, r.Twice = w.alarms.count()
 	return r
 }

@@ -67,6 +67,7 @@ type World struct {
 	alarms      alarms
 	trace       []string
 	violations  []string
+	healed      bool // the gateways are well, too
 	cleanup     []func()
 }
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package sim
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// alarms is what the outside world knows: which alarms were raised, and which messages the gateways took.
+type alarms struct {
+	raised    []*raised
+	handovers map[handover]int
+}
+
+type raised struct {
+	authority event.AuthorityID
+	id        alarm.ID
+}
+
+// handover is one message to one person over one channel.
+type handover struct {
+	authority event.AuthorityID
+	id        alarm.ID
+	person    directory.PersonID
+	channel   directory.ChannelKind
+	wave      alarm.Wave
+}
+
+// taken counts a message by its idempotency key: authority/alarm/person/channel/wave.
+func (a *alarms) taken(key string) {
+	p := strings.Split(key, "/")
+	if len(p) != 5 {
+		return
+	}
+	if a.handovers == nil {
+		a.handovers = make(map[handover]int)
+	}
+	wave, _ := strconv.Atoi(p[4])
+	a.handovers[handover{
+		event.AuthorityID(p[0]), alarm.ID(p[1]), directory.PersonID(p[2]), directory.ChannelKind(p[3]), alarm.Wave(wave),
+	}]++
+}
+
+// called returns who was called in a wave, in order.
+func (a *alarms) called(r *raised, wave alarm.Wave) []directory.PersonID {
+	people := make(map[directory.PersonID]bool)
+	for h := range a.handovers {
+		if h.authority == r.authority && h.id == r.id && h.wave == wave {
+			people[h.person] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(people))
+}
+
+func (a *alarms) count() (raised, called, twice int) {
+	for _, n := range a.handovers {
+		called++
+		if n > 1 {
+			twice++
+		}
+	}
+	return len(a.raised), called, twice
+}
+
+// pending counts what is still due at the living sites: the calling is not over before that is nothing.
+func (w *World) pending(ctx context.Context) (due int, err error) {
+	for _, n := range w.living() {
+		ongoing, err := n.people.desk.Ongoing(ctx, n.clock().Add(-alarm.OpenFor))
+		if err != nil {
+			return 0, err
+		}
+		for _, o := range ongoing {
+			people, err := n.people.desk.Due(ctx, o.Authority, o.ID, o.Wave, "", 500)
+			if err != nil {
+				return 0, err
+			}
+			for _, p := range people {
+				if w.reachable(ctx, o.Authority, p.Person) {
+					due++
+				}
+			}
+		}
+	}
+	return due, nil
+}
+
+// reachable reports whether some living site can read the person and an address. Keys may be lost with the only site that
+// had them.
+func (w *World) reachable(ctx context.Context, id event.AuthorityID, person directory.PersonID) bool {
+	for _, n := range w.living() {
+		if !w.Allowed(n.site, id) {
+			continue
+		}
+		p, err := n.people.directory.Contact(ctx, id, person)
+		if err == nil && p.Readable == directory.Readable && len(p.Reachability) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// checkDomains: everybody who has a channel was called, or the alarm was over before; whoever has a receipt of the call
+// was told that it is over.
+func (w *World) checkDomains(ctx context.Context) error {
+	for _, a := range w.authorities {
+		holders := w.holders(a)
+		if len(holders) == 0 {
+			continue
+		}
+		list, err := holders[0].people.alarm.List(ctx, a.id, start.AddDate(1, 0, 0), 500)
+		if err != nil {
+			return err
+		}
+		for _, al := range list {
+			if err := w.checkAlarm(ctx, holders[0], &raised{a.id, al.ID}, al); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *World) checkAlarm(ctx context.Context, n *node, r *raised, al alarm.Alarm) error {
+	wave := alarm.Call
+	if al.Ending != alarm.StillOpen {
+		wave = alarm.Closing
+	}
+	called := w.alarms.called(r, wave)
+	for person, owed := range w.owed(ctx, n, r, wave) {
+		if owed && !slices.Contains(called, person) && w.reachable(ctx, r.authority, person) {
+			w.violate("alarm %s of %s: person %s was left out of wave %d", r.id, r.authority, person, wave)
+		}
+	}
+	return nil
+}
+
+// owed returns who must have had a message of the wave: of the call everybody named with a channel, of the closing
+// everybody with a receipt of the call.
+func (w *World) owed(ctx context.Context, n *node, r *raised, wave alarm.Wave) map[directory.PersonID]bool {
+	out := make(map[directory.PersonID]bool)
+	prefix := "alarm/" + string(r.id) + "/"
+	for _, e := range w.entriesAt(ctx, n) {
+		if e.authority != r.authority || !strings.HasPrefix(string(e.event.Subject), prefix) {
+			continue
+		}
+		switch {
+		case wave == alarm.Call && e.event.Kind == alarm.KindRecipientsNamed:
+			var named alarm.RecipientsNamed
+			if e.event.Decode(&named) == nil {
+				for _, p := range named.People {
+					out[p.Person] = len(p.Channels) > 0
+				}
+			}
+		case wave == alarm.Closing && e.event.Kind == alarm.KindAccepted:
+			var accepted alarm.Accepted
+			if e.event.Decode(&accepted) == nil && accepted.Wave == alarm.Call {
+				out[directory.PersonID(e.event.Subject.Part(3))] = true
+			}
+		}
+	}
+	return out
+}
