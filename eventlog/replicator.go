@@ -120,8 +120,10 @@ type Replicator struct {
 	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
 	peers   map[event.SiteID]*peerState
 	busy    map[LogID]bool // logs being pulled right now
-	changed chan struct{}  // closed and replaced whenever something a Wait may wait for has changed
-	loops   map[event.SiteID]*peerLoop
+	// caughtUp: what others held when we started is here.
+	caughtUp bool
+	changed  chan struct{} // closed and replaced whenever something a Wait may wait for has changed
+	loops    map[event.SiteID]*peerLoop
 }
 
 type grantKey struct {

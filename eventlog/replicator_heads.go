@@ -49,6 +49,7 @@ type peerState struct {
 	acked     uint64 // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]int
+	asked     bool // an exchange was tried
 	lastHeard time.Time
 	offset    time.Duration
 	lastError string
@@ -242,6 +243,7 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 
 // exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached.
 func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) error {
+	defer r.noteAsked(peer)
 	r.refresh(ctx)
 	r.askAllAgain(peer)
 	for range maxPartsPerStep {
@@ -257,6 +259,12 @@ func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) error {
 	}
 	r.relate(ctx, peer)
 	return nil
+}
+
+func (r *Replicator) noteAsked(peer event.SiteID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peer(peer).asked = true
 }
 
 func (r *Replicator) exchangePart(ctx context.Context, peer event.SiteID, mine headsMessage) (headsMessage, error) {

@@ -86,14 +86,69 @@ func (r *Replicator) Secured(log LogID, pos Position) (operators []string) {
 		add(r.cfg.Self)
 	}
 	for id, s := range r.peers {
-		for b, h := range s.heads {
-			if b.LogID == log && h.relation == sharedHead && h.Durable >= pos.Page {
-				add(id)
-			}
+		if s.reaches(log, pos) {
+			add(id)
 		}
 	}
 	slices.Sort(operators)
 	return slices.Compact(operators)
+}
+
+// Replicated reports whether at least one other site has the position durable. It does not block.
+func (r *Replicator) Replicated(log LogID, pos Position) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.peers {
+		if r.mayKnow(id, log.Authority) && s.reaches(log, pos) {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches reports whether the peer has reported the position as durable, in our own chain.
+func (s *peerState) reaches(log LogID, pos Position) bool {
+	for b, h := range s.heads {
+		if b.LogID == log && h.relation == sharedHead && h.Durable >= pos.Page {
+			return true
+		}
+	}
+	return false
+}
+
+// heardLately is how long a peer counts as reachable after its last message: three pushes may get lost.
+const heardLately = 3*pushInterval + pushInterval/2
+
+// Reachable reports whether another site that may hold the authority's logs was heard in the last seconds and the last
+// exchange with it was good. It does not block.
+func (r *Replicator) Reachable(authority event.AuthorityID) bool {
+	peers := r.others()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now()
+	for _, id := range peers {
+		s := r.peer(id)
+		if r.mayKnow(id, authority) && s.lastError == "" && now.Sub(s.lastHeard) < heardLately && !now.Before(s.lastHeard) {
+			return true
+		}
+	}
+	return false
+}
+
+// CaughtUp reports whether this site has what others held when it started: every peer was asked, and what those that
+// answered have has been fetched. Once true it stays true. It does not block.
+func (r *Replicator) CaughtUp() bool {
+	peers := r.others()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range peers {
+		s := r.peer(id)
+		if !r.caughtUp && (!s.asked || s.lastError == "" && r.behind(s) > 0) {
+			return false
+		}
+	}
+	r.caughtUp = true
+	return true
 }
 
 // Wait blocks until the position is durable at sites of that many operators. If ctx ends first it returns a fault of
