@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var (
@@ -59,4 +61,15 @@ func runOne(t *testing.T, o Options) Report {
 		t.Error(r)
 	}
 	return r
+}
+
+// TestAWorldFollowsFromItsSeed runs worlds twice: a failure can be looked at again only if they are the same.
+func TestAWorldFollowsFromItsSeed(t *testing.T) {
+	for s := uint64(1001); s <= 1004; s++ {
+		one := runOne(t, Options{Seed: s})
+		two := runOne(t, Options{Seed: s})
+		if diff := cmp.Diff(one.Trace, two.Trace); diff != "" {
+			t.Errorf("seed %d runs differently the second time:\n%.3000s", s, diff)
+		}
+	}
 }
