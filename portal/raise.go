@@ -209,7 +209,7 @@ func (p *Portal) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 
 // callers returns the sites that would call, in their order.
 func (p *Portal) callers(a authorityView) []string {
-	var sites []alarm.ID
+	var sites []alarm.Site
 	for _, m := range p.cfg.Federation.Members() {
 		if slices.Contains(a.Sites, m.ID) {
 			sites = append(sites, alarm.Site{ID: m.ID, Operator: m.Operator, PortalURL: m.PortalURL})
