@@ -67,10 +67,20 @@ func (id LogID) Check() error {
 	if _, err := seal.KeyOf(id.Site); err != nil {
 		return err
 	}
-	if b, err := hex.DecodeString(id.Incarnation); err != nil || len(b) != 8 || strings.ToLower(id.Incarnation) != id.Incarnation {
+	if !plainHex(id.Incarnation, 16) {
 		return fmt.Errorf("%.40q is not an incarnation (16 hexadecimal characters)", id.Incarnation)
 	}
 	return nil
+}
+
+// plainHex reports whether s is n lower-case hexadecimal digits.
+func plainHex(s string, n int) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(s) == n
 }
 
 // Branch names one branch of a log: Fork is "" for the branch a site saw first, else the first 16 hexadecimal characters
@@ -247,7 +257,7 @@ func appendSized(b, part []byte) []byte {
 // nothing else; whether the page follows the one before and whether its origin may write is for the Log to check. It
 // returns ErrMalformed or ErrSignature.
 func ParsePage(raw []byte) (*Page, error) {
-	p, err := DecodePage(raw)
+	p, err := decodePage(raw, false)
 	if err != nil {
 		return nil, err
 	}
@@ -258,9 +268,11 @@ func ParsePage(raw []byte) (*Page, error) {
 	return p, nil
 }
 
-// DecodePage is ParsePage without checking the signature: for bytes from our own store that were checked on the way in
-// and whose checksum the store has checked on the way out.
-func DecodePage(raw []byte) (*Page, error) {
+// DecodePage is ParsePage without checking the signature and whether the events' data is valid JSON: for bytes from our
+// own store that were checked on the way in and whose checksum the store has checked on the way out.
+func DecodePage(raw []byte) (*Page, error) { return decodePage(raw, true) }
+
+func decodePage(raw []byte, trusted bool) (*Page, error) {
 	if len(raw) > MaxPageBytes || len(raw) < len(pageMagic)+8+signatureBytes || !bytes.HasPrefix(raw, []byte(pageMagic)) {
 		return nil, ErrMalformed.Because("%d bytes", len(raw))
 	}
@@ -280,17 +292,17 @@ func DecodePage(raw []byte) (*Page, error) {
 	if n == 0 || n > MaxPageEvents {
 		return nil, ErrMalformed.Because("%d events", n)
 	}
-	return p, p.decodeEvents(int(n), body[4:])
+	return p, p.decodeEvents(int(n), body[4:], trusted)
 }
 
-func (p *Page) decodeEvents(n int, body []byte) error {
+func (p *Page) decodeEvents(n int, body []byte, trusted bool) error {
 	p.Events = make([]event.Event, n)
 	for i := range p.Events {
 		part, rest, ok := takeSized(body, event.MaxEventBytes)
 		if !ok {
 			return ErrMalformed.Because("event %d is cut off", i)
 		}
-		if err := json.Unmarshal(part, &p.Events[i]); err != nil {
+		if err := decodeEvent(part, trusted, &p.Events[i]); err != nil {
 			return ErrMalformed.Because("event %d: %v", i, err)
 		}
 		if err := p.Events[i].Check(); err != nil {
