@@ -5,7 +5,6 @@ package directory
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -70,17 +69,9 @@ func recipients(ctx context.Context, q readmodel.Query, found map[PersonID]Recip
 	return each(ctx, q, func(scan func(...any) error) error {
 		var r Recipient
 		var status Readability
-		var units string
 		var sms, email bool
-		if err := scan(&r.Person, &status, &units, &sms, &email); err != nil {
+		if err := scan(&r.Person, &status, &r.Unit, &sms, &email); err != nil {
 			return err
-		}
-		var list []UnitID
-		if err := json.Unmarshal([]byte(units), &list); err != nil {
-			return err
-		}
-		if len(list) > 0 {
-			r.Unit = list[0]
 		}
 		if sms || status == NotYet {
 			r.Channels = append(r.Channels, SMS)
@@ -90,7 +81,7 @@ func recipients(ctx context.Context, q readmodel.Query, found map[PersonID]Recip
 		}
 		found[r.Person] = r
 		return nil
-	}, `SELECT id, status, units, sms, email FROM directory_person WHERE n IN (`+numbers+`) AND status IN ('readable', 'not_yet')`, args...)
+	}, `SELECT id, status, unit, sms, email FROM directory_person WHERE n IN (`+numbers+`) AND status IN ('readable', 'not_yet')`, args...)
 }
 
 // known refuses an audience with a part that was never heard of: a mistyped id must not shrink an alarm silently.

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS directory_person (
   status    TEXT NOT NULL,               -- readable, erased, not_yet, removed
   source    TEXT NOT NULL,
   key       TEXT NOT NULL,
-  units     TEXT NOT NULL,               -- JSON array of ids, the first one is the person's own
+  unit      TEXT NOT NULL,               -- the person's own unit: the first of units, '' if there is none
+  units     TEXT NOT NULL,               -- JSON array of ids
   sort      TEXT NOT NULL,
   sms       INTEGER NOT NULL,
   email     INTEGER NOT NULL,
