@@ -5,24 +5,35 @@ package readmodel
 import (
 	"context"
 	"sync"
+	"time"
 )
 
-// gate lets many readers in, or one who needs the place for itself. Readers go first: a reader inside may enter again
-// without waiting for somebody who waits outside, so nested reading cannot lock itself out. The zero gate is open.
+// politeness is how long a reader lets somebody go first who needs the place for himself.
+const politeness = 50 * time.Millisecond
+
+// gate lets many readers in, or one who needs the place for himself. Readers make room for him, but only for a moment: a
+// reader inside who enters again is delayed by that, but cannot lock himself out. The zero gate is open.
 type gate struct {
 	mu      sync.Mutex
 	inside  int
+	waiting int // those who want it for themselves
 	shut    bool
 	changed chan struct{}
 }
 
 // enter waits until the gate is open. It returns ctx's error if that ends first; else the caller must leave.
 func (g *gate) enter(ctx context.Context) error {
-	return g.until(ctx, func() bool {
-		if !g.shut {
-			g.inside++
+	patient := true
+	return g.until(ctx, func() (bool, <-chan time.Time) {
+		if g.shut {
+			return false, nil
 		}
-		return !g.shut
+		if g.waiting > 0 && g.inside > 0 && patient {
+			patient = false
+			return false, time.After(politeness)
+		}
+		g.inside++
+		return true, nil
 	})
 }
 
@@ -35,13 +46,21 @@ func (g *gate) leave() {
 
 // close waits until nobody is inside, and keeps everybody out until open is called.
 func (g *gate) close(ctx context.Context) error {
-	return g.until(ctx, func() bool {
+	g.want(1)
+	defer g.want(-1)
+	return g.until(ctx, func() (bool, <-chan time.Time) {
 		if g.inside > 0 || g.shut {
-			return false
+			return false, nil
 		}
 		g.shut = true
-		return true
+		return true, nil
 	})
+}
+
+func (g *gate) want(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting += n
 }
 
 func (g *gate) open() {
@@ -51,10 +70,12 @@ func (g *gate) open() {
 	g.announce()
 }
 
-func (g *gate) until(ctx context.Context, try func() bool) error {
+// until calls try, with the mutex held, at every change and when its alarm goes off, until it succeeds.
+func (g *gate) until(ctx context.Context, try func() (bool, <-chan time.Time)) error {
 	for {
 		g.mu.Lock()
-		if try() {
+		done, alarm := try()
+		if done {
 			g.mu.Unlock()
 			return nil
 		}
@@ -65,6 +86,7 @@ func (g *gate) until(ctx context.Context, try func() bool) error {
 		g.mu.Unlock()
 		select {
 		case <-changed:
+		case <-alarm:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

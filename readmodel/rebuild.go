@@ -146,10 +146,11 @@ func (m *Model) replace(ctx context.Context, next *engine) error {
 	old.close()
 	m.cur = nil
 	if err := removeDatabase(old.path); err != nil {
-		return err
+		m.cfg.Logger.Warn("the read model that is replaced could not be removed", "error", err)
 	}
 	if err := os.Rename(next.path, old.path); err != nil {
-		return err
+		// What is opened now is the old one or an empty one: right in either case, and caught up soon.
+		m.cfg.Logger.Warn("the rebuilt read model could not be put in its place", "error", err)
 	}
 	e, err := openEngine(ctx, &m.cfg, m.folds, old.path, &m.gate)
 	if err != nil {
