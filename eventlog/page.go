@@ -282,7 +282,7 @@ func decodePage(raw []byte, trusted bool) (*Page, error) {
 		return nil, ErrMalformed.Because("no header")
 	}
 	p := &Page{raw: raw, Hash: sha256.Sum256(raw)}
-	if err := json.Unmarshal(header, &p.Header); err != nil {
+	if err := decodeHeader(header, &p.Header); err != nil {
 		return nil, ErrMalformed.Because("header: %v", err)
 	}
 	if err := p.Log.Check(); err != nil || p.Number == 0 {

@@ -54,6 +54,28 @@ func decodeUsual(b []byte, trusted bool, e *event.Event) bool {
 	return r.ok && len(r.rest) == 0
 }
 
+// decodeHeader reads a page's header in the same way.
+func decodeHeader(b []byte, h *Header) error {
+	if decodeUsualHeader(b, h) {
+		return nil
+	}
+	*h = Header{}
+	return json.Unmarshal(b, h)
+}
+
+func decodeUsualHeader(b []byte, h *Header) bool {
+	r := reader{rest: b, ok: true}
+	h.Log.Authority = event.AuthorityID(r.text(`{"log":{"authority":"`))
+	h.Log.Class = event.Class(r.text(`,"class":"`))
+	h.Log.Site = event.SiteID(r.text(`,"site":"`))
+	h.Log.Incarnation = r.text(`,"incarnation":"`)
+	h.Number = r.number(`},"number":`, math.MaxUint64)
+	prev := r.text(`,"prev":"`)
+	h.Wall = int64(r.number(`,"wall":`, math.MaxInt64))
+	r.literal(`}`)
+	return r.ok && len(r.rest) == 0 && h.Prev.UnmarshalText([]byte(prev)) == nil
+}
+
 // reader goes over the usual form. After the first surprise ok is false, and nothing that it returns means anything.
 type reader struct {
 	rest []byte

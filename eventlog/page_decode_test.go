@@ -66,3 +66,23 @@ func FuzzDecodeEvent(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { wantSame(t, b) })
 }
+
+var headerForms = []string{
+	`{"log":{"authority":"lk","class":"audit","site":"a","incarnation":"0"},"number":1,"prev":"0000000000000000000000000000000000000000000000000000000000000001","wall":3}`,
+	`{"log":{"authority":"lk","class":"audit","site":"a","incarnation":"0"},"number":1,"prev":"00","wall":3}`,
+	`{"log":{"authority":"lk","class":"audit","site":"a","incarnation":"0"},"number":1,"prev":"000000000000000000000000000000000000000000000000000000000000000A","wall":3,"succeeds":{"page":1}}`,
+	`{"log":{},"number":0}`,
+}
+
+func FuzzDecodeHeader(f *testing.F) {
+	for _, s := range headerForms {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var want, got Header
+		werr, gerr := json.Unmarshal(b, &want), decodeHeader(b, &got)
+		if (werr == nil) != (gerr == nil) || werr == nil && !reflect.DeepEqual(want, got) {
+			t.Fatalf("%s\ngot  %+v %v\nwant %+v %v", b, got, gerr, want, werr)
+		}
+	})
+}
