@@ -5,6 +5,8 @@ package bench
 import (
 	"testing"
 	"time"
+
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 // The figures belong to the machine; what is held here is that every measurement runs and reports what it promises.
@@ -43,5 +45,12 @@ func TestFoldIsMeasured(t *testing.T) {
 	got := collect(t, func(report func(Metric)) error { return Fold(t.Context(), o, report) })
 	if got["fold"].Value <= 0 {
 		t.Errorf("fold: %+v", got["fold"])
+	}
+}
+
+func TestUnknownSubject(t *testing.T) {
+	err := Run(t.Context(), "weather", Options{}, func(Metric) {})
+	if fault.KindOf(err) != fault.Invalid {
+		t.Errorf("got %v", err)
 	}
 }
