@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package api
+
+import (
+	"context"
+	_ "embed" // the description
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/site"
+	"codeberg.org/holdfast/holdfast/web"
+)
+
+//go:embed openapi.yaml
+var description []byte
+
+// Sites is what the API asks and commands about sites and authorities: a site.Service.
+type Sites interface {
+	Status(ctx context.Context) (site.Status, error)
+	Invite(ctx context.Context, name, operator string, ttl time.Duration) (string, error)
+	Endorse(ctx context.Context, id event.SiteID) error
+	AddAuthority(ctx context.Context, d site.AuthorityDraft) error
+	Allow(ctx context.Context, authority event.AuthorityID, id event.SiteID) error
+	Forbid(ctx context.Context, authority event.AuthorityID, id event.SiteID) error
+}
+
+// Directory is what the API asks and commands about people: a directory.Service.
+type Directory interface {
+	People(ctx context.Context, authority event.AuthorityID, s directory.Search) ([]directory.Person, int, error)
+	Person(ctx context.Context, authority event.AuthorityID, id directory.PersonID) (directory.Person, error)
+	Units(ctx context.Context, authority event.AuthorityID) ([]directory.Unit, error)
+	Functions(ctx context.Context, authority event.AuthorityID) ([]directory.Function, error)
+	Import(ctx context.Context, authority event.AuthorityID, o directory.ImportOptions, r io.Reader) (directory.Report, error)
+	Erase(ctx context.Context, authority event.AuthorityID, id directory.PersonID) error
+}
+
+// Alarms is what the API asks and commands about alarms: an alarm.Service.
+type Alarms interface {
+	Preview(ctx context.Context, authority event.AuthorityID, audience directory.Audience, channels ...directory.ChannelKind) (alarm.Preview, error)
+	Raise(ctx context.Context, authority event.AuthorityID, d alarm.Draft) (alarm.Alarm, eventlog.Receipt, error)
+	Cancel(ctx context.Context, authority event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error)
+	AllClear(ctx context.Context, authority event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error)
+	Alarm(ctx context.Context, authority event.AuthorityID, id alarm.ID) (alarm.Alarm, error)
+	List(ctx context.Context, authority event.AuthorityID, before time.Time, limit int) ([]alarm.Alarm, error)
+	Board(ctx context.Context, authority event.AuthorityID, id alarm.ID) (alarm.Board, error)
+	People(ctx context.Context, authority event.AuthorityID, id alarm.ID, status alarm.Status, after directory.PersonID, limit int) ([]alarm.PersonLine, error)
+}
+
+// Model is what the API needs of the read model: a *readmodel.Model.
+type Model interface {
+	Wait(ctx context.Context, log eventlog.LogID, pos eventlog.Position) error
+	Merges(ctx context.Context) ([]readmodel.Merge, error)
+	SetAside(ctx context.Context) ([]readmodel.Trouble, error)
+	StateHash(ctx context.Context) (string, error)
+	Behind() uint64
+}
+
+// Copies knows where writes lie and how far sites are apart: a *eventlog.Replicator.
+type Copies interface {
+	Secured(log eventlog.LogID, pos eventlog.Position) []string
+	Wait(ctx context.Context, log eventlog.LogID, pos eventlog.Position, operators int) error
+	Lag() []eventlog.PeerLag
+}
+
+// Federation tells from memory which authorities' data this site may hold: a *site.Federation.
+type Federation interface {
+	AuthorityIDs() []event.AuthorityID
+}
+
+// Config is what an API works with. Every field is required.
+type Config struct {
+	Sites      Sites
+	Federation Federation
+	Directory  Directory
+	Alarms     Alarms
+	Model      Model
+	Copies     Copies
+	Once       *web.Once
+	// Scrub reads all logs back and returns what is damaged.
+	Scrub func(ctx context.Context) []eventlog.Damage
+	Forks func() []eventlog.Fork
+	// SignInLink returns the whole address of a fresh link with which the operator signs in once.
+	SignInLink func(ctx context.Context) (string, error)
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// API is the routes of version 1. It is safe for concurrent use.
+type API struct {
+	cfg    Config
+	errors *web.Errors
+}
+
+// New returns the API.
+func New(c Config) *API { return &API{cfg: c, errors: &web.Errors{Logger: c.Logger}} }
+
+// Mount adds the routes to mux, for those whom auth knows.
+func (a *API) Mount(mux *http.ServeMux, auth web.Authenticator) {
+	web.Mount(mux, a.Routes(), auth, a.errors.Write, a.errors)
+}
+
+// LargeBody reports whether a request imports a directory and may therefore be large, for web.HandlerConfig.
+func (a *API) LargeBody(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, prefix+"/authorities/") && strings.HasSuffix(r.URL.Path, "/imports")
+}
+
+const prefix = "/api/v1"
+
+// Routes is the API's table of contents; openapi.yaml describes the same ones.
+func (a *API) Routes() []web.Route {
+	authority := prefix + "/authorities/{authority}"
+	return []web.Route{
+		{Pattern: "GET " + prefix + "/openapi.yaml", Open: true, Handle: a.describe},
+		{Pattern: "GET " + prefix + "/status", Handle: a.status},
+		{Pattern: "GET " + prefix + "/state", Handle: a.state},
+		{Pattern: "GET " + prefix + "/troubles", Handle: a.troubles},
+		{Pattern: "POST " + prefix + "/scrub", Handle: a.scrub},
+		{Pattern: "GET " + prefix + "/merges", Handle: a.merges},
+		{Pattern: "GET " + prefix + "/secured", Handle: a.secured},
+		{Pattern: "POST " + prefix + "/sign-in-links", Handle: a.signInLink},
+		{Pattern: "POST " + prefix + "/invitations", Handle: a.invite},
+		{Pattern: "POST " + prefix + "/sites/{site}/endorsement", Handle: a.admit},
+		{Pattern: "GET " + prefix + "/authorities", Handle: a.authorities},
+		{Pattern: "POST " + prefix + "/authorities", Handle: a.addAuthority},
+		{Pattern: "PUT " + authority + "/sites/{site}", Handle: a.allow},
+		{Pattern: "DELETE " + authority + "/sites/{site}", Handle: a.forbid},
+		{Pattern: "GET " + authority + "/people", Handle: a.people},
+		{Pattern: "GET " + authority + "/people/{person}", Handle: a.person},
+		{Pattern: "POST " + authority + "/people/{person}/erase", Handle: a.erase},
+		{Pattern: "GET " + authority + "/units", Handle: a.units},
+		{Pattern: "GET " + authority + "/functions", Handle: a.functions},
+		{Pattern: "POST " + authority + "/imports", Handle: a.importPeople},
+		{Pattern: "POST " + authority + "/alarms/preview", Handle: a.previewAlarm},
+		{Pattern: "POST " + authority + "/alarms", Handle: a.raise},
+		{Pattern: "GET " + authority + "/alarms", Handle: a.alarms},
+		{Pattern: "GET " + authority + "/alarms/{alarm}", Handle: a.board},
+		{Pattern: "GET " + authority + "/alarms/{alarm}/people", Handle: a.alarmPeople},
+		{Pattern: "POST " + authority + "/alarms/{alarm}/cancel", Handle: a.cancel},
+		{Pattern: "POST " + authority + "/alarms/{alarm}/all-clear", Handle: a.allClear},
+		{Pattern: prefix + "/", Open: true, Handle: a.unknown},
+	}
+}
+
+var errNoRoute = fault.New(fault.NotFound, "api.no_route", "the API has no such route", "see "+prefix+"/openapi.yaml")
+
+func (a *API) unknown(http.ResponseWriter, *http.Request) error { return errNoRoute }
+
+func (a *API) describe(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/yaml; charset=utf-8")
+	_, err := w.Write(description)
+	return err
+}
+
+var errNotHere = fault.New(fault.NotFound, "api.authority", "this site holds no data of this authority",
+	"ask one of the authority's own sites; see "+prefix+"/authorities")
+
+// authority returns the authority of the path, or errNotHere if this site does not hold it.
+func (a *API) authority(r *http.Request) (event.AuthorityID, error) {
+	id := event.AuthorityID(r.PathValue("authority"))
+	if !slices.Contains(a.cfg.Federation.AuthorityIDs(), id) {
+		return "", errNotHere
+	}
+	return id, nil
+}
+
+func actor(r *http.Request) string {
+	a, _ := web.ActorOf(r.Context())
+	return a.ID
+}
+
+func ok(w http.ResponseWriter, v any) error {
+	web.WriteJSON(w, http.StatusOK, "", v)
+	return nil
+}
+
+func created(w http.ResponseWriter, v any) error {
+	web.WriteJSON(w, http.StatusCreated, "", v)
+	return nil
+}
+
+var (
+	errJSON  = fault.New(fault.Invalid, "api.json", "the body is not the JSON that this route takes", "see "+prefix+"/openapi.yaml")
+	errQuery = fault.New(fault.Invalid, "api.query", "a parameter is not of its form", "see "+prefix+"/openapi.yaml")
+)
+
+// read decodes the body into v. Unknown fields, several values and other media types are errJSON; no body at all is the
+// zero value.
+func read(r *http.Request, v any) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return errJSON.Because("its media type is not application/json")
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil && d.More() {
+		return errJSON.Because("something follows it")
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return web.ErrTooLarge
+	}
+	if field, unknown := strings.CutPrefix(errorText(err), `json: unknown field "`); unknown {
+		return errJSON.Because("there is no such field").At(0, strings.TrimSuffix(field, `"`))
+	}
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return errJSON.Because("the field has another type").At(0, wrong.Field)
+	}
+	if err != nil {
+		return errJSON.With(err)
+	}
+	return nil
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// number reads a query parameter, standard if it is missing. It returns errQuery for anything but 0 to most.
+func number(r *http.Request, name string, standard, most int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return standard, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > most {
+		return 0, errQuery.Because("a number from 0 to %d is wanted", most).At(0, name)
+	}
+	return n, nil
+}
+
+// flag reads a query parameter that is true, false or missing.
+func flag(r *http.Request, name string) (bool, error) {
+	switch r.URL.Query().Get(name) {
+	case "", "false", "0":
+		return false, nil
+	case "true", "1":
+		return true, nil
+	}
+	return false, errQuery.Because("true or false is wanted").At(0, name)
+}
+
+// settle waits until this site shows the write, and tells how safe it is by then.
+func (a *API) settle(ctx context.Context, receipt web.Receipt) (Written, error) {
+	shown, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := a.cfg.Model.Wait(shown, receipt.Log, receipt.At); err != nil && ctx.Err() != nil {
+		return Written{}, ctx.Err()
+	}
+	return a.written(receipt), nil
+}
+
+func (a *API) written(receipt web.Receipt) Written {
+	operators := a.cfg.Copies.Secured(receipt.Log, receipt.At)
+	if operators == nil {
+		operators = []string{}
+	}
+	return Written{Receipt: receipt.String(), Operators: operators, Secured: len(operators) >= 2}
+}
