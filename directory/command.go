@@ -67,13 +67,9 @@ func (s *Service) As(actor string) *Service {
 	return &c
 }
 
-// The answers for what is not there.
-var (
-	ErrPersonUnknown = fault.New(fault.NotFound, "directory.person_unknown", "there is no such person in the register",
-		"look the person up again; a person whose facts have not arrived at this site yet appears as soon as they have")
-	ErrUnitUnknown = fault.New(fault.NotFound, "directory.unit_unknown", "there is no such unit in the register",
-		"choose a unit from the list")
-)
+// ErrPersonUnknown is returned for somebody who is not in the register, or not any more.
+var ErrPersonUnknown = fault.New(fault.NotFound, "directory.person_unknown", "there is no such person in the register",
+	"look the person up again; a person whose facts have not arrived at this site yet appears as soon as they have")
 
 // People returns a page of people and how many there are. Without a text it is ordered by name and the total is exact.
 // With a text, up to CountLimit matches are ordered by name; beyond, they come as they lie in the index and the total is

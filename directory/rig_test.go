@@ -6,9 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -165,23 +162,6 @@ func (r Report) refusal(t testing.TB) *fault.Fault {
 	return r.Refused[0]
 }
 
-// steady is randomness that is the same every time, for golden files.
-type steady struct {
-	n    uint64
-	rest []byte
-}
-
-func (s *steady) Read(b []byte) (int, error) {
-	for len(s.rest) < len(b) {
-		s.n++
-		d := sha256.Sum256(binary.BigEndian.AppendUint64(nil, s.n))
-		s.rest = append(s.rest, d[:]...)
-	}
-	n := copy(b, s.rest)
-	s.rest = s.rest[n:]
-	return n, nil
-}
-
 // drain reads a whole file without a register behind it.
 func drain(file []byte, o ImportOptions) (*batch, Report, error) {
 	var report Report
@@ -193,5 +173,3 @@ func drain(file []byte, o ImportOptions) (*batch, Report, error) {
 	err = b.read(context.Background(), src)
 	return b, report, err
 }
-
-var _ io.Reader = (*steady)(nil)
