@@ -91,6 +91,7 @@ type Caller struct {
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
 	window  window
+	alone   map[event.AuthorityID]bool // as of the last plan: no other site can be reached
 	stats   Stats
 }
 
@@ -166,6 +167,7 @@ func NewCaller(c CallerConfig) *Caller {
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
 		running: make(map[directory.ChannelKind]int), pause: make(map[directory.ChannelKind]time.Time),
+		alone: make(map[event.AuthorityID]bool),
 	}
 	for _, ch := range c.Channels {
 		caller.channels[ch.Kind()] = ch
@@ -270,6 +272,10 @@ func (c *Caller) plan(ctx context.Context, now time.Time) error {
 			continue
 		}
 		calling++
+		alone := !c.cfg.Replication.Reachable(o.Authority)
+		c.mu.Lock()
+		c.alone[o.Authority] = alone
+		c.mu.Unlock()
 		c.order = append(c.order, k)
 		if err := c.fill(ctx, k, v, now); err != nil {
 			return err
@@ -477,8 +483,7 @@ func (c *Caller) dispatch(ctx context.Context, now time.Time) int {
 func (c *Caller) take(v *vigil, now time.Time) *task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	alone := !c.cfg.Replication.Reachable(v.ongoing.Authority)
-	if !c.window.open(c.cfg.Window, c.underway(), alone, now) {
+	if !c.window.open(c.cfg.Window, c.underway(), c.alone[v.ongoing.Authority], now) {
 		return nil
 	}
 	for i, t := range v.queue {

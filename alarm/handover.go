@@ -95,9 +95,8 @@ func (c *Caller) send(ctx context.Context, t *task, o Ongoing) (*event.Draft, er
 	}
 	d := &event.Draft{Subject: personSubject(o.ID, t.person), Actor: siteActor(c.cfg.Self), Mode: o.Raised.Mode}
 	if err == nil {
-		alone := !c.cfg.Replication.Reachable(o.Authority) || c.lonely()
 		d.Kind = KindAccepted
-		d.Data = Accepted{Channel: t.kind, Wave: t.wave, Ref: plain(result.Ref, 80), Site: c.cfg.Self, Tries: tries, Unsecured: alone}
+		d.Data = Accepted{Channel: t.kind, Wave: t.wave, Ref: plain(result.Ref, 80), Site: c.cfg.Self, Tries: tries, Unsecured: c.lonely(o.Authority)}
 		return d, nil
 	}
 	final := errors.Is(err, ErrFinal)
@@ -109,10 +108,11 @@ func (c *Caller) send(ctx context.Context, t *task, o Ongoing) (*event.Draft, er
 	return d, err
 }
 
-func (c *Caller) lonely() bool {
+// lonely reports whether receipts written now count as unsecured.
+func (c *Caller) lonely(authority event.AuthorityID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.window.lonely
+	return c.alone[authority] || c.window.lonely
 }
 
 // message writes the message to one person. Who cannot be found is tried again a few times: the directory of this site
