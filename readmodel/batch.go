@@ -4,11 +4,11 @@ package readmodel
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
@@ -17,8 +17,8 @@ import (
 // errSave is how a fold's failed Save ends a batch that runs without savepoints.
 var errSave = errors.New("a fold could not save")
 
-// catchUp folds every page that the source had when it was called, in several transactions. It returns how many events
-// were new. An error is the database's or ctx's; what was committed before it stays.
+// catchUp folds every page that the source had when it was called, and our own newer ones, in several transactions. It
+// returns how many events were new. An error is the database's or ctx's; what was committed before it stays.
 func (e *engine) catchUp(ctx context.Context) (int, error) {
 	total := 0
 	if e.retry {
@@ -38,9 +38,7 @@ func (e *engine) catchUp(ctx context.Context) (int, error) {
 		if err != nil {
 			return total, fmt.Errorf("fold %d pages: %w", len(pages), err)
 		}
-		// The next batch starts with somebody else, and the share of those that are done goes to the others.
-		rs = append(rs[1:], rs[0])
-		rs = slices.DeleteFunc(rs, func(r *branchReader) bool { return !r.pending() })
+		rs = e.turn(rs)
 	}
 }
 
@@ -69,23 +67,26 @@ type batch struct {
 // transact runs fill and folds what it has added, in one transaction. If a fold fails to save, everything is done again
 // carefully, so that only that fold's subject is set aside.
 func (e *engine) transact(ctx context.Context, fill func(*batch) error) (events int, err error) {
-	if e.exclusive != nil {
-		if err := e.exclusive.close(ctx); err != nil {
-			return 0, err
-		}
-	}
-	b, err := e.attempt(ctx, fill, false)
-	if errors.Is(err, errSave) {
-		b, err = e.attempt(ctx, fill, true)
-	}
-	if e.exclusive != nil {
-		e.exclusive.open()
-	}
+	b, err := e.attemptTwice(ctx, fill)
 	if err != nil {
 		return 0, err
 	}
 	e.committed(b.saved)
 	return b.events, nil
+}
+
+func (e *engine) attemptTwice(ctx context.Context, fill func(*batch) error) (*batch, error) {
+	if e.exclusive != nil {
+		if err := e.exclusive.close(ctx); err != nil {
+			return nil, err
+		}
+		defer e.exclusive.open()
+	}
+	b, err := e.attempt(ctx, fill, false)
+	if errors.Is(err, errSave) {
+		b, err = e.attempt(ctx, fill, true)
+	}
+	return b, err
 }
 
 func (e *engine) attempt(ctx context.Context, fill func(*batch) error, careful bool) (*batch, error) {
@@ -169,13 +170,18 @@ func count(yes bool) int {
 // placeOf returns where an event sorts. A carried place counts only in a log of the same site: only the origin succeeds
 // its own log, and nobody may put his event in another's place.
 func placeOf(p *eventlog.Page, i int) event.Place {
-	if c := p.Events[i].Place; c != nil && (c.Site != p.Log.Site || len(c.Incarnation) != 16) {
+	if c := p.Events[i].Place; c != nil && (c.Site != p.Log.Site || !incarnation(c.Incarnation)) {
 		return event.Place{
 			Stamp: p.Events[i].Stamp, Site: p.Log.Site, Incarnation: p.Log.Incarnation,
 			Page: p.Number, Hash: p.Hash, Index: uint32(i),
 		}
 	}
 	return p.PlaceOf(i)
+}
+
+func incarnation(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 8
 }
 
 func (b *batch) cursorNo(branch eventlog.Branch) int64 {

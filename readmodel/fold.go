@@ -40,7 +40,8 @@ type Fold interface {
 	Kinds() []event.Kind
 	// Schema is the SQL that makes the domain's own tables (CREATE TABLE IF NOT EXISTS ...). A change of a single byte
 	// rebuilds the read model at the next start: touch a comment in it when Apply or Save changes its meaning. Tables
-	// named rm_* belong to this package.
+	// named rm_* belong to this package. Deleted rows are overwritten on the disk (secure_delete); an FTS5 table keeps
+	// deleted words in its index unless it is told otherwise: INSERT INTO t(t, rank) VALUES ('secure-delete', 1).
 	Schema() string
 	// Apply returns the subject's state after e. It is pure: the same input gives the same bytes at every site. A nil
 	// state means that nothing was folded yet. It must not change the bytes of state. An error or a panic sets the

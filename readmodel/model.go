@@ -35,7 +35,7 @@ type Config struct {
 	Self event.SiteID
 	// MergeAfter is how late a page must come to be shown as merged; zero means five seconds.
 	MergeAfter time.Duration
-	// Now is kept for folds and tests that ask for it; the model itself takes every time from the pages.
+	// Now only dates what is set aside; every other time is taken from the pages. It may be nil.
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
@@ -136,8 +136,7 @@ func (m *Model) note(e *engine) {
 	for b, t := range e.damaged {
 		m.damaged[b] = t
 	}
-	close(m.advanced)
-	m.advanced = make(chan struct{})
+	m.broadcast()
 }
 
 // lock takes the write lock. The caller unlocks unless it gets ctx's error.
@@ -197,7 +196,7 @@ func (m *Model) CatchUp(ctx context.Context) (int, error) {
 // logged and tried again; a database that has become unreadable is rebuilt.
 func (m *Model) Run(ctx context.Context) {
 	m.running.Add(1)
-	defer m.running.Add(-1)
+	defer m.stopped()
 	var changed <-chan struct{}
 	if s, ok := m.cfg.Source.(interface {
 		Subscribe() (<-chan struct{}, func())
@@ -220,6 +219,20 @@ func (m *Model) Run(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// stopped wakes those who wait, so that they see that they must catch up themselves.
+func (m *Model) stopped() {
+	m.running.Add(-1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broadcast()
+}
+
+// broadcast is called with mu held.
+func (m *Model) broadcast() {
+	close(m.advanced)
+	m.advanced = make(chan struct{})
 }
 
 func (m *Model) runOnce(ctx context.Context) bool {

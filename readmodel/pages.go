@@ -73,6 +73,26 @@ func (e *engine) behind() []*branchReader {
 	return rs
 }
 
+// turn prepares the next batch of a catch-up: our own branches as they are now, for whoever writes while a long history
+// is being copied waits for his own page; of the others those that are not done, beginning with the next one.
+func (e *engine) turn(rs []*branchReader) []*branchReader {
+	var own, others []*branchReader
+	for _, r := range e.behind() {
+		if r.branch.Site == e.cfg.Self {
+			own = append(own, r)
+		}
+	}
+	for _, r := range rs {
+		if r.branch.Site != e.cfg.Self && r.pending() {
+			others = append(others, r)
+		}
+	}
+	if len(others) > 1 {
+		others = append(others[1:], others[0])
+	}
+	return append(own, others...)
+}
+
 func (r *branchReader) rewind() {
 	r.at.page, r.at.hash, r.buf, r.rewound = 0, eventlog.Hash{}, nil, true
 }
@@ -153,6 +173,6 @@ func (e *engine) noteBranch(b eventlog.Branch, err error) {
 	if was, known := e.damaged[b]; known && was.Reason == err.Error() {
 		return // it is tried at every catch-up; once is enough for the report
 	}
-	e.damaged[b] = Trouble{Ref: Ref{Authority: b.Authority}, Branch: b, Reason: err.Error()}
+	e.damaged[b] = Trouble{Ref: Ref{Authority: b.Authority}, Branch: b, Reason: err.Error(), Since: fromMillis(e.nowMillis())}
 	e.cfg.Logger.Error("a branch of a log cannot be read; the others go on", "branch", b.String(), "error", err)
 }

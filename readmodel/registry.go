@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"codeberg.org/holdfast/holdfast/event"
 )
@@ -68,7 +69,7 @@ func newOwner(f Fold) *owner {
 	// A struct that embeds a Typed and has an Apply of its own also has applyAll; it must be asked by its own Apply.
 	if runner, ok := f.(interface {
 		applyAll([]byte, []Entry) ([]byte, int, error)
-	}); ok && t.PkgPath() == reflect.TypeFor[Ref]().PkgPath() {
+	}); ok && t.PkgPath() == reflect.TypeFor[Ref]().PkgPath() && strings.HasPrefix(t.Name(), "Typed[") {
 		o.run = runner.applyAll
 	}
 	return o

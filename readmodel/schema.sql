@@ -24,7 +24,8 @@ CREATE TABLE rm_key (
 
 -- Subjects set aside. shown: what Save last wrote, where that is not the state.
 CREATE TABLE rm_trouble (
-  subject INTEGER PRIMARY KEY, place BLOB, kind TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, shown BLOB);
+  subject INTEGER PRIMARY KEY, place BLOB, kind TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL,
+  since INTEGER NOT NULL, shown BLOB);
 
 -- Observations of this site, which the logs cannot tell again: merges, and since when it holds pages of an authority.
 CREATE TABLE rm_merge (

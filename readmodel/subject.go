@@ -216,8 +216,9 @@ func (b *batch) writeTrouble(s *subject, t *Trouble) error {
 		_, err := b.exec(`UPDATE rm_trouble SET shown = ? WHERE subject = ?`, s.shown, s.no)
 		return err
 	}
-	_, err := b.exec(`INSERT OR REPLACE INTO rm_trouble VALUES (?, ?, ?, ?, ?, ?)`,
-		s.no, s.failing, string(t.Kind), string(t.EventID), t.Reason, s.shown)
+	_, err := b.exec(`INSERT INTO rm_trouble VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subject) DO UPDATE SET
+		place = excluded.place, kind = excluded.kind, event = excluded.event, reason = excluded.reason, shown = excluded.shown`,
+		s.no, s.failing, string(t.Kind), string(t.EventID), t.Reason, b.nowMillis(), s.shown)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"maps"
 	"slices"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
@@ -26,6 +27,8 @@ type Trouble struct {
 	EventID event.ID
 	// Reason is the error's text, for the operator; a fold's error may quote what a person has written.
 	Reason string
+	// Since is when it was set aside, by Config.Now; zero without one.
+	Since time.Time
 }
 
 // SetAside returns what is set aside now: branches first, then at most a thousand subjects. Nothing is lost by it: the
@@ -40,10 +43,12 @@ func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 	err := m.View(ctx, func(q Query) error {
 		return each(ctx, q, func(rows *sql.Rows) error {
 			var t Trouble
-			err := rows.Scan(&t.Authority, &t.Subject, &t.Kind, &t.EventID, &t.Reason)
+			var since int64
+			err := rows.Scan(&t.Authority, &t.Subject, &t.Kind, &t.EventID, &t.Reason, &since)
+			t.Since = fromMillis(since)
 			found = append(found, t)
 			return err
-		}, `SELECT s.authority, s.subject, t.kind, t.event, t.reason FROM rm_trouble t JOIN rm_subject s ON s.no = t.subject
+		}, `SELECT s.authority, s.subject, t.kind, t.event, t.reason, t.since FROM rm_trouble t JOIN rm_subject s ON s.no = t.subject
 			ORDER BY s.authority, s.subject LIMIT ?`, troublesShown)
 	})
 	return found, err
@@ -111,4 +116,19 @@ func (e *engine) refs(ctx context.Context, query string, args ...any) ([]Ref, er
 		return err
 	}, query, args...)
 	return refs, err
+}
+
+// nowMillis returns the time of day, or 0 without a clock.
+func (e *engine) nowMillis() int64 {
+	if e.cfg.Now == nil {
+		return 0
+	}
+	return e.cfg.Now().UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
