@@ -53,7 +53,7 @@ type recorder struct{ n *node }
 func (r recorder) Append(ctx context.Context, id event.AuthorityID, class event.Class, drafts ...event.Draft) (eventlog.Receipt, error) {
 	receipt, err := r.n.log.Append(ctx, id, class, drafts...)
 	for _, e := range receipt.Events {
-		f := r.n.w.ledger.addEvent(id, r.n.site, e.ID)
+		f := r.n.w.ledger.addEvent(id, r.n, e.ID)
 		f.fate, f.log, f.at = mustBe, receipt.Log, receipt.Last
 	}
 	return receipt, err

@@ -24,6 +24,7 @@ type fact struct {
 	secured   bool // two operators had it: it must survive whatever happens to one of them
 	log       eventlog.LogID
 	at        eventlog.Position
+	disk      *eventlog.Memory // where it was written first; nil on a real store
 }
 
 // ledger remembers every fact by its token, and those of the domains by their event, too.
@@ -32,18 +33,18 @@ type ledger struct {
 	events map[event.ID]*fact
 }
 
-func (l *ledger) add(authority event.AuthorityID, site event.SiteID) *fact {
-	f := &fact{token: len(l.facts) + 1, authority: authority, site: site, fate: mayBe}
+func (l *ledger) add(authority event.AuthorityID, n *node) *fact {
+	f := &fact{token: len(l.facts) + 1, authority: authority, site: n.site, disk: n.memory, fate: mayBe}
 	l.facts = append(l.facts, f)
 	return f
 }
 
 // addEvent notes a fact of a domain.
-func (l *ledger) addEvent(authority event.AuthorityID, site event.SiteID, id event.ID) *fact {
+func (l *ledger) addEvent(authority event.AuthorityID, n *node, id event.ID) *fact {
 	if l.events == nil {
 		l.events = make(map[event.ID]*fact)
 	}
-	f := l.add(authority, site)
+	f := l.add(authority, n)
 	l.events[id] = f
 	return f
 }

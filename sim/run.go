@@ -121,6 +121,7 @@ func (w *World) endClones(ctx context.Context) error {
 func (w *World) round(ctx context.Context) (moved bool, err error) {
 	w.now = w.now.Add(10 * time.Second)
 	for _, a := range w.living() {
+		a.grantAll(ctx)
 		for _, b := range w.nodes { // who has vanished is asked, too, in vain
 			if a == b {
 				continue
@@ -139,11 +140,10 @@ func (w *World) round(ctx context.Context) (moved bool, err error) {
 		if err != nil {
 			return moved, fmt.Errorf("fold at %v: %w", a, err)
 		}
-		did, err := a.domainStep(ctx)
-		if err != nil {
+		if _, err := a.domainStep(ctx); err != nil {
 			return moved, err
 		}
-		moved = moved || folded > 0 || did
+		moved = moved || folded > 0
 	}
 	return moved, nil
 }

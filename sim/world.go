@@ -64,6 +64,7 @@ type World struct {
 	authorities []*authority
 	unlucky     string // the operator that may lose disks
 	ledger      ledger
+	lost        []*eventlog.Memory // disks that are gone with what was on them
 	alarms      alarms
 	trace       []string
 	violations  []string
