@@ -16,7 +16,7 @@ import (
 
 func (d AlarmDraft) draft(actor string) alarm.Draft {
 	return alarm.Draft{TextDE: d.TextDE, TextEN: d.TextEN, Mode: d.Mode, Audience: d.Audience, Channels: d.Channels, Ranking: d.Ranking,
-		TakeoverAfter: time.Duration(d.TakeoverMillis) * time.Millisecond, LinkValid: time.Duration(d.LinkValidSeconds) * time.Second,
+		TakeoverAfter: time.Duration(d.TakeoverMillis) * time.Millisecond, LinkValid: time.Duration(d.LinkHours) * time.Hour,
 		Actor: actor}
 }
 
@@ -151,7 +151,7 @@ func (a *API) closeAlarm(w http.ResponseWriter, r *http.Request, how alarm.Endin
 	if err != nil {
 		return err
 	}
-	var words ClosingWords
+	var words Words
 	if err := read(r, &words); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -31,86 +32,97 @@ type Client struct {
 	base string
 }
 
-// Dial returns a client for the control socket at path. Nothing is opened before the first request.
-func Dial(path string) *Client {
+// SocketFile is the operator's socket in a site's data folder.
+const SocketFile = "control.sock"
+
+// NewClient returns a client for the site whose data folder this is, through the operator's socket. Nothing is opened
+// before the first request.
+func NewClient(data string) *Client {
 	var d net.Dialer
 	t := &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", filepath.Join(data, SocketFile))
+		},
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute,
 	}
 	return &Client{http: &http.Client{Transport: t}, base: "http://site"}
 }
 
-// NewClient returns a client for the API at base ("https://host"), with what h adds to requests, such as a session.
-func NewClient(h *http.Client, base string) *Client { return &Client{http: h, base: base} }
+// NewWebClient returns a client for the API at base ("https://host"), with what h adds to requests, such as a session.
+func NewWebClient(h *http.Client, base string) *Client { return &Client{http: h, base: base} }
 
 // ErrNoSite is returned when nobody answers.
 var ErrNoSite = fault.New(fault.Unavailable, "api.no_site", "the site does not answer",
 	"start it with: holdfast serve; or name its data folder with --data")
 
-// Status returns the site at a glance.
+// Status returns the federation as the site sees it.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
-	return s, c.get(ctx, "/status", nil, &s)
+	return s, c.Get(ctx, "/status", nil, &s)
 }
 
-// StateHash returns the hash over everything the site has folded.
-func (c *Client) StateHash(ctx context.Context) (string, error) {
-	var h StateHash
-	err := c.get(ctx, "/state-hash", nil, &h)
-	return h.Hash, err
+// State returns the hash over everything the site has folded.
+func (c *Client) State(ctx context.Context) (s State, err error) {
+	return s, c.Get(ctx, "/state", nil, &s)
 }
 
 // Merges returns what came to the site after cuts.
 func (c *Client) Merges(ctx context.Context) (list []Merge, err error) {
-	return list, c.get(ctx, "/merges", nil, &list)
+	return list, c.Get(ctx, "/merges", nil, &list)
+}
+
+// Troubles returns what is stored and cannot be shown.
+func (c *Client) Troubles(ctx context.Context) (list []Trouble, err error) {
+	return list, c.Get(ctx, "/troubles", nil, &list)
+}
+
+// Scrub makes the site read all its logs back and returns what is damaged. It may take minutes.
+func (c *Client) Scrub(ctx context.Context) (list []Damage, err error) {
+	return list, c.Send(ctx, http.MethodPost, "/scrub", nil, &list, "")
 }
 
 // Secured returns how safe a write is, after waiting up to wait (at most 30 s) for that many operators.
 func (c *Client) Secured(ctx context.Context, receipt string, operators int, wait time.Duration) (w Written, err error) {
 	q := url.Values{"receipt": {receipt}, "operators": {strconv.Itoa(operators)}, "waitMillis": {strconv.FormatInt(wait.Milliseconds(), 10)}}
-	return w, c.get(ctx, "/secured", q, &w)
+	return w, c.Get(ctx, "/secured", q, &w)
 }
 
-// SignInLink returns a fresh link that signs in once; life 0 is a day.
-func (c *Client) SignInLink(ctx context.Context, life time.Duration) (l SignInLink, err error) {
-	return l, c.send(ctx, http.MethodPost, "/sign-in-links", SignInRequest{LifeSeconds: int(life / time.Second)}, &l)
+// SignInLink returns a fresh link that signs in once.
+func (c *Client) SignInLink(ctx context.Context) (string, error) {
+	var l Link
+	err := c.Send(ctx, http.MethodPost, "/sign-in-links", nil, &l, "")
+	return l.URL, err
 }
 
-// Sites returns members, pending and removed sites.
-func (c *Client) Sites(ctx context.Context) (s SitesAnswer, err error) {
-	return s, c.get(ctx, "/sites", nil, &s)
-}
-
-// Invite returns the token of an invitation; life 0 is a day.
-func (c *Client) Invite(ctx context.Context, name, operator string, life time.Duration) (string, error) {
+// Invite returns the token of an invitation; 0 hours are a day.
+func (c *Client) Invite(ctx context.Context, name, operator string, hours int) (string, error) {
 	var i Invitation
-	err := c.send(ctx, http.MethodPost, "/invitations", InvitationRequest{Name: name, Operator: operator, LifeSeconds: int(life / time.Second)}, &i)
+	err := c.Send(ctx, http.MethodPost, "/invitations", Invitation{Name: name, Operator: operator, Hours: hours}, &i, "")
 	return i.Token, err
 }
 
 // Admit endorses a pending site and tells whether it is a member now.
 func (c *Client) Admit(ctx context.Context, id event.SiteID) (a Admission, err error) {
-	return a, c.send(ctx, http.MethodPost, "/sites/"+url.PathEscape(string(id))+"/endorsement", nil, &a)
+	return a, c.Send(ctx, http.MethodPost, "/sites/"+url.PathEscape(string(id))+"/endorsement", nil, &a, "")
 }
 
 // Authorities returns all authorities of the federation with their allowed sites.
 func (c *Client) Authorities(ctx context.Context) (list []site.Authority, err error) {
-	return list, c.get(ctx, "/authorities", nil, &list)
+	return list, c.Get(ctx, "/authorities", nil, &list)
 }
 
 // AddAuthority adds an authority.
 func (c *Client) AddAuthority(ctx context.Context, d site.AuthorityDraft) error {
-	return c.send(ctx, http.MethodPost, "/authorities", d, nil)
+	return c.Send(ctx, http.MethodPost, "/authorities", d, nil, "")
 }
 
 // Allow lets a site hold the authority's data.
 func (c *Client) Allow(ctx context.Context, authority event.AuthorityID, id event.SiteID) error {
-	return c.send(ctx, http.MethodPut, of(authority)+"/sites/"+url.PathEscape(string(id)), nil, nil)
+	return c.Send(ctx, http.MethodPut, of(authority)+"/sites/"+url.PathEscape(string(id)), nil, nil, "")
 }
 
 // Forbid withdraws that.
 func (c *Client) Forbid(ctx context.Context, authority event.AuthorityID, id event.SiteID) error {
-	return c.send(ctx, http.MethodDelete, of(authority)+"/sites/"+url.PathEscape(string(id)), nil, nil)
+	return c.Send(ctx, http.MethodDelete, of(authority)+"/sites/"+url.PathEscape(string(id)), nil, nil, "")
 }
 
 // People returns a page of people.
@@ -122,27 +134,27 @@ func (c *Client) People(ctx context.Context, authority event.AuthorityID, s dire
 	if s.Limit > 0 {
 		q.Set("limit", strconv.Itoa(s.Limit))
 	}
-	return p, c.get(ctx, of(authority)+"/people", q, &p)
+	return p, c.Get(ctx, of(authority)+"/people", q, &p)
 }
 
 // Person returns one person.
 func (c *Client) Person(ctx context.Context, authority event.AuthorityID, id directory.PersonID) (p Person, err error) {
-	return p, c.get(ctx, of(authority)+"/people/"+url.PathEscape(string(id)), nil, &p)
+	return p, c.Get(ctx, of(authority)+"/people/"+url.PathEscape(string(id)), nil, &p)
 }
 
 // Erase destroys a person's key.
 func (c *Client) Erase(ctx context.Context, authority event.AuthorityID, id directory.PersonID) error {
-	return c.send(ctx, http.MethodPost, of(authority)+"/people/"+url.PathEscape(string(id))+"/erase", nil, nil)
+	return c.Send(ctx, http.MethodPost, of(authority)+"/people/"+url.PathEscape(string(id))+"/erase", nil, nil, "")
 }
 
 // Units returns all units.
 func (c *Client) Units(ctx context.Context, authority event.AuthorityID) (list []Unit, err error) {
-	return list, c.get(ctx, of(authority)+"/units", nil, &list)
+	return list, c.Get(ctx, of(authority)+"/units", nil, &list)
 }
 
 // Functions returns all functions.
 func (c *Client) Functions(ctx context.Context, authority event.AuthorityID) (list []Function, err error) {
-	return list, c.get(ctx, of(authority)+"/functions", nil, &list)
+	return list, c.Get(ctx, of(authority)+"/functions", nil, &list)
 }
 
 // Import sends a file of people.
@@ -157,17 +169,17 @@ func (c *Client) Import(ctx context.Context, authority event.AuthorityID, o dire
 	if o.DryRun {
 		q.Set("dryRun", "true")
 	}
-	return report, c.do(ctx, http.MethodPost, of(authority)+"/imports", q, "application/octet-stream", "", file, &report)
+	return report, c.Upload(ctx, of(authority)+"/imports", q, file, &report)
 }
 
 // Preview tells whom an alarm would reach.
 func (c *Client) Preview(ctx context.Context, authority event.AuthorityID, d AlarmDraft) (p alarm.Preview, err error) {
-	return p, c.send(ctx, http.MethodPost, of(authority)+"/alarms/preview", d, &p)
+	return p, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/preview", d, &p, "")
 }
 
 // Raise raises an alarm. With a key (16 to 100 characters, "" for none) the same request may be sent again safely.
 func (c *Client) Raise(ctx context.Context, authority event.AuthorityID, d AlarmDraft, key string) (r RaisedAlarm, err error) {
-	return r, c.sendOnce(ctx, http.MethodPost, of(authority)+"/alarms", d, &r, key)
+	return r, c.Send(ctx, http.MethodPost, of(authority)+"/alarms", d, &r, key)
 }
 
 // Alarms returns alarms raised before the given time (zero: now), the newest first.
@@ -179,12 +191,12 @@ func (c *Client) Alarms(ctx context.Context, authority event.AuthorityID, before
 	if limit > 0 {
 		q.Set("limit", strconv.Itoa(limit))
 	}
-	return list, c.get(ctx, of(authority)+"/alarms", q, &list)
+	return list, c.Get(ctx, of(authority)+"/alarms", q, &list)
 }
 
 // Board returns the board of an alarm.
 func (c *Client) Board(ctx context.Context, authority event.AuthorityID, id alarm.ID) (b alarm.Board, err error) {
-	return b, c.get(ctx, of(authority)+"/alarms/"+url.PathEscape(string(id)), nil, &b)
+	return b, c.Get(ctx, of(authority)+"/alarms/"+url.PathEscape(string(id)), nil, &b)
 }
 
 // AlarmPeople returns the people of an alarm that have the status, after the given one, at most limit.
@@ -194,17 +206,17 @@ func (c *Client) AlarmPeople(ctx context.Context, authority event.AuthorityID, i
 	if limit > 0 {
 		q.Set("limit", strconv.Itoa(limit))
 	}
-	return list, c.get(ctx, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/people", q, &list)
+	return list, c.Get(ctx, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/people", q, &list)
 }
 
 // Cancel calls an alarm off.
-func (c *Client) Cancel(ctx context.Context, authority event.AuthorityID, id alarm.ID, words ClosingWords) (w Written, err error) {
-	return w, c.send(ctx, http.MethodPost, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/cancel", words, &w)
+func (c *Client) Cancel(ctx context.Context, authority event.AuthorityID, id alarm.ID, words Words) (w Written, err error) {
+	return w, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/cancel", words, &w, "")
 }
 
 // AllClear ends an alarm.
-func (c *Client) AllClear(ctx context.Context, authority event.AuthorityID, id alarm.ID, words ClosingWords) (w Written, err error) {
-	return w, c.send(ctx, http.MethodPost, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/all-clear", words, &w)
+func (c *Client) AllClear(ctx context.Context, authority event.AuthorityID, id alarm.ID, words Words) (w Written, err error) {
+	return w, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/all-clear", words, &w, "")
 }
 
 func of(authority event.AuthorityID) string {
@@ -217,18 +229,14 @@ func set(q url.Values, name, value string) {
 	}
 }
 
-// get asks for the path below /api/v1 and reads the answer into into.
-func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
+// Get asks for the path below /api/v1 and reads the answer into into.
+func (c *Client) Get(ctx context.Context, path string, q url.Values, into any) error {
 	return c.do(ctx, http.MethodGet, path, q, "", "", nil, into)
 }
 
-// send sends v as JSON (nil: no body) and reads the answer into into (nil: it is not wanted).
-func (c *Client) send(ctx context.Context, method, path string, v, into any) error {
-	return c.sendOnce(ctx, method, path, v, into, "")
-}
-
-// sendOnce is send with a key, by which the same request may be sent again.
-func (c *Client) sendOnce(ctx context.Context, method, path string, v, into any, key string) error {
+// Send sends v as JSON (nil: no body) and reads the answer into into (nil: it is not wanted). With a key the request may
+// be sent again safely where the route takes one.
+func (c *Client) Send(ctx context.Context, method, path string, v, into any, key string) error {
 	if v == nil {
 		return c.do(ctx, method, path, nil, "", key, nil, into)
 	}
@@ -237,6 +245,11 @@ func (c *Client) sendOnce(ctx context.Context, method, path string, v, into any,
 		return fmt.Errorf("encode a request: %w", err)
 	}
 	return c.do(ctx, method, path, nil, "application/json", key, bytes.NewReader(body), into)
+}
+
+// Upload posts a file as it is.
+func (c *Client) Upload(ctx context.Context, path string, q url.Values, file io.Reader, into any) error {
+	return c.do(ctx, http.MethodPost, path, q, "application/octet-stream", "", file, into)
 }
 
 // maxAnswer bounds what a client reads.

@@ -12,10 +12,10 @@ import (
 
 func personOf(p directory.Person) Person {
 	out := Person{ID: p.ID, Readable: p.Readable, DisplayName: p.DisplayName, GivenName: p.GivenName, FamilyName: p.FamilyName,
-		Title: p.Title, Position: p.Position, Phone: p.Phone, Language: p.Language, Manager: p.Manager,
-		Units: orEmpty(p.Units), Functions: orEmpty(p.Functions), Reachability: []Reach{}}
+		Title: p.Title, Position: p.Position, Phone: p.Phone, Language: p.Language,
+		Units: orEmpty(p.Units), Functions: orEmpty(p.Functions), Reachability: []Channel{}}
 	for _, c := range p.Reachability {
-		out.Reachability = append(out.Reachability, Reach{Kind: c.Kind, Address: c.Address})
+		out.Reachability = append(out.Reachability, Channel{Kind: c.Kind, Address: c.Address})
 	}
 	return out
 }
@@ -123,11 +123,9 @@ func (a *API) importPeople(w http.ResponseWriter, r *http.Request) error {
 	out := ImportReport{Report: report, Refused: problems(report.Refused), Remarks: problems(report.Remarks)}
 	out.PassedOver = orEmpty(out.PassedOver)
 	if report.Receipt.Last.Page > 0 {
-		written, err := a.settle(r.Context(), web.ReceiptOf(report.Receipt))
-		if err != nil {
+		if out.Written, err = a.settle(r.Context(), web.ReceiptOf(report.Receipt)); err != nil {
 			return err
 		}
-		out.Written = &written
 	}
 	return ok(w, out)
 }

@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -15,40 +16,35 @@ import (
 )
 
 func (a *API) status(w http.ResponseWriter, r *http.Request) error {
-	s := Status{Peers: peers(a.cfg.Copies.Lag()), FoldBehind: a.cfg.Model.Behind(), Troubles: []Trouble{}}
+	s := Status{Lag: lags(a.cfg.Copies.Lag()), BehindPages: a.cfg.Model.Behind(), Forks: len(a.cfg.Forks())}
 	var err error
-	if s.Federation, err = a.cfg.Sites.Status(r.Context()); err != nil {
+	if s.Status, err = a.cfg.Sites.Status(r.Context()); err != nil {
 		return err
 	}
-	troubles, err := a.cfg.Model.SetAside(r.Context())
-	if err != nil {
-		return err
-	}
-	for _, t := range troubles {
-		trouble := Trouble{Authority: t.Authority, Subject: t.Subject, Kind: t.Kind}
-		if t.Subject == "" {
-			trouble.Log = t.Branch.String()
-		}
-		s.Troubles = append(s.Troubles, trouble)
-	}
+	s.Members, s.Authorities = orEmpty(s.Members), orEmpty(s.Authorities)
 	return ok(w, s)
 }
 
-func peers(lags []eventlog.PeerLag) []Peer {
-	out := make([]Peer, 0, len(lags))
-	for _, l := range lags {
-		out = append(out, Peer{Site: l.Peer, LastHeard: l.LastHeard, Behind: l.Behind, Ahead: l.Ahead,
-			OffsetMillis: l.Offset.Milliseconds(), Trouble: l.Trouble})
+func lags(list []eventlog.PeerLag) []Lag {
+	out := make([]Lag, 0, len(list))
+	for _, l := range list {
+		out = append(out, Lag{Site: l.Peer, LastHeard: l.LastHeard, BehindPages: l.Behind, AheadPages: l.Ahead,
+			OffsetSeconds: l.Offset.Seconds(), Trouble: l.Trouble})
 	}
 	return out
 }
 
-func (a *API) stateHash(w http.ResponseWriter, r *http.Request) error {
-	h, err := a.cfg.Model.StateHash(r.Context())
+// state tells how far it is behind before it computes the hash, so that a client that sees 0 knows what the hash covers.
+func (a *API) state(w http.ResponseWriter, r *http.Request) error {
+	status, err := a.cfg.Sites.Status(r.Context())
 	if err != nil {
 		return err
 	}
-	return ok(w, StateHash{Hash: h})
+	s := State{Site: status.Self, BehindPages: a.cfg.Model.Behind()}
+	if s.Hash, err = a.cfg.Model.StateHash(r.Context()); err != nil {
+		return err
+	}
+	return ok(w, s)
 }
 
 func (a *API) merges(w http.ResponseWriter, r *http.Request) error {
@@ -58,8 +54,40 @@ func (a *API) merges(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := make([]Merge, 0, len(list))
 	for _, m := range list {
-		out = append(out, Merge{Authority: m.Authority, From: m.From, FirstWrittenAt: m.FirstWall, LastWrittenAt: m.LastWall,
-			ArrivedAt: m.ArrivedAt, Until: m.Until, Events: m.Events, Late: m.Late, FirstCopy: m.FirstCopy})
+		out = append(out, Merge{Authority: m.Authority, From: m.From, FirstWall: m.FirstWall, LastWall: m.LastWall,
+			ArrivedAt: m.ArrivedAt, Events: m.Events, Late: m.Late, FirstCopy: m.FirstCopy})
+	}
+	return ok(w, out)
+}
+
+func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
+	list, err := a.cfg.Model.SetAside(r.Context())
+	if err != nil {
+		return err
+	}
+	out := make([]Trouble, 0, len(list))
+	for _, t := range list {
+		trouble := Trouble{Authority: t.Authority, Subject: t.Subject, Kind: t.Kind, Reason: t.Reason}
+		if t.Subject == "" {
+			trouble.Log = t.Branch.String()
+		}
+		out = append(out, trouble)
+	}
+	return ok(w, out)
+}
+
+// scrub reads every stored page back, which may take minutes.
+func (a *API) scrub(w http.ResponseWriter, r *http.Request) error {
+	if err := http.NewResponseController(w).SetWriteDeadline(a.cfg.Now().Add(time.Hour)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	out := []Damage{}
+	for _, d := range a.cfg.Scrub(r.Context()) {
+		damage := Damage{Log: d.Branch.String(), Page: d.Page, FetchedAgain: d.Deleted}
+		if d.Err != nil {
+			damage.Reason = d.Err.Error()
+		}
+		out = append(out, damage)
 	}
 	return ok(w, out)
 }
@@ -91,38 +119,12 @@ func (a *API) secured(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, a.written(receipt))
 }
 
-var errLife = fault.New(fault.Invalid, "api.life", "the time is out of bounds", "use 60 seconds to 30 days").At(0, "lifeSeconds")
-
-func life(seconds int) (time.Duration, error) {
-	if seconds != 0 && (seconds < 60 || seconds > 30*24*3600) {
-		return 0, errLife
-	}
-	return time.Duration(seconds) * time.Second, nil
-}
-
 func (a *API) signInLink(w http.ResponseWriter, r *http.Request) error {
-	var q SignInRequest
-	if err := read(r, &q); err != nil {
-		return err
-	}
-	d, err := life(q.LifeSeconds)
+	link, err := a.cfg.SignInLink(r.Context())
 	if err != nil {
 		return err
 	}
-	who, _ := web.ActorOf(r.Context())
-	path, expires, err := a.cfg.Sessions.NewLink(r.Context(), who, d)
-	if err != nil {
-		return err
-	}
-	return created(w, SignInLink{URL: a.cfg.PortalURL + path, Expires: expires.UTC()})
-}
-
-func (a *API) sites(w http.ResponseWriter, r *http.Request) error {
-	s, err := a.cfg.Sites.Status(r.Context())
-	if err != nil {
-		return err
-	}
-	return ok(w, SitesAnswer{Self: s.Self, Members: orEmpty(s.Members), Pending: orEmpty(s.Pending), Removed: orEmpty(s.Removed)})
+	return created(w, Link{URL: link})
 }
 
 // orEmpty makes a list that is not there an empty one, so that clients need not tell null from [].
@@ -133,20 +135,31 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
+// maxInvitationHours is the longest life of an invitation, 30 days; the site package judges again.
+const maxInvitationHours = 30 * 24
+
+var errHours = fault.New(fault.Invalid, "api.hours", "an invitation is good for 1 to 720 hours", "leave hours out for a day").At(0, "hours")
+
 func (a *API) invite(w http.ResponseWriter, r *http.Request) error {
-	var q InvitationRequest
+	var q Invitation
 	if err := read(r, &q); err != nil {
 		return err
 	}
-	d, err := life(q.LifeSeconds)
+	if q.Hours < 0 || q.Hours > maxInvitationHours {
+		return errHours
+	}
+	token, err := a.cfg.Sites.Invite(r.Context(), q.Name, q.Operator, time.Duration(q.Hours)*time.Hour)
 	if err != nil {
 		return err
 	}
-	token, err := a.cfg.Sites.Invite(r.Context(), q.Name, q.Operator, d)
-	if err != nil {
-		return err
-	}
-	return created(w, Invitation{Token: token})
+	q.Token = token
+	return created(w, q)
+}
+
+// Admission tells whether a site is a member now.
+type Admission struct {
+	Site   event.SiteID `json:"site"`
+	Member bool         `json:"member"`
 }
 
 func (a *API) admit(w http.ResponseWriter, r *http.Request) error {

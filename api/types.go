@@ -14,105 +14,98 @@ import (
 
 // Written says where a write lies and how safe it is.
 type Written struct {
-	Receipt string `json:"receipt"`
-	// Operators are those at whose sites the write is known to be on the disk with its keys, ours included.
+	Receipt string `json:"receipt,omitempty"`
+	// Secured: sites of at least two operators have it on disk, with its keys. Until then it is stored, here.
+	Secured   bool     `json:"secured"`
 	Operators []string `json:"operators"`
-	// Secured: there are two or more of them. Until then it is stored, here.
-	Secured bool `json:"secured"`
 }
 
-// Status is this site at a glance.
+// Status is the federation as this site sees it.
 type Status struct {
-	Federation site.Status `json:"federation"`
-	Peers      []Peer      `json:"peers"`
-	// FoldBehind is how many pages are stored that the read model does not show yet.
-	FoldBehind uint64    `json:"foldBehind"`
-	Troubles   []Trouble `json:"troubles"`
+	site.Status
+	Lag []Lag `json:"lag"`
+	// BehindPages is how many pages the read model has not folded yet.
+	BehindPages uint64 `json:"behindPages"`
+	Forks       int    `json:"forks"`
 }
 
-// Peer is how far another site and this one are apart.
-type Peer struct {
-	Site      event.SiteID `json:"site"`
-	LastHeard time.Time    `json:"lastHeard,omitzero"`
-	// Behind counts pages that we lack, Ahead those that the peer lacks, as far as known.
-	Behind uint64 `json:"behind"`
-	Ahead  uint64 `json:"ahead"`
-	// OffsetMillis is how far the peer's clock is ahead of ours.
-	OffsetMillis int64  `json:"offsetMillis"`
-	Trouble      string `json:"trouble,omitempty"`
+// Lag is how far another site and this one are apart.
+type Lag struct {
+	Site          event.SiteID `json:"site"`
+	LastHeard     time.Time    `json:"lastHeard,omitzero"`
+	BehindPages   uint64       `json:"behindPages"` // pages it has and we lack
+	AheadPages    uint64       `json:"aheadPages"`  // pages we have and it has not reported
+	OffsetSeconds float64      `json:"offsetSeconds"`
+	Trouble       string       `json:"trouble,omitempty"`
 }
 
-// Trouble is something that is stored but cannot be shown. Reasons stay in the site's log: they may quote people.
-type Trouble struct {
-	Authority event.AuthorityID `json:"authority,omitempty"`
-	Subject   event.Subject     `json:"subject,omitempty"`
-	Kind      event.Kind        `json:"kind,omitempty"`
-	Log       string            `json:"log,omitempty"`
+// State is the hash over all that this site has folded.
+type State struct {
+	Site event.SiteID `json:"site"`
+	Hash string       `json:"hash"`
+	// BehindPages are those that this site knows of and has not folded; the hash speaks of the rest.
+	BehindPages uint64 `json:"behindPages"`
 }
 
-// StateHash is the hash over everything this site has folded; it is the same at sites that hold the same logs.
-type StateHash struct {
-	Hash string `json:"hash"`
-}
-
-// Merge is what came from a site after a cut.
+// Merge is what came in late from another site, all at once.
 type Merge struct {
 	Authority event.AuthorityID `json:"authority"`
 	From      event.SiteID      `json:"from"`
-	// FirstWrittenAt and LastWrittenAt are by the origin's clock, ArrivedAt and Until by ours.
-	FirstWrittenAt time.Time `json:"firstWrittenAt"`
-	LastWrittenAt  time.Time `json:"lastWrittenAt"`
-	ArrivedAt      time.Time `json:"arrivedAt"`
-	Until          time.Time `json:"until"`
-	Events         int       `json:"events"`
+	// FirstWall and LastWall are by the origin's clock, ArrivedAt by ours.
+	FirstWall time.Time `json:"firstWall"`
+	LastWall  time.Time `json:"lastWall"`
+	ArrivedAt time.Time `json:"arrivedAt"`
+	Events    int       `json:"events"`
 	// Late events sorted before something that was known here already.
 	Late int `json:"late"`
 	// FirstCopy: the history that this site was given when it joined or was allowed.
-	FirstCopy bool `json:"firstCopy,omitempty"`
+	FirstCopy bool `json:"firstCopy"`
 }
 
-// SignInRequest asks for a link; zero seconds mean a day.
-type SignInRequest struct {
-	LifeSeconds int `json:"lifeSeconds,omitempty"`
+// Trouble is something that was set aside so that the rest could go on.
+type Trouble struct {
+	Authority event.AuthorityID `json:"authority,omitempty"`
+	Subject   event.Subject     `json:"subject,omitempty"`
+	Log       string            `json:"log,omitempty"`
+	Kind      event.Kind        `json:"kind,omitempty"`
+	Reason    string            `json:"reason"`
 }
 
-// SignInLink is good once, until it expires.
-type SignInLink struct {
-	URL     string    `json:"url"`
-	Expires time.Time `json:"expires"`
+// Damage is a stored page that is not what was stored.
+type Damage struct {
+	Log          string `json:"log"`
+	Page         uint64 `json:"page"`
+	Reason       string `json:"reason"`
+	FetchedAgain bool   `json:"fetchedAgain"`
 }
 
-// SitesAnswer is who belongs to the federation, who waits and who was removed.
-type SitesAnswer struct {
-	Self    event.SiteID       `json:"self"`
-	Members []site.Member      `json:"members"`
-	Pending []site.Pending     `json:"pending"`
-	Removed []site.RemovedSite `json:"removed"`
-}
-
-// InvitationRequest asks for an invitation; zero seconds mean a day.
-type InvitationRequest struct {
-	Name        string `json:"name"`
-	Operator    string `json:"operator"`
-	LifeSeconds int    `json:"lifeSeconds,omitempty"`
-}
-
-// Invitation is what the new site is given; its token works once.
+// Invitation is what a new site joins with, once.
 type Invitation struct {
-	Token string `json:"token"`
+	Name     string `json:"name"`
+	Operator string `json:"operator"`
+	// Hours it is good for; 0 is a day.
+	Hours int    `json:"hours,omitempty"`
+	Token string `json:"token,omitempty"` // in the answer
 }
 
-// Admission tells whether a site is a member now.
-type Admission struct {
-	Site   event.SiteID `json:"site"`
-	Member bool         `json:"member"`
+// Link is a sign-in link, good once.
+type Link struct {
+	URL string `json:"url"`
+}
+
+// ImportReport says what an import did, or would do.
+type ImportReport struct {
+	directory.Report
+	Refused []web.Problem `json:"refused"`
+	Remarks []web.Problem `json:"remarks"`
+	// Written is empty if nothing was written.
+	Written Written `json:"written"`
 }
 
 // Person is a person as this site can read them. All but id, units, functions and readable is empty unless readable is
 // "readable".
 type Person struct {
 	ID           directory.PersonID     `json:"id"`
-	Readable     directory.Readability  `json:"readable"`
 	DisplayName  string                 `json:"displayName,omitempty"`
 	GivenName    string                 `json:"givenName,omitempty"`
 	FamilyName   string                 `json:"familyName,omitempty"`
@@ -120,70 +113,61 @@ type Person struct {
 	Position     string                 `json:"position,omitempty"`
 	Phone        string                 `json:"phone,omitempty"`
 	Language     directory.Language     `json:"language,omitempty"`
-	Manager      directory.PersonID     `json:"manager,omitempty"`
 	Units        []directory.UnitID     `json:"units"`
 	Functions    []directory.FunctionID `json:"functions"`
-	Reachability []Reach                `json:"reachability"`
+	Reachability []Channel              `json:"reachability"`
+	Readable     directory.Readability  `json:"readable"`
 }
 
-// Reach is one way to reach a person.
-type Reach struct {
+// Channel is one way to reach a person.
+type Channel struct {
 	Kind    directory.ChannelKind `json:"kind"`
 	Address string                `json:"address"`
 }
 
-// People is one page of a list of persons.
+// People is one page of a list of persons; Total counts all that match. With a text it ends at directory.CountLimit+1,
+// which means "more".
 type People struct {
+	Total  int      `json:"total"`
 	People []Person `json:"people"`
-	// Total is exact without a text; with one it ends at directory.CountLimit+1, which means "more".
-	Total int `json:"total"`
 }
 
-// Unit is an organisational unit; parent is missing at the top.
+// Unit is an organisational unit.
 type Unit struct {
-	ID       directory.UnitID      `json:"id"`
-	Parent   directory.UnitID      `json:"parent,omitempty"`
-	Name     string                `json:"name"`
-	People   int                   `json:"people"`
+	ID     directory.UnitID `json:"id"`
+	Parent directory.UnitID `json:"parent,omitempty"`
+	Name   string           `json:"name"`
+	People int              `json:"people"`
+	// Readable tells whether the name could be opened here.
 	Readable directory.Readability `json:"readable"`
 }
 
 // Function is a function with its holders and deputies, in the order in which they are asked.
 type Function struct {
-	ID       directory.FunctionID  `json:"id"`
-	Name     string                `json:"name"`
-	Code     string                `json:"code,omitempty"`
-	Holders  []directory.PersonID  `json:"holders"`
-	Deputies []directory.PersonID  `json:"deputies"`
+	ID       directory.FunctionID `json:"id"`
+	Name     string               `json:"name"`
+	Code     string               `json:"code,omitempty"`
+	Holders  []directory.PersonID `json:"holders"`
+	Deputies []directory.PersonID `json:"deputies"`
+	// Readable tells whether the name could be opened here.
 	Readable directory.Readability `json:"readable"`
 }
 
-// ImportReport says what an import did, or on a dry run would do; see directory.Report.
-type ImportReport struct {
-	directory.Report
-	// Refused lists the first refused entries, each with line, field, reason and way out; RefusedTotal counts all.
-	Refused []web.Problem `json:"refused"`
-	Remarks []web.Problem `json:"remarks"`
-	// Written is missing if nothing was written.
-	Written *Written `json:"written,omitempty"`
-}
-
-// AlarmDraft is an alarm to be raised or previewed. Mode has no default: whoever raises an alarm says which it is.
+// AlarmDraft is an alarm before it is raised. Mode has no default: whoever raises an alarm says which it is.
 type AlarmDraft struct {
-	TextDE   string             `json:"textDe,omitempty"`
-	TextEN   string             `json:"textEn,omitempty"`
-	Mode     event.Mode         `json:"mode,omitempty"`
-	Audience directory.Audience `json:"audience"`
-	// Channels are used all at once; empty means every one that the audience has.
+	TextDE   string                  `json:"textDe,omitempty"`
+	TextEN   string                  `json:"textEn,omitempty"`
+	Mode     event.Mode              `json:"mode"`
+	Audience directory.Audience      `json:"audience"`
 	Channels []directory.ChannelKind `json:"channels,omitempty"`
-	// Ranking are the sites that call first; the other allowed ones follow.
-	Ranking []event.SiteID `json:"ranking,omitempty"`
-	// TakeoverMillis is the delay per rank, 0 for the default of 5 s; LinkValidSeconds how long replies are taken.
-	TakeoverMillis   int64 `json:"takeoverMillis,omitempty"`
-	LinkValidSeconds int64 `json:"linkValidSeconds,omitempty"`
+	Ranking  []event.SiteID          `json:"ranking,omitempty"`
+	// TakeoverMillis is how long a site waits, times its rank, without news of the calling one; 0 is the default.
+	TakeoverMillis int `json:"takeoverMillis,omitempty"`
+	// LinkHours is how long the reply links are good for; 0 is the default.
+	LinkHours int `json:"linkHours,omitempty"`
 }
 
-// RaisedAlarm is the answer to raising.
+// RaisedAlarm is what raising answers.
 type RaisedAlarm struct {
 	ID             alarm.ID `json:"id"`
 	People         int      `json:"people"`
@@ -191,8 +175,8 @@ type RaisedAlarm struct {
 	Written        Written  `json:"written"`
 }
 
-// ClosingWords are what a cancellation or an all-clear says besides itself; both may be missing.
-type ClosingWords struct {
+// Words are what a cancellation or an all-clear says besides itself.
+type Words struct {
 	TextDE string `json:"textDe,omitempty"`
 	TextEN string `json:"textEn,omitempty"`
 }
