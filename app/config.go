@@ -68,16 +68,19 @@ type Channels struct {
 	Email *Email `yaml:"email" doc:"A mail server that takes our mail (SMTP). It must not be the authority's own."`
 }
 
-// SMS configures an HTTP gateway.
+// SMS configures an HTTP gateway; package driver/sms explains the templates.
 type SMS struct {
-	URL         string            `yaml:"url" doc:"Where to send the request."`
-	Method      string            `yaml:"method" doc:"HTTP method. Default POST."`
-	Headers     map[string]string `yaml:"headers" doc:"Additional headers."`
-	Body        string            `yaml:"body" doc:"Template of the body; {{.To}}, {{.Text}} and {{.Key}} are filled in as JSON strings. Default {\"to\":{{.To}},\"text\":{{.Text}},\"key\":{{.Key}}}"`
-	KeyHeader   string            `yaml:"key_header" doc:"Header that carries the idempotency key. Default Idempotency-Key."`
-	RefField    string            `yaml:"ref_field" doc:"Field of the JSON answer that names the message, for enquiries. Default id."`
-	SecretFile  string            `yaml:"secret_file" doc:"File that holds the bearer token, or user:password."`
-	SecretBasic bool              `yaml:"secret_basic" doc:"True if secret_file holds user:password for basic authentication."`
+	URL               string            `yaml:"url" doc:"Template of the address to send the request to."`
+	Method            string            `yaml:"method" doc:"HTTP method. Default POST."`
+	Headers           map[string]string `yaml:"headers" doc:"Additional headers."`
+	Body              string            `yaml:"body" doc:"Template of the body with {{.To}}, {{.Text}} and {{.Key}}."`
+	Encoding          string            `yaml:"encoding" doc:"How values are escaped in the body: json (default) or form."`
+	Success           []int             `yaml:"success" doc:"Statuses that mean taken. Default 200 to 299."`
+	IdempotencyHeader string            `yaml:"idempotency_header" doc:"Header that carries the idempotency key. Default Idempotency-Key."`
+	Auth              string            `yaml:"auth" doc:"How the secret is sent: bearer, basic, or empty for none."`
+	User              string            `yaml:"user" doc:"Name for basic authentication."`
+	SecretFile        string            `yaml:"secret_file" doc:"File that holds the secret; it is read for every message."`
+	Ref               string            `yaml:"ref" doc:"Where the answer's JSON names the message, e.g. id or messages.0.id."`
 }
 
 // Email configures a mail server.
@@ -146,10 +149,8 @@ func (c *Config) setDefaults() {
 		c.Peer.Advertise = []string{c.Peer.Listen}
 	}
 	if s := c.Channels.SMS; s != nil {
-		s.Method = orElse(s.Method, "POST")
-		s.Body = orElse(s.Body, `{"to":{{.To}},"text":{{.Text}},"key":{{.Key}}}`)
-		s.KeyHeader = orElse(s.KeyHeader, "Idempotency-Key")
-		s.RefField = orElse(s.RefField, "id")
+		s.Body = orElse(s.Body, `{"to":"{{.To}}","text":"{{.Text}}","key":"{{.Key}}"}`)
+		s.IdempotencyHeader = orElse(s.IdempotencyHeader, "Idempotency-Key")
 	}
 }
 

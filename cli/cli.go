@@ -86,10 +86,10 @@ var exitCodes = map[fault.Kind]int{
 	fault.Conflict: 6, fault.TooLarge: 3, fault.Exhausted: 7, fault.Unavailable: 8, fault.Internal: 1,
 }
 
-// ExitCode returns the exit code of an error: 0 for nil and for the end of the context by a signal.
+// ExitCode returns the exit code of an error, 0 for nil.
 func ExitCode(err error) int {
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
+	case err == nil:
 		return 0
 	case errors.Is(err, errUsage):
 		return 2
@@ -117,7 +117,10 @@ func Run(ctx context.Context, args []string, roof Commands, in io.Reader, out, e
 	root := s.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return 0 // a signal ended it, as it should
+	}
+	if err != nil {
 		s.complain(err)
 	}
 	return ExitCode(err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -197,5 +196,3 @@ func (s *shell) openInput(path string) (io.ReadCloser, error) {
 	}
 	return os.Open(path)
 }
-
-const patience = 2 * time.Minute

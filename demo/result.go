@@ -66,7 +66,9 @@ func (r Result) writeJSON(w io.Writer) error { return json.NewEncoder(w).Encode(
 
 func (r Result) writeTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	row := func(label, format string, args ...any) { fmt.Fprintf(t, "  %s\t%s\n", label, fmt.Sprintf(format, args...)) }
+	row := func(label, format string, args ...any) {
+		fmt.Fprintf(t, "  %s\t%s\n", label, fmt.Sprintf(format, args...))
+	}
 	fmt.Fprintln(t)
 	row("people", "%d, %d of them without any channel", r.People, r.WithoutChannel)
 	row("called", "%d (unreached %d)", r.Called, r.Unreached)

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/demo/phones"
 	"codeberg.org/holdfast/holdfast/fault"
 )
@@ -102,7 +103,7 @@ type story struct {
 // raised is one alarm of the story.
 type raised struct {
 	authority authority
-	id        string
+	id        alarm.ID
 }
 
 func (w *world) tellStory(ctx context.Context, o Options) (Result, error) {
@@ -225,8 +226,8 @@ func (s *story) heal(ctx context.Context, mended time.Time) error {
 	return nil
 }
 
-func (s *story) raise(ctx context.Context, at *site, a authority) error {
-	ranking := []*site{at}
+func (s *story) raise(ctx context.Context, at *station, a authority) error {
+	ranking := []*station{at}
 	for _, o := range s.sites {
 		if o != at {
 			ranking = append(ranking, o)

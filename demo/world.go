@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"codeberg.org/holdfast/holdfast/demo/phones"
+	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/examples"
 )
@@ -35,16 +36,16 @@ var places = []place{
 type authority struct {
 	id             event.AuthorityID
 	nameDE, nameEN string
-	format         string
+	format         directory.Format
 }
 
 var authorities = []authority{
-	{"lk-nordtal", "Landkreis Nordtal", "Nordtal District", "ldif"},
-	{"sv-westmark", "Sozialversicherung Westmark", "Westmark Social Insurance", "csv"},
+	{"lk-nordtal", "Landkreis Nordtal", "Nordtal District", directory.LDIF},
+	{"sv-westmark", "Sozialversicherung Westmark", "Westmark Social Insurance", directory.CSV},
 }
 
-// site is one running (or killed) site.
-type site struct {
+// station is one running (or killed) site.
+type station struct {
 	place
 	data    string
 	logPath string
@@ -69,7 +70,7 @@ type world struct {
 	tell   *teller
 	phones *process
 	ask    phones.Addresses
-	sites  []*site
+	sites  []*station
 	people int
 	client *http.Client
 }
@@ -154,10 +155,10 @@ func (w *world) startSites(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.start(ctx); err != nil {
+		if err := w.admit(ctx, i); err != nil {
 			return err
 		}
-		if err := w.admit(ctx, i); err != nil {
+		if err := s.start(ctx); err != nil {
 			return err
 		}
 		w.tell.say("%s runs at http://%s (operator: %s)", s.name, s.portal, s.operator)
@@ -165,7 +166,7 @@ func (w *world) startSites(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) prepare(p place) (*site, error) {
+func (w *world) prepare(p place) (*station, error) {
 	portal, err := freePort(p.host)
 	if err != nil {
 		return nil, err
@@ -175,10 +176,10 @@ func (w *world) prepare(p place) (*site, error) {
 		return nil, err
 	}
 	data := filepath.Join(w.dir, p.label)
-	return &site{place: p, data: data, logPath: data + ".log", portal: portal, relay: r, remote: newRemote(data)}, nil
+	return &station{place: p, data: data, logPath: data + ".log", portal: portal, relay: r, remote: newRemote(data)}, nil
 }
 
-func (w *world) invite(ctx context.Context, s *site) error {
+func (w *world) invite(ctx context.Context, s *station) error {
 	token, err := w.sites[0].remote.invite(ctx, s.name, s.operator)
 	if err != nil {
 		return fmt.Errorf("invite %s: %w", s.name, err)
@@ -197,7 +198,7 @@ func (w *world) admit(ctx context.Context, i int) error {
 }
 
 // make runs init or join and adds the gateways to the configuration that they wrote.
-func (s *site) make(ctx context.Context, gateways phones.Addresses, args ...string) error {
+func (s *station) make(ctx context.Context, gateways phones.Addresses, args ...string) error {
 	args = append(args, "--data", s.data, "--json", "--name", s.name, "--operator", s.operator,
 		"--portal-listen", s.portal, "--portal-url", "http://"+s.portal,
 		"--peer-listen", net.JoinHostPort(s.host, "0"), "--peer-advertise", s.relay.addr(), "--peer-from", s.host)
@@ -219,7 +220,7 @@ func (s *site) make(ctx context.Context, gateways phones.Addresses, args ...stri
 	return s.addGateways(gateways)
 }
 
-func (s *site) addGateways(g phones.Addresses) error {
+func (s *station) addGateways(g phones.Addresses) error {
 	f, err := os.OpenFile(filepath.Join(s.data, "config.yaml"), os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("add the gateways: %w", err)
@@ -243,7 +244,7 @@ func (s *site) addGateways(g phones.Addresses) error {
 }
 
 // start runs the site and waits until it listens.
-func (s *site) start(ctx context.Context) error {
+func (s *station) start(ctx context.Context) error {
 	var r ready
 	p, err := start(ctx, s.logPath, &r, "serve", "--data", s.data, "--attached", "--json")
 	if err != nil {
@@ -255,7 +256,7 @@ func (s *site) start(ctx context.Context) error {
 }
 
 // cut or mend the wires between s and every other site, in both directions.
-func (w *world) cut(s *site, cut bool) {
+func (w *world) cut(s *station, cut bool) {
 	for _, o := range w.sites {
 		if o != s {
 			o.relay.bar(s.host, cut)
@@ -287,7 +288,7 @@ func (w *world) settle(ctx context.Context, people int, seed uint64) error {
 			return fmt.Errorf("import %s: %w", a.nameDE, err)
 		}
 		w.people += added
-		w.tell.say("%s: %d people imported from %s", a.nameDE, added, strings.ToUpper(a.format))
+		w.tell.say("%s: %d people imported from %s", a.nameDE, added, strings.ToUpper(string(a.format)))
 	}
 	return w.converge(ctx, 2*time.Minute)
 }

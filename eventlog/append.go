@@ -100,7 +100,7 @@ type prepared struct {
 const zeroStamp = `,"stamp":0,"wall":0`
 
 // stampBytes is how much longer the encoded form gets at most.
-const stampBytes = 40
+const stampBytes = 64
 
 // prepare encodes as many of the drafts as fit into one page, at least one, and returns their number.
 func (l *Log) prepare(drafts []event.Draft) (*batch, int, error) {

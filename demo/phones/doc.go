@@ -7,7 +7,7 @@
 // # Terms
 //
 //   - A hand-over is one message accepted by the SMS gateway (HTTP) or the mail server (SMTP). It is identified by its
-//     idempotency key "alarm/person/channel/wave"; a second one of the same key is a duplicate.
+//     idempotency key "authority/alarm/person/channel/wave"; a second one of the same key is a duplicate.
 //   - A phone that has received a call (wave 0) may reply, as people would: most do, after a moment, some cannot come. It
 //     tries the links of the message one after the other and reports which site took the reply with a 2xx.
 //

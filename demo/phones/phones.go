@@ -19,7 +19,7 @@ import (
 
 // Handover is one message that a gateway accepted.
 type Handover struct {
-	Key     string    `json:"key"`     // alarm/person/channel/wave
+	Key     string    `json:"key"`     // authority/alarm/person/channel/wave
 	Channel string    `json:"channel"` // sms or email
 	From    string    `json:"from"`    // the site that handed it over
 	At      time.Time `json:"at"`
@@ -119,12 +119,12 @@ func (p *Phones) habits(alarm, person string) *rand.Rand {
 
 func (p *Phones) reply(rng *rand.Rand, alarm, person string, links []string) {
 	delay := time.Duration(500+rng.IntN(4000)) * time.Millisecond
-	form := url.Values{"kind": {"coming"}, "eta": {strconv.Itoa(5 * (1 + rng.IntN(12)))}}
+	form := url.Values{"reply": {"coming"}, "minutes": {strconv.Itoa(5 * (1 + rng.IntN(12)))}}
 	switch d := rng.Float64(); {
 	case d > 0.9:
-		form = url.Values{"kind": {"cannot"}}
+		form = url.Values{"reply": {"cannot"}}
 	case d > 0.75:
-		form = url.Values{"kind": {"safe"}}
+		form = url.Values{"reply": {"safe"}}
 	}
 	var r Reply
 	taken := false
@@ -144,7 +144,7 @@ func (p *Phones) reply(rng *rand.Rand, alarm, person string, links []string) {
 		p.unanswered++
 		return
 	}
-	r.Alarm, r.Person, r.Kind = alarm, person, form.Get("kind")
+	r.Alarm, r.Person, r.Kind = alarm, person, form.Get("reply")
 	p.replies = append(p.replies, r)
 }
 
@@ -232,13 +232,13 @@ func clone(m map[string]int) map[string]int {
 	return c
 }
 
-// splitKey takes an idempotency key apart: alarm/person/channel/wave.
+// splitKey takes an idempotency key apart: authority/alarm/person/channel/wave.
 func splitKey(key string) (alarm, person, wave string) {
 	parts := strings.Split(key, "/")
-	if len(parts) != 4 {
+	if len(parts) != 5 {
 		return "", key, "?"
 	}
-	return parts[0], parts[1], parts[3]
+	return parts[1], parts[2], parts[4]
 }
 
 var linkPattern = regexp.MustCompile(`https?://[^\s<>"]+/r/[A-Za-z0-9_-]+`)

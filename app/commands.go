@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package app
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/api"
+	"codeberg.org/holdfast/holdfast/bench"
+	"codeberg.org/holdfast/holdfast/cli"
+	"codeberg.org/holdfast/holdfast/demo"
+	"codeberg.org/holdfast/holdfast/demo/phones"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/web"
+)
+
+// Commands returns the deeds that the command line needs the roof for.
+func Commands() cli.Commands {
+	return cli.Commands{
+		Init: Init, Join: Join, Serve: Serve,
+		SampleConfig: SampleConfig,
+		CheckConfig: func(data string) error {
+			_, err := LoadConfig(data)
+			return err
+		},
+		Demo: func(ctx context.Context, o cli.DemoOptions, out, progress io.Writer) error {
+			return demo.Run(ctx, demo.Options{People: o.People, Scenario: o.Scenario, Seed: o.Seed, Exit: o.Exit, JSON: o.JSON}, out, progress)
+		},
+		Phones: func(ctx context.Context, seed uint64, share float64, ready func(any)) error {
+			return phones.Serve(ctx, phones.New(ctx, seed, share), "127.0.0.1", func(a phones.Addresses) { ready(a) })
+		},
+		Bench: measure,
+	}
+}
+
+// measure runs one subject of the benchmarks, or all.
+func measure(ctx context.Context, subject string, seconds int, report func(cli.Metric)) error {
+	tell := func(m bench.Metric) {
+		report(cli.Metric{Name: m.Name, Value: m.Value, Unit: m.Unit, Against: m.Against, Ratio: m.Ratio})
+	}
+	switch subject {
+	case "log", "all":
+		return bench.Log(ctx, bench.Options{Duration: time.Duration(seconds) * time.Second}, tell)
+	}
+	return fault.New(fault.Invalid, "bench.subject", "there is no measurement of that name", "choose log or all")
+}
+
+// apiConfig is what the API speaks for.
+func (s *Site) apiConfig(once *web.Once) api.Config {
+	return api.Config{
+		Sites: s.sites, Federation: s.federation, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
+		Once: once, Scrub: s.scrubOnce, Forks: s.log.Forks, SignInLink: s.signInLink, Now: time.Now, Logger: s.logger,
+	}
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/api"
+	"codeberg.org/holdfast/holdfast/cli"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/portal"
+	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/site"
+	"codeberg.org/holdfast/holdfast/web"
+)
+
+// Serve runs the site in a data folder until ctx ends. A site that still waits to be admitted asks until it is. ready is
+// called once, when people can come in.
+func Serve(ctx context.Context, data string, ready func(cli.Ready)) error {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := finishJoining(ctx, data, logger); err != nil {
+		return err
+	}
+	s, err := New(ctx, data, logger)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Run(ctx, ready), s.Close())
+}
+
+func (s *Site) openServices(ctx context.Context) (err error) {
+	s.sites, err = site.New(ctx, site.Config{
+		Identity: s.identity, Log: s.log, Model: s.model, Ring: s.ring, Local: s.local, Federation: s.federation,
+		Now: time.Now, Rand: rand.Reader, Logger: s.logger, Heads: s.log.Heads,
+	})
+	if err != nil {
+		return fmt.Errorf("read the federation: %w", err)
+	}
+	s.directory = directory.New(directory.Config{Log: s.log, Model: s.model, Keys: s.ring, Rand: rand.Reader, Logger: s.logger})
+	s.alarms = alarm.NewService(alarm.Config{
+		Self: s.identity.Site(), Log: s.log, Model: s.model, Directory: s.directory, Federation: alarmSites{s.federation},
+		Keys: s.ring, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
+	})
+	drivers, err := channels(s.config.Channels)
+	if err != nil {
+		return err
+	}
+	s.caughtUp = &caughtUp{replicator: s.replicator, model: s.model, peers: s.federation.Peers, began: time.Now()}
+	s.caller = alarm.NewCaller(alarm.CallerConfig{
+		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
+		Federation: alarmSites{s.federation}, Keys: s.ring, Channels: drivers,
+		Replication: replication{s.replicator, s.federation}, CaughtUp: s.caughtUp.Done, Now: time.Now, Logger: s.logger,
+		Workers: s.config.Alarm.Workers,
+	})
+	s.sessions = newSessions(s.local, s.config)
+	return nil
+}
+
+// Run serves until ctx ends. It returns nil after an orderly end.
+func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
+	if err := s.answerPeers(); err != nil {
+		return err
+	}
+	ln, _, err := web.Listen(ctx, web.ListenConfig{Address: s.config.Portal.Listen, CertFile: s.config.Portal.TLSCert,
+		KeyFile: s.config.Portal.TLSKey, PlainAllowed: s.config.Portal.Plain})
+	if err != nil {
+		return err
+	}
+	control, err := s.listenControl()
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	people, operator, err := s.handlers()
+	if err != nil {
+		return errors.Join(err, ln.Close(), control.Close())
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, loop := range s.loops() {
+		g.Go(func() error { loop(ctx); return nil })
+	}
+	g.Go(func() error { return web.Serve(ctx, ln, people, s.logger) })
+	g.Go(func() error { return web.Serve(ctx, control, operator, s.logger) })
+	g.Go(func() error { s.settle(ctx); return nil })
+	ready(cli.Ready{Site: string(s.identity.Site()), Portal: s.config.Portal.URL, Peer: s.server.Addr()})
+	return g.Wait()
+}
+
+// answerPeers puts a handler behind every verb that other sites may use.
+func (s *Site) answerPeers() error {
+	verbs := map[string]eventlog.Handler{site.VerbJoin: s.sites.ServeJoin, keyring.Verb: s.syncer.Serve}
+	for _, v := range eventlog.Verbs() {
+		verbs[v] = s.replicator.Serve(v)
+	}
+	for verb, h := range verbs {
+		if err := s.server.Handle(verb, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loops are the site's doers, each a thin loop around a step.
+func (s *Site) loops() []func(context.Context) {
+	return []func(context.Context){
+		s.model.Run, s.replicator.Run, s.sites.Run, s.caller.Run, s.wakeModel, s.followKeys, s.followMembers, s.sweep, s.scrub,
+		func(ctx context.Context) { s.syncer.Run(ctx, s.federation.Peers, time.Second) },
+		s.followClocks, s.describe,
+	}
+}
+
+// settle decides at the start whether our logs may go on; appends wait until then.
+func (s *Site) settle(ctx context.Context) {
+	s.log.Hold()
+	defer s.log.Release()
+	if !s.replicator.Settle(ctx) && ctx.Err() == nil {
+		s.logger.Info("nobody could confirm where our logs end; they go on under a new incarnation")
+	}
+}
+
+// wakeModel folds what the log has taken, and looks for calls that are due.
+func (s *Site) wakeModel(ctx context.Context) {
+	changed, stop := s.log.Subscribe()
+	defer stop()
+	names, unwatch := s.model.Watch()
+	defer unwatch()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			s.model.Wake()
+		case <-names:
+			s.caller.Wake()
+		}
+	}
+}
+
+// followKeys saves subjects again whose keys have come or are erased, and lets pages become durable.
+func (s *Site) followKeys(ctx context.Context) {
+	changed, stop := s.ring.Subscribe()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case keys := <-changed:
+			refs := make([]readmodel.KeyRef, 0, len(keys))
+			for _, k := range keys {
+				refs = append(refs, readmodel.KeyRef{Authority: k.Authority, KeyID: k.KeyID})
+			}
+			if err := s.model.KeysChanged(ctx, refs); err != nil && ctx.Err() == nil {
+				s.logger.Error("people whose keys have changed are shown as before", "error", err)
+			}
+			s.log.Recheck(ctx)
+		}
+	}
+}
+
+// followMembers opens and closes doors and links as members come and go.
+func (s *Site) followMembers(ctx context.Context) {
+	changed, stop := s.federation.Subscribe()
+	defer stop()
+	for {
+		s.server.Refresh()
+		s.links.Keep(s.federation.Peers())
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// describe tells the federation when the configuration has given this site another name or address.
+func (s *Site) describe(ctx context.Context) {
+	if err := s.sites.Describe(ctx, s.config.describe()); err != nil && ctx.Err() == nil {
+		s.logger.Warn("other sites do not know of our present name and addresses yet", "error", err)
+	}
+}
+
+func every(ctx context.Context, d time.Duration, do func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+// sweep removes expired sessions and invitations.
+func (s *Site) sweep(ctx context.Context) {
+	every(ctx, 10*time.Minute, func() { _, _ = s.local.Sweep(ctx) })
+}
+
+// scrubEvery is how often all logs are read back and checked against their hashes and signatures.
+const scrubEvery = 24 * time.Hour
+
+// scrub reads all logs back and reports what is damaged.
+func (s *Site) scrub(ctx context.Context) { every(ctx, scrubEvery, func() { s.scrubOnce(ctx) }) }
+
+func (s *Site) scrubOnce(ctx context.Context) []eventlog.Damage {
+	damages, err := s.log.Scrub(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.logger.Error("the logs could not be checked", "error", err)
+	}
+	for _, d := range damages {
+		s.logger.Error("a stored page is damaged", "log", d.Branch.String(), "page", d.Page, "fetchedAgain", d.Deleted, "error", d.Err)
+	}
+	return damages
+}
+
+// followClocks warns when a peer's clock and ours are far apart: one of the two misleads people about when things happened.
+func (s *Site) followClocks(ctx context.Context) {
+	told := make(map[event.SiteID]bool)
+	every(ctx, 10*time.Second, func() {
+		for _, l := range s.replicator.Lag() {
+			wrong := l.Offset.Abs() > event.MaxDrift
+			if wrong && !told[l.Peer] {
+				s.logger.Warn("the clocks of two sites differ by more than five minutes; compare both with a clock you trust and set the wrong one",
+					"site", l.Peer.Short(), "ahead", l.Offset.Round(time.Second))
+			}
+			told[l.Peer] = wrong
+		}
+	})
+}
+
+// listenControl opens the operator's socket; the file system says who may use it.
+func (s *Site) listenControl() (net.Listener, error) {
+	path := s.path(SocketFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove an old control socket: %w", err)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the control socket %s: %w", path, err)
+	}
+	return ln, os.Chmod(path, 0o600)
+}
+
+// handlers returns what stands behind the portal's port and behind the operator's socket.
+func (s *Site) handlers() (people, operator http.Handler, err error) {
+	once := &web.Once{Store: s.local, Rand: rand.Reader, Now: time.Now}
+	p, err := portal.New(portal.Config{
+		Federation: portalSites{s.federation}, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
+		Sessions: s.sessions, Once: once, Zone: zone(), Now: time.Now, Logger: s.logger,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	a := api.New(s.apiConfig(once))
+	mux := http.NewServeMux()
+	p.Mount(mux)
+	a.Mount(mux, s.sessions)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", s.showReady)
+	people = web.Handler(web.HandlerConfig{Errors: p.Errors(), Secure: s.sessions.Secure}, mux)
+	control := http.NewServeMux()
+	a.Mount(control, web.Fixed{ID: "operator"})
+	operator = web.Handler(web.HandlerConfig{Errors: p.Errors(), LargeBody: a.LargeBody}, control)
+	return people, operator, nil
+}
+
+// showReady answers 200 when the site reads and writes, else 503 with what is missing.
+func (s *Site) showReady(w http.ResponseWriter, r *http.Request) {
+	if behind := s.model.Behind(); behind > 1000 {
+		http.Error(w, fmt.Sprintf("the read model is %d pages behind", behind), http.StatusServiceUnavailable)
+		return
+	}
+	if free, err := s.free(); err != nil || free < uint64(s.config.Disk.ReserveMiB)<<20 {
+		http.Error(w, "the disk's reserve is used up; reading only", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// zone is where the people are: times are shown as they read them off the wall.
+func zone() *time.Location {
+	if l, err := time.LoadLocation("Europe/Berlin"); err == nil {
+		return l
+	}
+	return time.Local
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/localstore"
+	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/site"
+	"codeberg.org/holdfast/holdfast/web"
+)
+
+// Site is a site with everything in it, opened but not yet serving. Close it when it is not needed any more.
+type Site struct {
+	data     string
+	config   Config
+	identity *seal.Identity
+	logger   *slog.Logger
+	closers  []func() error
+
+	local      *localstore.Store
+	ring       *keyring.Ring
+	server     *jetstream.Server
+	links      *jetstream.Links
+	log        *eventlog.Log
+	model      *readmodel.Model
+	replicator *eventlog.Replicator
+	syncer     *keyring.Syncer
+	federation *site.Federation
+	sites      *site.Service
+	directory  *directory.Service
+	alarms     *alarm.Service
+	caller     *alarm.Caller
+	sessions   *web.Sessions
+	caughtUp   *caughtUp
+}
+
+// folds is the table of what is folded into the read model: one line per domain.
+func folds() []readmodel.Fold {
+	return []readmodel.Fold{site.Fold(), directory.Fold(), alarm.Fold()}
+}
+
+// New opens the site in a data folder. It takes the locks of its files, so a second process at the same folder gets a
+// fault. It reads, but neither listens for people nor talks to other sites before Run.
+func New(ctx context.Context, data string, logger *slog.Logger) (*Site, error) {
+	config, err := LoadConfig(data)
+	if err != nil {
+		return nil, err
+	}
+	s := &Site{data: data, config: config, logger: logger}
+	for _, open := range []func(context.Context) error{s.openStores, s.openLog, s.openModel, s.openServices} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Close releases everything in the opposite order of its opening. What was acknowledged stays.
+func (s *Site) Close() error {
+	var errs []error
+	for _, c := range slices.Backward(s.closers) {
+		errs = append(errs, c())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func (s *Site) path(name string) string { return filepath.Join(s.data, name) }
+
+func (s *Site) onClose(c func() error) { s.closers = append(s.closers, c) }
+
+func (s *Site) openStores(context.Context) (err error) {
+	if err := s.lockFolder(); err != nil {
+		return err
+	}
+	if s.identity, err = localstore.LoadIdentity(s.data); err != nil {
+		return err
+	}
+	if s.local, err = localstore.Open(s.path(localFile), time.Now); err != nil {
+		return fmt.Errorf("open the local store: %w", err)
+	}
+	s.onClose(s.local.Close)
+	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: time.Now, Logger: s.logger})
+	if err != nil {
+		return fmt.Errorf("open the keyring: %w", err)
+	}
+	s.onClose(s.ring.Close)
+	return nil
+}
+
+func (s *Site) openLog(ctx context.Context) (err error) {
+	self := s.identity.Site()
+	s.federation = site.NewFederation(self)
+	s.server, err = jetstream.Start(jetstream.Config{
+		Identity: s.identity, Dir: s.path(logFolder), Listen: s.config.Peer.Listen, Admit: s.admit,
+		Reserve: uint64(s.config.Disk.ReserveMiB) << 20, Rand: rand.Reader, Now: time.Now, Logger: s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(s.server.Close)
+	s.links = jetstream.NewLinks(jetstream.LinksConfig{
+		Identity: s.identity, Addresses: s.addresses, LocalAddr: s.config.Peer.DialFrom, Now: time.Now, Logger: s.logger,
+	})
+	s.onClose(s.links.Close)
+	incarnation, err := s.keptIncarnation(ctx)
+	if err != nil {
+		return err
+	}
+	s.log, err = eventlog.Open(ctx, eventlog.Config{
+		Identity: s.identity, Store: s.server.Store(), Clock: event.NewClock(time.Now), Rand: rand.Reader,
+		Policy: s.federation, Keys: s.ring, Now: time.Now, Logger: s.logger,
+		Incarnation: incarnation, OnIncarnation: s.keepIncarnation, OnFork: s.tellFork, OnSkew: s.tellSkew,
+		Elsewhere: s.elsewhere,
+	})
+	if err != nil {
+		return fmt.Errorf("open the logs: %w", err)
+	}
+	return nil
+}
+
+func (s *Site) openModel(ctx context.Context) (err error) {
+	s.model, err = readmodel.Open(ctx, readmodel.Config{
+		Path: s.path(modelFile), Folds: folds(), Source: s.log, Keys: s.ring, Self: s.identity.Site(), Now: time.Now, Logger: s.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("open the read model: %w", err)
+	}
+	s.onClose(s.model.Close)
+	s.syncer = &keyring.Syncer{Ring: s.ring, Link: s.links, Policy: s.federation, Authorities: s.federation.AuthorityIDs}
+	s.replicator, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
+		Log: s.log, Link: s.links, Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
+		NeedKeys: s.needKeys, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
+	})
+	return err
+}
+
+func (s *Site) needKeys(ctx context.Context, peer event.SiteID) error {
+	_, err := s.syncer.Step(ctx, peer)
+	return err
+}
+
+// admit tells the door for peers what a site is to us.
+func (s *Site) admit(peer event.SiteID) jetstream.Role {
+	if s.federation.Member(peer) {
+		return jetstream.Member
+	}
+	return jetstream.Stranger
+}
+
+func (s *Site) addresses(peer event.SiteID) []string {
+	m, _ := s.federation.MemberOf(peer)
+	return m.Addresses
+}
+
+const (
+	bucketMeta     = "app.meta"
+	keyIncarnation = "incarnation"
+)
+
+func (s *Site) keptIncarnation(ctx context.Context) (string, error) {
+	b, err := s.local.Get(ctx, bucketMeta, keyIncarnation)
+	if errors.Is(err, localstore.ErrNotFound) {
+		return "", nil
+	}
+	return string(b), err
+}
+
+// keepIncarnation is called before the first page that uses the word, so it must be on the disk when it returns.
+func (s *Site) keepIncarnation(incarnation string) error {
+	return s.local.Put(context.Background(), bucketMeta, keyIncarnation, []byte(incarnation), time.Time{})
+}
+
+func (s *Site) tellFork(f eventlog.Fork) {
+	s.logger.Error("a site signed two different pages of one number; both are kept and folded, the log is closed",
+		"log", f.Branch.LogID.String(), "page", f.Page)
+}
+
+func (s *Site) tellSkew(k eventlog.Skew) {
+	s.logger.Warn("the clock of a site is wrong; compare it with a clock you trust", "site", k.Site.Short(), "ahead", k.Ahead.Round(time.Second))
+}
+
+// elsewhere reports whether a peer has said that it holds the branch at least up to head.
+func (s *Site) elsewhere(h eventlog.Head) bool {
+	return len(s.replicator.Secured(h.Branch.LogID, eventlog.Position{Page: h.Page})) > 1
+}
+
+// caughtUp tells whether this site has heard every peer that answers since it started.
+type caughtUp struct {
+	replicator *eventlog.Replicator
+	model      *readmodel.Model
+	peers      func() []event.SiteID
+	began      time.Time
+}
+
+// aloneAfter is how long a starting site waits for peers before it takes itself to be alone.
+const aloneAfter = 3 * time.Second
+
+// Done reports whether everything that reachable peers hold is here and folded, or nobody answers.
+func (c *caughtUp) Done(context.Context) bool {
+	heard := 0
+	for _, l := range c.replicator.Lag() {
+		if l.LastHeard.Before(c.began) {
+			continue
+		}
+		heard++
+		if l.Behind > 0 {
+			return false
+		}
+	}
+	if c.model.Behind() > 0 {
+		return false
+	}
+	return heard == len(c.peers()) || time.Since(c.began) > aloneAfter
+}
+
+// replication tells the caller how far other sites have got.
+type replication struct {
+	replicator *eventlog.Replicator
+	federation *site.Federation
+}
+
+// Replicated reports whether at least one other operator's site has the position on its disk.
+func (r replication) Replicated(log eventlog.LogID, pos eventlog.Position) bool {
+	return len(r.replicator.Secured(log, pos)) > 1
+}
+
+// reachableFor is how fresh a sign of life must be.
+const reachableFor = 3 * time.Second
+
+// Reachable reports whether another site that may hold the authority's logs was heard lately.
+func (r replication) Reachable(authority event.AuthorityID) bool {
+	for _, l := range r.replicator.Lag() {
+		if time.Since(l.LastHeard) < reachableFor && r.federation.Allowed(l.Peer, authority) {
+			return true
+		}
+	}
+	return false
+}
+
+// alarmSites shows the federation to the alarm domain.
+type alarmSites struct{ *site.Federation }
+
+// Held returns the authorities whose data this site may hold.
+func (f alarmSites) Held() []event.AuthorityID { return f.AuthorityIDs() }
+
+// Sites returns the members that may hold the authority's data.
+func (f alarmSites) Sites(authority event.AuthorityID) []alarm.Site {
+	var out []alarm.Site
+	for _, m := range f.Members() {
+		if f.Allowed(m.Site, authority) {
+			out = append(out, alarm.Site{ID: m.Site, Operator: f.Operator(m.Site), PortalURL: m.PortalURL})
+		}
+	}
+	slices.SortFunc(out, func(a, b alarm.Site) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// lockFolder makes sure that one process at a time uses the data folder.
+func (s *Site) lockFolder() error {
+	f, err := os.OpenFile(s.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the data folder's lock: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return fault.New(fault.Conflict, "app.locked", "another process runs the site in "+s.data,
+			"end it first, or use its commands: they talk to the running site")
+	}
+	s.onClose(f.Close)
+	return nil
+}
+
+// readSecret returns the trimmed content of a file that a configuration refers to.
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("open the secret's file: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 16<<10))
+	if err != nil {
+		return "", fmt.Errorf("read the secret's file: %w", err)
+	}
+	return trimSecret(b), nil
+}

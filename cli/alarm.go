@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/api"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+func (s *shell) alarm() *cobra.Command {
+	var authority string
+	c := &cobra.Command{Use: "alarm", Short: "Raise alarms, watch them and end them"}
+	c.PersistentFlags().StringVar(&authority, "authority", "", "whose alarm")
+	_ = c.MarkPersistentFlagRequired("authority")
+	whose := func() event.AuthorityID { return event.AuthorityID(authority) }
+	c.AddCommand(s.raise(whose), s.alarms(whose), s.board(whose),
+		s.endAlarm(whose, "cancel", "Cancel an alarm: it was raised in error", (*api.Client).Cancel),
+		s.endAlarm(whose, "all-clear", "Give the all-clear: it is over", (*api.Client).AllClear))
+	return c
+}
+
+// draftFlags are the flags from which an alarm is drafted.
+type draftFlags struct {
+	draft                            api.AlarmDraft
+	mode                             string
+	units, functions, persons, kinds []string
+}
+
+func (f *draftFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVar(&f.draft.TextDE, "text-de", "", "the German text")
+	fl.StringVar(&f.draft.TextEN, "text-en", "", "the English text")
+	fl.StringVar(&f.mode, "mode", "", "actual, exercise or test; there is no default")
+	fl.BoolVar(&f.draft.Audience.Everyone, "everyone", false, "call everybody")
+	fl.StringSliceVar(&f.units, "unit", nil, "call a unit and everything below it (id)")
+	fl.StringSliceVar(&f.functions, "function", nil, "call the holders and deputies of a function (id)")
+	fl.StringSliceVar(&f.persons, "person", nil, "call a person (id)")
+	fl.StringSliceVar(&f.kinds, "channel", nil, "only these channels: sms, email; default: all")
+	_ = c.MarkFlagRequired("mode")
+}
+
+func (f *draftFlags) drafted() api.AlarmDraft {
+	d := f.draft
+	d.Mode = event.Mode(f.mode)
+	d.Audience.Units = asIDs[directory.UnitID](f.units)
+	d.Audience.Functions = asIDs[directory.FunctionID](f.functions)
+	d.Audience.Persons = asIDs[directory.PersonID](f.persons)
+	d.Channels = asIDs[directory.ChannelKind](f.kinds)
+	return d
+}
+
+func asIDs[T ~string](words []string) []T {
+	var out []T
+	for _, w := range words {
+		out = append(out, T(w))
+	}
+	return out
+}
+
+func (s *shell) raise(whose func() event.AuthorityID) *cobra.Command {
+	var f draftFlags
+	var preview bool
+	c := &cobra.Command{
+		Use: "raise", Short: "Raise an alarm, or with --preview only say whom it would reach", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if preview {
+				p, err := s.site().Preview(c.Context(), whose(), f.drafted())
+				if err != nil {
+					return err
+				}
+				return s.print(p)
+			}
+			r, err := s.site().Raise(c.Context(), whose(), f.drafted(), rand.Text())
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(r)
+			}
+			s.say("Alarm %s is raised: %d people, %d of them without any channel. %s", r.ID, r.People, r.WithoutChannel, safety(r.Written))
+			return nil
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&preview, "preview", false, "raise nothing")
+	return c
+}
+
+func (s *shell) alarms(whose func() event.AuthorityID) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List alarms, the latest first", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			list, err := s.site().Alarms(c.Context(), whose(), time.Time{}, 50)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(list)
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			for _, a := range list {
+				state := string(a.Ending)
+				if state == "" {
+					state = "open"
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d people\t%.60s\n", a.ID, a.RaisedAt.Format(time.DateTime), a.Raised.Mode, state, a.Raised.Recipients, a.Raised.TextDE+a.Raised.TextEN)
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func (s *shell) board(whose func() event.AuthorityID) *cobra.Command {
+	return &cobra.Command{
+		Use: "board ALARM", Short: "Show who is called, who is coming, who is silent", Args: exactly("ALARM"),
+		RunE: func(c *cobra.Command, args []string) error {
+			b, err := s.site().Board(c.Context(), whose(), alarm.ID(args[0]))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(b)
+			}
+			t := b.Total
+			s.say("%s: %d people; called %d, coming %d, cannot come %d, safe %d, silent %d, not called yet %d, failed %d, without any channel %d",
+				b.Alarm.Raised.Mode, t.Recipients, t.Called, t.Coming, t.Cannot, t.Safe, t.Silent, t.Pending, t.Failed, t.Without)
+			for _, o := range b.Takeovers {
+				s.say("taken over: %+v", o)
+			}
+			return nil
+		},
+	}
+}
+
+func (s *shell) endAlarm(whose func() event.AuthorityID, verb, short string,
+	command func(*api.Client, context.Context, event.AuthorityID, alarm.ID, api.Words) (api.Written, error)) *cobra.Command {
+	var w api.Words
+	c := &cobra.Command{
+		Use: verb + " ALARM", Short: short + "; whoever was called is told", Args: exactly("ALARM"),
+		RunE: func(c *cobra.Command, args []string) error {
+			out, err := command(s.site(), c.Context(), whose(), alarm.ID(args[0]), w)
+			if err != nil {
+				return err
+			}
+			s.say("%s", safety(out))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&w.TextDE, "text-de", "", "what to say, in German")
+	c.Flags().StringVar(&w.TextEN, "text-en", "", "what to say, in English")
+	return c
+}

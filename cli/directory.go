@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/holdfast/holdfast/api"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+func (s *shell) directory() *cobra.Command {
+	c := &cobra.Command{Use: "directory", Short: "Import, search and erase people"}
+	c.AddCommand(s.importPeople(), s.people(), s.erase())
+	return c
+}
+
+func (s *shell) importPeople() *cobra.Command {
+	var authority, format string
+	var o directory.ImportOptions
+	c := &cobra.Command{
+		Use: "import FILE", Short: "Import people, units and functions from LDIF or CSV", Args: exactly("FILE"),
+		Long: "Reads an LDIF export (Active Directory, OpenLDAP) or a CSV table with a line of headings. What is new is taken over, what is\n" +
+			"unchanged stays, refused lines are listed with their number and reason. '-' reads standard input.",
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := s.openInput(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			o.Format = directory.Format(format)
+			r, err := s.site().Import(c.Context(), event.AuthorityID(authority), o, f)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(r)
+			}
+			s.showReport(r)
+			return nil
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&authority, "authority", "", "whose people they are")
+	fl.StringVar(&format, "format", "", "ldif or csv; default: recognised")
+	fl.StringVar(&o.KeyColumn, "key-column", "", "column or attribute that names a person for good; default: objectGUID, entryUUID, personnel number")
+	fl.StringVar(&o.FunctionsIn, "functions-in", "", "OU whose groups are functions (LDIF); default: the usual names")
+	fl.BoolVar(&o.Prune, "prune", false, "remove people who are not in the file")
+	fl.BoolVar(&o.DryRun, "dry-run", false, "say what would be done, and do nothing")
+	_ = c.MarkFlagRequired("authority")
+	return c
+}
+
+func (s *shell) showReport(r api.ImportReport) {
+	tense := ""
+	if r.DryRun {
+		tense = "would be "
+	}
+	s.say("%d people read (%s): %s%d added, %d changed, %d unchanged, %d removed, %d refused", r.Read, r.Format, tense, r.Added, r.Changed, r.Unchanged, r.Tally.Removed, r.RefusedTotal)
+	s.say("units: %d added, %d changed, %d removed; functions: %d added, %d changed, %d removed", r.Units.Added, r.Units.Changed, r.Units.Removed,
+		r.Functions.Added, r.Functions.Changed, r.Functions.Removed)
+	if r.WithoutChannel > 0 {
+		s.say("%d people have neither mobile number nor e-mail: no alarm can reach them", r.WithoutChannel)
+	}
+	for _, p := range r.Refused {
+		s.say("refused: %v", p.Fault())
+	}
+	for _, p := range r.Remarks {
+		s.say("remark: %v", p.Fault())
+	}
+	if r.Written.Receipt != "" {
+		s.say("%s", safety(r.Written))
+	}
+}
+
+// safety says how safe a write is.
+func safety(w api.Written) string {
+	if w.Secured {
+		return fmt.Sprintf("Secured: on disk at sites of %d operators.", len(w.Operators))
+	}
+	return "Stored: on this site's disk; not yet at a second operator."
+}
+
+func (s *shell) people() *cobra.Command {
+	var authority string
+	c := &cobra.Command{
+		Use: "people [WORDS]", Short: "Search people", Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			found, err := s.site().People(c.Context(), event.AuthorityID(authority), directory.Search{Text: strings.Join(args, " ")})
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(found)
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			for _, p := range found.People {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%d channels\n", p.ID, p.DisplayName, p.Readable, len(p.Reachability))
+			}
+			fmt.Fprintf(t, "%d of %d\n", len(found.People), found.Total)
+			return t.Flush()
+		},
+	}
+	c.Flags().StringVar(&authority, "authority", "", "whose people")
+	_ = c.MarkFlagRequired("authority")
+	return c
+}
+
+func (s *shell) erase() *cobra.Command {
+	var authority string
+	var sure bool
+	c := &cobra.Command{
+		Use: "erase PERSON", Short: "Destroy a person's key, so that nobody can read their fields any more", Args: exactly("PERSON"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !sure {
+				return fmt.Errorf("%w: erasing cannot be taken back; say --yes", errUsage)
+			}
+			if err := s.site().Erase(c.Context(), event.AuthorityID(authority), directory.PersonID(args[0])); err != nil {
+				return err
+			}
+			s.say("Erased here; other sites follow as soon as they hear of it. Free text that others wrote is not covered.")
+			return nil
+		},
+	}
+	c.Flags().StringVar(&authority, "authority", "", "whose person")
+	c.Flags().BoolVar(&sure, "yes", false, "erase without asking")
+	_ = c.MarkFlagRequired("authority")
+	return c
+}

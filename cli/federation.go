@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/holdfast/holdfast/api"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/site"
+)
+
+// site returns the client of the running site in the data folder.
+func (s *shell) site() *api.Client { return api.NewClient(s.data) }
+
+func (s *shell) federation() []*cobra.Command {
+	return []*cobra.Command{s.invite(), s.admit(), s.status(), s.authority(), s.signIn(), s.merges(), s.troubles(), s.logs()}
+}
+
+func (s *shell) invite() *cobra.Command {
+	var name, operator string
+	var hours int
+	c := &cobra.Command{
+		Use: "invite", Short: "Print an invitation for one new site, good once", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			token, err := s.site().Invite(c.Context(), name, operator, hours)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(api.Invitation{Token: token})
+			}
+			s.say("%s", token)
+			fmt.Fprintln(s.err, "Hand this over by a way that you trust. At the new site: holdfast join TOKEN --data FOLDER")
+			return nil
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "the new site's name")
+	c.Flags().StringVar(&operator, "operator", "", "who runs the new site")
+	c.Flags().IntVar(&hours, "hours", 24, "how long it is good for")
+	return c
+}
+
+func (s *shell) admit() *cobra.Command {
+	return &cobra.Command{
+		Use: "admit SITE", Short: "Endorse a site that another operator has invited", Args: exactly("SITE"),
+		Long: "Once a federation has two operators, a new site needs the word of two. The first characters of the site's id do.",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := s.pickSite(c, args[0])
+			if err != nil {
+				return err
+			}
+			a, err := s.site().Admit(c.Context(), id)
+			if err != nil {
+				return err
+			}
+			if a.Member {
+				s.say("The site is a member now.")
+				return nil
+			}
+			s.say("Endorsed; one more operator is needed.")
+			return nil
+		},
+	}
+}
+
+func (s *shell) status() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show the sites, how far they are apart, and the authorities", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			st, err := s.site().Status(c.Context())
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(st)
+			}
+			return s.showStatus(st)
+		},
+	}
+}
+
+func (s *shell) showStatus(st api.Status) error {
+	peers := make(map[event.SiteID]api.Lag)
+	for _, l := range st.Lag {
+		peers[l.Site] = l
+	}
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SITE\tNAME\tOPERATOR\tKIND\tHEARD\tWE LACK\tIT LACKS")
+	for _, m := range st.Members {
+		heard, lack, ahead := "this site", "", ""
+		if p := peers[m.Site]; !m.Self {
+			heard, lack, ahead = "never", fmt.Sprint(p.BehindPages, " pages"), fmt.Sprint(p.AheadPages, " pages")
+			if !p.LastHeard.IsZero() {
+				heard = ago(time.Since(p.LastHeard))
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Site.Short(), m.Name, m.Operator, m.Kind, heard, lack, ahead)
+	}
+	for _, p := range st.Pending {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tpending: endorsed by %d of %d operators\t\t\n", p.Site.Short(), p.Name, p.Operator, p.Kind, len(p.Endorsed), p.Needed)
+	}
+	fmt.Fprintln(t, "\nAUTHORITY\tNAME\tSITES")
+	for _, a := range st.Authorities {
+		fmt.Fprintf(t, "%s\t%s\t%d\n", a.ID, a.NameDE, len(a.Sites))
+	}
+	if st.Forks > 0 {
+		fmt.Fprintf(t, "\n%d forks: a site has signed two different pages of one number. Both are kept; look at the site's log.\n", st.Forks)
+	}
+	return t.Flush()
+}
+
+func (s *shell) authority() *cobra.Command {
+	c := &cobra.Command{Use: "authority", Short: "Add authorities and say which sites may hold their data"}
+	var d site.AuthorityDraft
+	var sites []string
+	add := &cobra.Command{
+		Use: "add ID", Short: "Add an authority; its data lies only on the sites named", Args: exactly("ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			d.ID = event.AuthorityID(args[0])
+			for _, word := range sites {
+				id, err := s.pickSite(c, word)
+				if err != nil {
+					return err
+				}
+				d.Sites = append(d.Sites, id)
+			}
+			if len(sites) == 0 {
+				known, err := s.site().Status(c.Context())
+				if err != nil {
+					return err
+				}
+				d.Sites = []event.SiteID{known.Self}
+			}
+			if err := s.site().AddAuthority(c.Context(), d); err != nil {
+				return err
+			}
+			s.say("%s is added; %d sites may hold its data.", d.ID, len(d.Sites))
+			return nil
+		},
+	}
+	add.Flags().StringVar(&d.NameDE, "name-de", "", "its German name")
+	add.Flags().StringVar(&d.NameEN, "name-en", "", "its English name")
+	add.Flags().StringSliceVar(&sites, "sites", nil, "allowed sites, by the first characters of their ids or their names; default: this site")
+	c.AddCommand(add,
+		s.policy("allow", "Let a site hold the authority's data", (*api.Client).Allow),
+		s.policy("forbid", "Take the authority's data from a site; a new key is used from then on", (*api.Client).Forbid))
+	return c
+}
+
+func (s *shell) policy(verb, short string, command func(*api.Client, context.Context, event.AuthorityID, event.SiteID) error) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " AUTHORITY SITE", Short: short, Args: exactly("AUTHORITY", "SITE"),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := s.pickSite(c, args[1])
+			if err != nil {
+				return err
+			}
+			if err := command(s.site(), c.Context(), event.AuthorityID(args[0]), id); err != nil {
+				return err
+			}
+			s.say("Done.")
+			return nil
+		},
+	}
+}
+
+// pickSite returns the member or pending site that a word means: the beginning of its id, or its name.
+func (s *shell) pickSite(c *cobra.Command, word string) (event.SiteID, error) {
+	known, err := s.site().Status(c.Context())
+	if err != nil {
+		return "", err
+	}
+	var found []event.SiteID
+	consider := func(p site.Profile) {
+		if p.Name == word || len(word) >= 4 && strings.HasPrefix(string(p.Site), word) {
+			found = append(found, p.Site)
+		}
+	}
+	for _, m := range known.Members {
+		consider(m.Profile)
+	}
+	for _, p := range known.Pending {
+		consider(p.Profile)
+	}
+	if len(found) != 1 {
+		return "", fault.New(fault.NotFound, "cli.site", fmt.Sprintf("%q means %d sites", word, len(found)), "use a name or id from 'holdfast status'")
+	}
+	return found[0], nil
+}
+
+func (s *shell) signIn() *cobra.Command {
+	return &cobra.Command{
+		Use: "signin-link", Short: "Print a link with which the operator signs in at the portal, once", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			link, err := s.site().SignInLink(c.Context())
+			if err != nil {
+				return err
+			}
+			s.say("%s", link)
+			return nil
+		},
+	}
+}
+
+func (s *shell) merges() *cobra.Command {
+	return &cobra.Command{
+		Use: "merges", Short: "Show what came in late from other sites", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			merges, err := s.site().Merges(c.Context())
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(merges)
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "ARRIVED\tFROM\tAUTHORITY\tWRITTEN\tEVENTS\tLATE")
+			for _, m := range merges {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s to %s\t%d\t%d\n", m.ArrivedAt.Format(time.DateTime), m.From.Short(), m.Authority,
+					m.FirstWall.Format(time.DateTime), m.LastWall.Format(time.TimeOnly), m.Events, m.Late)
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func (s *shell) troubles() *cobra.Command {
+	return &cobra.Command{
+		Use: "troubles", Short: "Show what was set aside so that the rest could go on", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			list, err := s.site().Troubles(c.Context())
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(list)
+			}
+			for _, t := range list {
+				s.say("%s %s %s %s: %s", t.Authority, t.Subject, t.Kind, t.Log, t.Reason)
+			}
+			if len(list) == 0 {
+				s.say("Nothing was set aside.")
+			}
+			return nil
+		},
+	}
+}
+
+func (s *shell) logs() *cobra.Command {
+	c := &cobra.Command{Use: "log", Short: "Check the logs"}
+	c.AddCommand(&cobra.Command{
+		Use: "check", Short: "Read all logs back and compare them with their hashes and signatures", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			found, err := s.site().Scrub(c.Context())
+			if err != nil {
+				return err
+			}
+			for _, d := range found {
+				s.say("damaged: page %d of %s (%s); fetched again: %v", d.Page, d.Log, d.Reason, d.FetchedAgain)
+			}
+			if len(found) > 0 {
+				return fault.New(fault.Internal, "log.damaged", fmt.Sprintf("%d logs were damaged", len(found)),
+					"what other sites hold is fetched again; check this machine's disk and memory")
+			}
+			s.say("All logs are in order.")
+			return nil
+		},
+	})
+	return c
+}
