@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package alarm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+const nordtal event.AuthorityID = "lk-nordtal"
+
+// world is some sites of different operators with real logs, replicators and read models, on one thread and one clock.
+type world struct {
+	t        *testing.T
+	now      time.Time
+	net      *logtest.Network
+	stations []*station
+	people   map[directory.PersonID]directory.Person
+	order    []directory.PersonID
+	// got counts what the gateways took, by idempotency key; texts holds the last text of each.
+	got   map[string]int
+	texts map[string]Message
+	first time.Time // when the first message was taken
+}
+
+// station is one site.
+type station struct {
+	w           *world
+	id          *seal.Identity
+	name        event.SiteID
+	operator    string
+	disk        *eventlog.Memory
+	incarnation string
+	rnd         *rand.ChaCha8
+	port        *logtest.Port
+	log         *eventlog.Log
+	rep         *eventlog.Replicator
+	model       *readmodel.Model
+	service     *Service
+	caller      *Caller
+	dead        bool
+	// fail makes the site's gateways answer with an error; dieAfter kills the site in the middle of so many hand-overs.
+	fail     func(kind directory.ChannelKind, to string) error
+	dieAfter int
+}
+
+func newWorld(t *testing.T, people int, operators ...string) *world {
+	w := &world{
+		t: t, now: noon, net: logtest.NewNetwork(1), people: make(map[directory.PersonID]directory.Person),
+		got: make(map[string]int), texts: make(map[string]Message),
+	}
+	for i := range people {
+		p := directory.Person{ID: directory.PersonID(fmt.Sprintf("%016x", 0xa000+i)), Language: directory.German, Readable: directory.Readable,
+			Units: []directory.UnitID{directory.UnitID(fmt.Sprintf("%016x", i%3))},
+			Reachability: []directory.Channel{{Kind: directory.SMS, Address: fmt.Sprintf("+4917100%05d", i)},
+				{Kind: directory.Email, Address: fmt.Sprintf("p%d@nordtal.example", i)}}}
+		w.people[p.ID] = p
+		w.order = append(w.order, p.ID)
+	}
+	for i, op := range operators {
+		s := &station{w: w, operator: op, rnd: rand.NewChaCha8([32]byte{byte(i + 1)}), dieAfter: -1}
+		id, err := seal.NewIdentity(s.rnd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.id, s.name, s.disk = id, id.Site(), eventlog.NewMemory(w.clock)
+		w.stations = append(w.stations, s)
+	}
+	for _, s := range w.stations {
+		s.start()
+	}
+	return w
+}
+
+func (w *world) clock() time.Time { return w.now }
+
+// The world is the policy, the federation, the directory and the keyring of its sites.
+
+func (w *world) Operator(site event.SiteID) string {
+	for _, s := range w.stations {
+		if s.name == site {
+			return s.operator
+		}
+	}
+	return ""
+}
+func (w *world) Member(site event.SiteID) bool                       { return w.Operator(site) != "" }
+func (w *world) Allowed(site event.SiteID, _ event.AuthorityID) bool { return w.Member(site) }
+func (w *world) Held() []event.AuthorityID                           { return []event.AuthorityID{"lk-suedtal", nordtal} }
+
+func (w *world) Sites(event.AuthorityID) []Site {
+	var sites []Site
+	for _, s := range w.stations {
+		sites = append(sites, Site{ID: s.name, Operator: s.operator, PortalURL: "https://" + s.operator + ".example"})
+	}
+	return sites
+}
+
+func (w *world) Resolve(context.Context, event.AuthorityID, directory.Audience) ([]directory.Recipient, error) {
+	var list []directory.Recipient
+	for _, id := range w.order {
+		r := directory.Recipient{Person: id, Unit: w.people[id].Units[0]}
+		for _, c := range w.people[id].Reachability {
+			r.Channels = append(r.Channels, c.Kind)
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+func (w *world) Contact(_ context.Context, _ event.AuthorityID, id directory.PersonID) (directory.Person, error) {
+	p, ok := w.people[id]
+	if !ok {
+		return p, fault.New(fault.NotFound, "test.unknown", "unknown", "")
+	}
+	return p, nil
+}
+
+func (w *world) Named(_ context.Context, a event.AuthorityID, name string) (keyring.Key, error) {
+	k := keyring.Key{ID: "k"}
+	copy(k.Secret[:], string(a)+name)
+	return k, nil
+}
+
+// gateway is a site's way to the gateway of one kind.
+type gateway struct {
+	s    *station
+	kind directory.ChannelKind
+}
+
+func (g gateway) Kind() directory.ChannelKind { return g.kind }
+
+func (g gateway) Send(_ context.Context, m Message) (SendResult, error) {
+	s := g.s
+	if s.fail != nil {
+		if err := s.fail(g.kind, m.To); err != nil {
+			return SendResult{}, err
+		}
+	}
+	if s.w.first.IsZero() {
+		s.w.first = s.w.now
+	}
+	s.w.got[m.IdempotencyKey]++
+	s.w.texts[m.IdempotencyKey] = m
+	if s.dieAfter--; s.dieAfter == 0 {
+		s.kill()
+	}
+	return SendResult{Ref: "ref-" + m.IdempotencyKey}, nil
+}
+
+// appender writes nothing once the site is dead: the hand-over was made, its receipt never was.
+type appender struct{ s *station }
+
+func (a appender) Append(ctx context.Context, authority event.AuthorityID, class event.Class, drafts ...event.Draft) (eventlog.Receipt, error) {
+	if a.s.dead {
+		return eventlog.Receipt{}, context.Canceled
+	}
+	return a.s.log.Append(ctx, authority, class, drafts...)
+}
+
+// start opens the site on its disk, as after a crash or a first start.
+func (s *station) start() {
+	t, w := s.w.t, s.w
+	t.Helper()
+	s.dead = false
+	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	var err error
+	s.log, err = eventlog.Open(t.Context(), eventlog.Config{
+		Identity: s.id, Store: s.disk, Clock: event.NewClock(w.clock), Rand: s.rnd, Policy: w, Now: w.clock, Logger: logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.port = w.net.Join(s.name)
+	s.port.SetDown(false)
+	s.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
+		Log: s.log, Link: s.port, Policy: w, Self: s.name, Now: w.clock, Rand: s.rnd, Logger: logger,
+		Peers: func() (ids []event.SiteID) {
+			for _, o := range w.stations {
+				ids = append(ids, o.name)
+			}
+			return ids
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.port.Serve(s.rep)
+	s.model, err = readmodel.Open(t.Context(), readmodel.Config{Path: ":memory:", Folds: []readmodel.Fold{Fold()}, Source: s.log, Self: s.name, Now: w.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.model.Close() })
+	caughtUp := false
+	s.service = NewService(Config{Self: s.name, Log: s.log, Model: s.model, Directory: w, Federation: w, Keys: w, Now: w.clock, Rand: s.rnd, Logger: logger})
+	s.caller = NewCaller(CallerConfig{
+		Self: s.name, Log: appender{s}, Work: Desk{s.model}, Directory: w, Federation: w, Keys: w,
+		Channels:    []Channel{gateway{s, directory.SMS}, gateway{s, directory.Email}},
+		Replication: Neighbours{Replicator: s.rep, Policy: w, Self: s.name, Now: w.clock},
+		CaughtUp: func(context.Context) bool { // the second step is the first after an exchange
+			was := caughtUp
+			caughtUp = true
+			return was
+		},
+		Now: w.clock, Logger: logger,
+	})
+}
+
+func (s *station) kill() {
+	s.dead = true
+	s.port.SetDown(true)
+}
+
+// exchange lets the site pull from everybody and fold.
+func (s *station) exchange() {
+	s.w.t.Helper()
+	for _, o := range s.w.stations {
+		if s.dead || o == s {
+			continue
+		}
+		if _, err := s.rep.Step(s.w.t.Context(), o.name); err != nil && fault.KindOf(err) != fault.Unavailable {
+			s.w.t.Fatal(err)
+		}
+	}
+	s.catchUp()
+}
+
+func (s *station) catchUp() {
+	s.w.t.Helper()
+	if s.dead {
+		return
+	}
+	if _, err := s.model.CatchUp(s.w.t.Context()); err != nil {
+		s.w.t.Fatal(err)
+	}
+}
+
+// tick is a tenth of a second of everybody's life.
+func (w *world) tick() {
+	w.t.Helper()
+	w.now = w.now.Add(100 * time.Millisecond)
+	for _, s := range w.stations {
+		s.exchange()
+		if s.dead {
+			continue
+		}
+		if _, err := s.caller.Step(w.t.Context(), w.now); err != nil {
+			w.t.Fatal(err)
+		}
+		s.catchUp()
+	}
+}
+
+// run ticks for so many seconds.
+func (w *world) run(seconds float64) {
+	w.t.Helper()
+	for range int(seconds * 10) {
+		w.tick()
+	}
+}
+
+// until ticks until the condition holds, and fails after so many seconds.
+func (w *world) until(what string, seconds float64, condition func() bool) {
+	w.t.Helper()
+	for range int(seconds * 10) {
+		if condition() {
+			return
+		}
+		w.tick()
+	}
+	w.t.Fatalf("not within %v s: %s (%d keys taken)", seconds, what, len(w.got))
+}
+
+// taken returns how many hand-overs of the wave were taken, and how many of them twice or more.
+func (w *world) taken(wave Wave) (distinct, doubled int) {
+	for key, n := range w.got {
+		if key[len(key)-1] == byte('0'+wave) {
+			distinct++
+			doubled += n - 1
+		}
+	}
+	return distinct, doubled
+}
+
+func (s *station) raise(d Draft) Alarm {
+	s.w.t.Helper()
+	if d.Mode == "" {
+		d.Mode = event.Exercise
+	}
+	if d.TextDE == "" {
+		d.TextDE = "Hochwasser an der Nord"
+	}
+	d.Audience = directory.Audience{Everyone: true}
+	a, _, err := s.service.Raise(s.w.t.Context(), nordtal, d)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	return a
+}
+
+func (s *station) board(id ID) Board {
+	s.w.t.Helper()
+	b, err := s.service.Board(s.w.t.Context(), nordtal, id)
+	if err != nil {
+		s.w.t.Fatal(err)
+	}
+	return b
+}
+
+// ranking names the sites in the order of the world.
+func (w *world) ranking() (ids []event.SiteID) {
+	for _, s := range w.stations {
+		ids = append(ids, s.name)
+	}
+	return ids
+}
+
+// converged fails unless all living sites have the same state.
+func (w *world) converged() {
+	w.t.Helper()
+	want := ""
+	for _, s := range w.stations {
+		if s.dead {
+			continue
+		}
+		got, err := s.model.StateHash(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			w.t.Error("the sites' states differ")
+		}
+		if aside, err := s.model.SetAside(w.t.Context()); err != nil || len(aside) > 0 {
+			w.t.Errorf("set aside: %v, %v", aside, err)
+		}
+	}
+}
