@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/site"
+	"codeberg.org/holdfast/holdfast/web"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	self    = event.SiteID("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
+	nordtal = event.AuthorityID("lk-nordtal")
+	anID    = "0123456789abcdef"
+)
+
+var now = time.Date(2026, 11, 22, 3, 14, 15, 0, time.UTC)
+
+func written() eventlog.Receipt {
+	return eventlog.Receipt{Log: eventlog.LogID{Authority: nordtal, Class: event.Operations, Site: self, Incarnation: "00112233aabbccdd"},
+		Last: eventlog.Position{Page: 7, Index: 2}}
+}
+
+// house is everything behind the API, as one fake that notes what is asked of it.
+type house struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (h *house) note(parts ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, strings.Join(parts, " "))
+}
+
+func (h *house) AuthorityIDs() []event.AuthorityID { return []event.AuthorityID{nordtal} }
+
+func (h *house) Status(context.Context) (site.Status, error) {
+	return site.Status{Self: self, Authorities: []site.Authority{{ID: nordtal, NameDE: "Nordtal", NameEN: "Nordtal", Sites: []event.SiteID{self}}}}, nil
+}
+
+func (h *house) Invite(_ context.Context, name, operator string, ttl time.Duration) (string, error) {
+	h.note("invite", name, operator, ttl.String())
+	return "token", nil
+}
+func (h *house) Endorse(_ context.Context, id event.SiteID) error {
+	h.note("endorse", string(id))
+	return nil
+}
+func (h *house) AddAuthority(_ context.Context, d site.AuthorityDraft) error {
+	h.note("add", string(d.ID))
+	return nil
+}
+func (h *house) Allow(_ context.Context, a event.AuthorityID, id event.SiteID) error {
+	h.note("allow", string(a), string(id))
+	return nil
+}
+func (h *house) Forbid(_ context.Context, a event.AuthorityID, id event.SiteID) error {
+	h.note("forbid", string(a), string(id))
+	return nil
+}
+
+type fakeDirectory struct{ *house }
+
+var mia = directory.Person{ID: anID, DisplayName: "Mia Müller", Readable: directory.Readable,
+	Reachability: []directory.Channel{{Kind: directory.SMS, Address: "+491713920012"}}}
+
+func (fakeDirectory) People(context.Context, event.AuthorityID, directory.Search) ([]directory.Person, int, error) {
+	return []directory.Person{mia}, 1, nil
+}
+func (fakeDirectory) Person(_ context.Context, _ event.AuthorityID, id directory.PersonID) (directory.Person, error) {
+	if id != anID {
+		return directory.Person{}, directory.ErrPersonUnknown
+	}
+	return mia, nil
+}
+func (fakeDirectory) Units(context.Context, event.AuthorityID) ([]directory.Unit, error) {
+	return []directory.Unit{{ID: anID, Name: "Amt 32", People: 1, Readable: directory.Readable}}, nil
+}
+func (fakeDirectory) Functions(context.Context, event.AuthorityID) ([]directory.Function, error) {
+	return []directory.Function{{ID: anID, Name: "S1", Readable: directory.Readable}}, nil
+}
+func (f fakeDirectory) Import(_ context.Context, _ event.AuthorityID, o directory.ImportOptions, r io.Reader) (directory.Report, error) {
+	b, err := io.ReadAll(r)
+	f.note("import", string(o.Format), o.KeyColumn, string(b))
+	return directory.Report{Read: 2, Tally: directory.Tally{Added: 1}, RefusedTotal: 1, Receipt: written(),
+		Refused: []*fault.Fault{fault.New(fault.Invalid, "directory.phone", "no number", "mend it").At(3, "mobile")}}, err
+}
+func (f fakeDirectory) Erase(_ context.Context, _ event.AuthorityID, id directory.PersonID) error {
+	f.note("erase", string(id))
+	return nil
+}
+
+type fakeAlarms struct{ *house }
+
+var theAlarm = alarm.Alarm{Authority: nordtal, ID: anID, RaisedAt: now, Raised: alarm.Raised{TextDE: "Ausfall", Mode: event.Test, Recipients: 9, WithoutChannel: 2}}
+
+func (fakeAlarms) Preview(context.Context, event.AuthorityID, directory.Audience, ...directory.ChannelKind) (alarm.Preview, error) {
+	return alarm.Preview{People: 9, WithoutChannel: 2}, nil
+}
+func (f fakeAlarms) Raise(_ context.Context, _ event.AuthorityID, d alarm.Draft) (alarm.Alarm, eventlog.Receipt, error) {
+	if !d.Mode.Valid() {
+		return alarm.Alarm{}, eventlog.Receipt{}, alarm.ErrMode.At(0, "mode")
+	}
+	f.note("raise", d.TextDE, d.Actor, d.TakeoverAfter.String(), d.LinkValid.String())
+	return theAlarm, written(), nil
+}
+func (f fakeAlarms) Cancel(_ context.Context, _ event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error) {
+	f.note("cancel", string(id), w.TextDE, w.Actor)
+	return written(), nil
+}
+func (f fakeAlarms) AllClear(context.Context, event.AuthorityID, alarm.ID, alarm.Words) (eventlog.Receipt, error) {
+	return eventlog.Receipt{}, alarm.ErrClosed
+}
+func (fakeAlarms) Alarm(context.Context, event.AuthorityID, alarm.ID) (alarm.Alarm, error) {
+	return theAlarm, nil
+}
+func (fakeAlarms) List(context.Context, event.AuthorityID, time.Time, int) ([]alarm.Alarm, error) {
+	return []alarm.Alarm{theAlarm}, nil
+}
+func (fakeAlarms) Board(context.Context, event.AuthorityID, alarm.ID) (alarm.Board, error) {
+	return alarm.Board{Alarm: theAlarm, Total: alarm.Tally{Recipients: 9}}, nil
+}
+func (fakeAlarms) People(context.Context, event.AuthorityID, alarm.ID, alarm.Status, directory.PersonID, int) ([]alarm.PersonLine, error) {
+	return []alarm.PersonLine{{Person: anID, Status: alarm.StatusComing, Reply: &alarm.Reply{Kind: alarm.Coming, ETAMinutes: 20}}}, nil
+}
+
+type fakeModel struct{}
+
+func (fakeModel) Wait(context.Context, eventlog.LogID, eventlog.Position) error { return nil }
+func (fakeModel) Merges(context.Context) ([]readmodel.Merge, error) {
+	return []readmodel.Merge{{Authority: nordtal, From: self, Events: 5, Late: 1, ArrivedAt: now}}, nil
+}
+func (fakeModel) SetAside(context.Context) ([]readmodel.Trouble, error) {
+	return []readmodel.Trouble{{Reason: "broken", Kind: "alarm.Raised"}}, nil
+}
+func (fakeModel) StateHash(context.Context) (string, error) { return "beef", nil }
+func (fakeModel) Behind() uint64                            { return 3 }
+
+type fakeCopies struct{}
+
+func (fakeCopies) Secured(eventlog.LogID, eventlog.Position) []string { return []string{"a", "b"} }
+func (fakeCopies) Wait(context.Context, eventlog.LogID, eventlog.Position, int) error {
+	return fault.New(fault.Unavailable, "log.unsecured", "not yet", "wait")
+}
+func (fakeCopies) Lag() []eventlog.PeerLag {
+	return []eventlog.PeerLag{{Peer: self, Ahead: 2, Offset: 1500 * time.Millisecond}}
+}
+
+// store is the part of a local store that Once needs.
+type store struct {
+	mu sync.Mutex
+	m  map[string][]byte
+}
+
+func (s *store) PutNew(ctx context.Context, b, k string, v []byte, e time.Time) error {
+	if _, err := s.Get(ctx, b, k); err == nil {
+		return fault.New(fault.Conflict, "local.exists", "there", "")
+	}
+	return s.Put(ctx, b, k, v, e)
+}
+func (s *store) Put(_ context.Context, b, k string, v []byte, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.m[b+k] = v
+	return nil
+}
+func (s *store) Get(_ context.Context, b, k string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.m[b+k]; ok {
+		return v, nil
+	}
+	return nil, fault.New(fault.NotFound, "local.not_found", "not there", "")
+}
+func (s *store) Delete(_ context.Context, b, k string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.m, b+k)
+	return nil
+}
+
+type stranger struct{}
+
+func (stranger) Authenticate(*http.Request) (web.Actor, error) { return web.Actor{}, web.ErrSignIn }
+
+func newAPI(t *testing.T, auth web.Authenticator) (*API, *house, http.Handler) {
+	t.Helper()
+	h := &house{}
+	logger := slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))
+	a := New(Config{Sites: h, Federation: h, Directory: fakeDirectory{h}, Alarms: fakeAlarms{h}, Model: fakeModel{}, Copies: fakeCopies{},
+		Once: &web.Once{Store: &store{m: map[string][]byte{}}, Rand: rand.NewChaCha8([32]byte{}), Now: func() time.Time { return now }},
+		Scrub: func(context.Context) []eventlog.Damage {
+			return []eventlog.Damage{{Page: 4, Err: errors.New("torn"), Deleted: true}}
+		},
+		Forks: func() []eventlog.Fork { return nil }, SignInLink: func(context.Context) (string, error) { return "https://x/signin/y", nil },
+		Now: func() time.Time { return now }, Logger: logger})
+	mux := http.NewServeMux()
+	a.Mount(mux, auth)
+	return a, h, web.Handler(web.HandlerConfig{Errors: &web.Errors{Logger: logger}, LargeBody: a.LargeBody}, mux)
+}
+
+// dialled starts the API on a socket, as app does, and returns a client of it.
+func dialled(t *testing.T) (*Client, *house) {
+	t.Helper()
+	_, h, handler := newAPI(t, web.Fixed{ID: "operator"})
+	dir := t.TempDir()
+	ln, err := net.Listen("unix", filepath.Join(dir, SocketFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: handler}
+	go func() { _ = srv.Serve(ln) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	return NewClient(dir), h
+}
+
+func must[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// TestClientAndRoutesAgree walks every method of the client over a real socket.
+func TestClientAndRoutesAgree(t *testing.T) {
+	c, h := dialled(t)
+	ctx := t.Context()
+	status := must(c.Status(ctx))(t)
+	if status.Self != self || status.BehindPages != 3 || len(status.Lag) != 1 || status.Lag[0].OffsetSeconds != 1.5 || status.Members == nil {
+		t.Errorf("status %+v", status)
+	}
+	if s := must(c.State(ctx))(t); s.Hash != "beef" || s.Site != self {
+		t.Errorf("state %+v", s)
+	}
+	if m := must(c.Merges(ctx))(t); len(m) != 1 || m[0].Events != 5 || m[0].From != self {
+		t.Errorf("merges %+v", m)
+	}
+	if d := must(c.Scrub(ctx))(t); len(d) != 1 || d[0].Reason != "torn" || !d[0].FetchedAgain {
+		t.Errorf("damages %+v", d)
+	}
+	if x := must(c.Troubles(ctx))(t); len(x) != 1 || x[0].Reason != "broken" {
+		t.Errorf("troubles %+v", x)
+	}
+	if l := must(c.SignInLink(ctx))(t); l != "https://x/signin/y" {
+		t.Errorf("link %q", l)
+	}
+	if token := must(c.Invite(ctx, "Süd", "Betreiber", 48))(t); token != "token" {
+		t.Errorf("token %q", token)
+	}
+	must(c.Admit(ctx, self))(t)
+	must(c.Authorities(ctx))(t)
+	for _, err := range []error{c.AddAuthority(ctx, site.AuthorityDraft{ID: nordtal}), c.Allow(ctx, nordtal, self), c.Forbid(ctx, nordtal, self),
+		c.Erase(ctx, nordtal, anID)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if p := must(c.People(ctx, nordtal, directory.Search{Text: "mül"}))(t); p.Total != 1 || p.People[0].Reachability[0].Address != "+491713920012" {
+		t.Errorf("people %+v", p)
+	}
+	must(c.Person(ctx, nordtal, anID))(t)
+	must(c.Units(ctx, nordtal))(t)
+	must(c.Functions(ctx, nordtal))(t)
+	report := must(c.Import(ctx, nordtal, directory.ImportOptions{Format: directory.CSV, KeyColumn: "Nr"}, strings.NewReader("a;b")))(t)
+	if report.Added != 1 || len(report.Refused) != 1 || report.Refused[0].Line != 3 || report.Refused[0].Field != "mobile" || !report.Written.Secured {
+		t.Errorf("report %+v", report)
+	}
+	if p := must(c.Preview(ctx, nordtal, AlarmDraft{Audience: directory.Audience{Everyone: true}}))(t); p.People != 9 {
+		t.Errorf("preview %+v", p)
+	}
+	draft := AlarmDraft{TextDE: "Ausfall", Mode: event.Test, Audience: directory.Audience{Everyone: true}, TakeoverMillis: 1500, LinkHours: 2}
+	first, second := must(c.Raise(ctx, nordtal, draft, "a-key-of-16-bytes"))(t), must(c.Raise(ctx, nordtal, draft, "a-key-of-16-bytes"))(t)
+	if d := cmp.Diff(first, second); d != "" || first.People != 9 || !first.Written.Secured {
+		t.Errorf("raised %+v, again: %s", first, d)
+	}
+	must(c.Alarms(ctx, nordtal, now, 5))(t)
+	must(c.Board(ctx, nordtal, anID))(t)
+	if l := must(c.AlarmPeople(ctx, nordtal, anID, alarm.StatusComing, "", 5))(t); l[0].Reply.ETAMinutes != 20 {
+		t.Errorf("people %+v", l)
+	}
+	must(c.Cancel(ctx, nordtal, anID, Words{TextDE: "Irrtum"}))(t)
+	if _, err := c.AllClear(ctx, nordtal, anID, Words{}); !errors.Is(err, alarm.ErrClosed) || fault.Of(err).WayOut != alarm.ErrClosed.WayOut {
+		t.Errorf("the fault did not come through: %v", err)
+	}
+	if w := must(c.Secured(ctx, first.Written.Receipt, 2, time.Millisecond))(t); !w.Secured || len(w.Operators) != 2 {
+		t.Errorf("secured %+v", w)
+	}
+	want := []string{"invite Süd Betreiber 48h0m0s", "endorse " + string(self), "add lk-nordtal", "allow lk-nordtal " + string(self),
+		"forbid lk-nordtal " + string(self), "erase " + anID, "import csv Nr a;b", "raise Ausfall operator 1.5s 2h0m0s", "cancel " + anID + " Irrtum operator"}
+	if d := cmp.Diff(want, h.calls); d != "" {
+		t.Errorf("what arrived (-want +got):\n%s", d)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	_, err := NewClient(t.TempDir()).Status(t.Context())
+	if !errors.Is(err, ErrNoSite) || fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("got %v, want ErrNoSite", err)
+	}
+}
+
+// fill puts an id into every placeholder.
+var fill = strings.NewReplacer("{authority}", "lk-nordtal", "{alarm}", anID, "{person}", anID, "{site}", string(self))
+
+func TestStrangersGetNothing(t *testing.T) {
+	a, h, handler := newAPI(t, stranger{})
+	for _, route := range a.Routes() {
+		method, path, ok := strings.Cut(fill.Replace(route.Pattern), " ")
+		if !ok || route.Open {
+			continue
+		}
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, httptest.NewRequest(method, path, strings.NewReader("{}")))
+		if rec.Code != http.StatusUnauthorized || !strings.Contains(rec.Body.String(), `"code":"web.sign_in"`) {
+			t.Errorf("%s: %d %s", route.Pattern, rec.Code, rec.Body)
+		}
+	}
+	if len(h.calls) > 0 {
+		t.Errorf("a stranger has done %v", h.calls)
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	_, _, handler := newAPI(t, web.Fixed{ID: "operator"})
+	authority := "/api/v1/authorities/lk-nordtal"
+	for name, c := range map[string]struct {
+		method, path, mediaType, body string
+		status                        int
+		want                          string
+	}{
+		"ErrNoRoute":       {"GET", "/api/v1/nothing", "", "", 404, "api.no_route"},
+		"ErrNotHere":       {"GET", "/api/v1/authorities/amt-anderswo/people", "", "", 404, "api.authority"},
+		"ErrUnknownField":  {"POST", authority + "/alarms", "application/json", `{"mood":"test"}`, 422, `"field":"mood"`},
+		"ErrWrongType":     {"POST", authority + "/alarms", "application/json", `{"textDe":7}`, 422, `"field":"textDe"`},
+		"ErrMode":          {"POST", authority + "/alarms", "application/json", `{"audience":{"everyone":true}}`, 422, `"field":"mode"`},
+		"ErrMediaType":     {"POST", authority + "/alarms", "text/plain", `{}`, 422, "api.json"},
+		"ErrTwoValues":     {"POST", authority + "/alarms", "application/json", `{}{}`, 422, "api.json"},
+		"ErrTooLarge":      {"POST", authority + "/alarms", "application/json", `{"textDe":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "web.too_large"},
+		"ErrLimit":         {"GET", authority + "/people?limit=9999", "", "", 422, `"field":"limit"`},
+		"ErrBefore":        {"GET", authority + "/alarms?before=yesterday", "", "", 422, `"field":"before"`},
+		"ErrStatus":        {"GET", authority + "/alarms/" + anID + "/people?status=maybe", "", "", 422, `"field":"status"`},
+		"ErrReceipt":       {"GET", "/api/v1/secured?receipt=x", "", "", 422, "web.receipt"},
+		"ErrHours":         {"POST", "/api/v1/invitations", "application/json", `{"hours":9999}`, 422, `"field":"hours"`},
+		"ErrPersonUnknown": {"GET", authority + "/people/ffffffffffffffff", "", "", 404, "directory.person_unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
+			r.Header.Set("Content-Type", c.mediaType)
+			rec := httptest.NewRecorder()
+			handler.ServeHTTP(rec, r)
+			if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.want) || !strings.Contains(rec.Body.String(), `"wayOut"`) {
+				t.Errorf("%d %s, want %d with %s", rec.Code, rec.Body, c.status, c.want)
+			}
+			if got := rec.Header().Get("Content-Type"); got != "application/problem+json" {
+				t.Errorf("content type %q", got)
+			}
+		})
+	}
+}
+
+func TestImportsMayBeLarge(t *testing.T) {
+	_, h, handler := newAPI(t, web.Fixed{ID: "operator"})
+	rec := httptest.NewRecorder()
+	handler.ServeHTTP(rec, httptest.NewRequest("POST", "/api/v1/authorities/lk-nordtal/imports", bytes.NewReader(make([]byte, 3<<20))))
+	if rec.Code != http.StatusOK || len(h.calls) != 1 || len(h.calls[0]) < 3<<20 {
+		t.Errorf("%d", rec.Code)
+	}
+}
+
+// TestTheDescriptionHasAllRoutes compares openapi.yaml with the table of routes, both ways, and follows every reference.
+func TestTheDescriptionHasAllRoutes(t *testing.T) {
+	var doc struct {
+		Paths      map[string]map[string]any `yaml:"paths"`
+		Components map[string]map[string]any `yaml:"components"`
+	}
+	if err := yaml.Unmarshal(description, &doc); err != nil {
+		t.Fatal(err)
+	}
+	var described, routed []string
+	for path, operations := range doc.Paths {
+		for method := range operations {
+			if method != "parameters" {
+				described = append(described, strings.ToUpper(method)+" "+path)
+			}
+		}
+	}
+	a, _, _ := newAPI(t, stranger{})
+	for _, route := range a.Routes() {
+		if strings.Contains(route.Pattern, " ") {
+			routed = append(routed, route.Pattern)
+		}
+	}
+	slices.Sort(described)
+	slices.Sort(routed)
+	if d := cmp.Diff(routed, described); d != "" {
+		t.Errorf("routes and openapi.yaml differ (-routes +described):\n%s", d)
+	}
+	for line := range strings.Lines(string(description)) {
+		_, ref, found := strings.Cut(line, "#/components/")
+		for found {
+			kind, rest, _ := strings.Cut(ref, "/")
+			name, more, _ := strings.Cut(strings.NewReplacer(`"`, "'", "}", "'", "\n", "'").Replace(rest), "'")
+			if doc.Components[kind][name] == nil {
+				t.Errorf("the description refers to %s/%s, which is not there", kind, name)
+			}
+			_, ref, found = strings.Cut(more, "#/components/")
+		}
+	}
+	if !bytes.HasPrefix(description, []byte("# SPDX-License-Identifier: Apache-2.0\n")) {
+		t.Error("the description lacks its licence")
+	}
+}
