@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/cli"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/seal"
 	"codeberg.org/holdfast/holdfast/site"
@@ -133,19 +135,40 @@ func join(ctx context.Context, token string, c Config, id *seal.Identity, local 
 		Token: token, Identity: id, Now: time.Now, Name: c.Name, Kind: c.describe().Kind,
 		Addresses: c.Peer.Advertise, PortalURL: c.Portal.URL,
 		Request: func(ctx context.Context, to event.SiteID, addresses []string, body []byte) ([]byte, error) {
-			peer, err := jetstream.Dial(ctx, jetstream.LinksConfig{Identity: id, LocalAddr: c.Peer.DialFrom, Now: time.Now,
-				Logger: slog.New(slog.DiscardHandler)}, addresses, to)
-			if err != nil {
-				return nil, err
-			}
-			defer peer.Close()
-			return peer.Request(ctx, site.VerbJoin, body)
+			return askToJoin(ctx, jetstream.LinksConfig{Identity: id, LocalAddr: c.Peer.DialFrom, Now: time.Now,
+				Logger: slog.New(slog.DiscardHandler)}, to, addresses, body)
 		},
 	})
 	if err != nil || a.Pending {
 		return a.Pending, err
 	}
 	return false, site.Pin(ctx, local, a)
+}
+
+// askToJoin carries the request to the inviter. A line that is down for a moment is tried again until ctx ends: asking
+// twice is harmless.
+func askToJoin(ctx context.Context, cfg jetstream.LinksConfig, to event.SiteID, addresses []string, body []byte) ([]byte, error) {
+	for {
+		answer, err := askOnce(ctx, cfg, to, addresses, body)
+		if fault.KindOf(err) != fault.Unavailable {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.Unavailable, "join.unreachable", "the inviting site cannot be reached at "+strings.Join(addresses, ", "),
+				"check that it runs and that a firewall lets this machine through; then join again with the same invitation").With(err)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+func askOnce(ctx context.Context, cfg jetstream.LinksConfig, to event.SiteID, addresses []string, body []byte) ([]byte, error) {
+	peer, err := jetstream.Dial(ctx, cfg, addresses, to)
+	if err != nil {
+		return nil, err
+	}
+	defer peer.Close()
+	return peer.Request(ctx, site.VerbJoin, body)
 }
 
 // finishJoining asks again and again until a second operator has admitted this site. It returns at once for a site that

@@ -112,7 +112,7 @@ func run(ctx context.Context, args ...string) (string, error) {
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("holdfast %s: %w: %s", strings.Join(args[:min(2, len(args))], " "), err, strings.TrimSpace(said.String()))
+		return "", fmt.Errorf("holdfast %s: %w: %s", args[0], err, strings.TrimSpace(said.String())) // a join's token stays out of it
 	}
 	return string(out), nil
 }

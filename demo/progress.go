@@ -49,7 +49,7 @@ func (t *teller) bar(label string, done, total int, note string) {
 	case t.terminal:
 		fmt.Fprintf(t.w, "\r\x1b[K%6.1f s  %s", time.Since(t.began).Seconds(), line)
 		t.open = true
-	case done == total || time.Since(t.drawn) > 2*time.Second:
+	case time.Since(t.drawn) > 2*time.Second:
 		fmt.Fprintf(t.w, "%6.1f s  %s\n", time.Since(t.began).Seconds(), line)
 		t.drawn = time.Now()
 	}

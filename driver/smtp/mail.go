@@ -33,6 +33,7 @@ func compose(from *mail.Address, domain string, m alarm.Message, now time.Time) 
 	field("Subject", encoded(m.Subject))
 	field("Date", now.Format(time.RFC1123Z))
 	field("Message-ID", "<"+messageID(m.IdempotencyKey, domain)+">")
+	field("X-Holdfast-Key", m.IdempotencyKey) // lets a relay, and whoever counts, recognise a second try
 	field("Auto-Submitted", "auto-generated") // RFC 3834: no holiday replies, please
 	if m.Mode == event.Actual {
 		field("Importance", "high")
