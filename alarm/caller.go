@@ -91,6 +91,7 @@ type Caller struct {
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
 	window  window
+	blocked bool                       // the last Step found the window full
 	alone   map[event.AuthorityID]bool // as of the last plan: no other site can be reached
 	stats   Stats
 }
@@ -205,7 +206,6 @@ func (c *Caller) Run(ctx context.Context) {
 		if _, err := c.Step(ctx, c.cfg.Now()); err != nil && ctx.Err() == nil {
 			c.cfg.Logger.Error("calling is held up", "err", err)
 		}
-		wait := ticker.C
 		var soon <-chan time.Time
 		if c.cfg.Workers > 0 && c.stalled() {
 			// The window opens when another site acknowledges; nobody tells us, so look often while we wait for it.
@@ -216,15 +216,16 @@ func (c *Caller) Run(ctx context.Context) {
 			return
 		case <-c.wake:
 		case <-soon:
-		case <-wait:
+		case <-ticker.C:
 		}
 	}
 }
 
+// stalled reports whether the last Step left work undone because the window was full.
 func (c *Caller) stalled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.window.len() > 0
+	return c.blocked
 }
 
 // Step looks at what is due, decides for which alarms this site calls now, and begins hand-overs as far as workers and
@@ -483,7 +484,11 @@ func (c *Caller) dispatch(ctx context.Context, now time.Time) int {
 func (c *Caller) take(v *vigil, now time.Time) *task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(v.queue) == 0 {
+		return nil
+	}
 	if !c.window.open(c.cfg.Window, c.underway(), c.alone[v.ongoing.Authority], now) {
+		c.blocked = true
 		return nil
 	}
 	for i, t := range v.queue {
@@ -524,4 +529,5 @@ func (c *Caller) settle(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.window.settle(c.cfg.Replication.Replicated, now)
+	c.blocked = false
 }

@@ -4,6 +4,8 @@ package alarm
 
 import (
 	"errors"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -321,5 +323,43 @@ func TestMessagesCarryTwoLinksThatOpen(t *testing.T) {
 		if err != nil || l.Person != id || l.Alarm != a.ID || l.Authority != nordtal || tokens[0] != tokens[1] {
 			t.Errorf("got %+v, %v", l, err)
 		}
+	}
+}
+
+// TestRunCallsInParallel runs everything in real time: workers, replicators, read models. With HOLDFAST_PEOPLE it measures.
+func TestRunCallsInParallel(t *testing.T) {
+	people := 300
+	if n, err := strconv.Atoi(os.Getenv("HOLDFAST_PEOPLE")); err == nil {
+		people = n
+	}
+	w := newWorld(t, people, "one", "two", "box")
+	w.running, w.latency = true, 5*time.Millisecond
+	for _, s := range w.stations {
+		s.exchange()
+	}
+	w.live(16)
+	began := time.Now()
+	a := w.stations[0].raise(Draft{Ranking: w.ranking()})
+	deadline := began.Add(2 * time.Minute)
+	for n := 0; n < 2*people; n, _ = w.taken(Call) {
+		if time.Now().After(deadline) {
+			t.Fatalf("only %d were taken", n)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	took := time.Since(began)
+	_, doubled := w.taken(Call)
+	for _, s := range w.stations {
+		for b := s.board(a.ID); b.Total.Accepted != 2*people; b = s.board(a.ID) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the board of %s shows %+v", s.operator, b.Total)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	t.Logf("%d hand-overs in %v, the first after %v, %d doubled, boards complete after %v",
+		2*people, took, w.first.Sub(began), doubled, time.Since(began))
+	if doubled != 0 || w.first.Sub(began) > 2*time.Second {
+		t.Errorf("%d doubled, the first after %v", doubled, w.first.Sub(began))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,10 @@ type world struct {
 	got   map[string]int
 	texts map[string]Message
 	first time.Time // when the first message was taken
+	// running: real time and goroutines, for tests of Run. mu guards what gateways share then.
+	running bool
+	latency time.Duration
+	mu      sync.Mutex
 }
 
 // station is one site.
@@ -86,7 +91,12 @@ func newWorld(t *testing.T, people int, operators ...string) *world {
 	return w
 }
 
-func (w *world) clock() time.Time { return w.now }
+func (w *world) clock() time.Time {
+	if w.running {
+		return time.Now()
+	}
+	return w.now
+}
 
 // The world is the policy, the federation, the directory and the keyring of its sites.
 
@@ -151,8 +161,13 @@ func (g gateway) Send(_ context.Context, m Message) (SendResult, error) {
 			return SendResult{}, err
 		}
 	}
+	if s.w.latency > 0 {
+		time.Sleep(s.w.latency)
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	if s.w.first.IsZero() {
-		s.w.first = s.w.now
+		s.w.first = s.w.clock()
 	}
 	s.w.got[m.IdempotencyKey]++
 	s.w.texts[m.IdempotencyKey] = m
@@ -285,8 +300,35 @@ func (w *world) until(what string, seconds float64, condition func() bool) {
 	w.t.Fatalf("not within %v s: %s (%d keys taken)", seconds, what, len(w.got))
 }
 
+// live runs every site in real time, with workers, until the test ends.
+func (w *world) live(workers int) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var wg sync.WaitGroup
+	w.t.Cleanup(func() { cancel(); wg.Wait() })
+	for _, s := range w.stations {
+		s.caller.cfg.Workers = workers
+		wg.Go(func() { s.rep.Run(ctx) })
+		wg.Go(func() { s.model.Run(ctx) })
+		wg.Go(func() { s.caller.Run(ctx) })
+		changed, stop := s.log.Subscribe()
+		wg.Go(func() {
+			defer stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-changed:
+					s.model.Wake()
+				}
+			}
+		})
+	}
+}
+
 // taken returns how many hand-overs of the wave were taken, and how many of them twice or more.
 func (w *world) taken(wave Wave) (distinct, doubled int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for key, n := range w.got {
 		if key[len(key)-1] == byte('0'+wave) {
 			distinct++
