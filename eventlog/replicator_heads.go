@@ -59,6 +59,7 @@ type peerState struct {
 type peerHead struct {
 	announced
 	relation relation
+	in       Branch // which of our branches has it, if one does
 }
 
 // relation says how a peer's head relates to our branches.
@@ -67,8 +68,7 @@ type relation int
 const (
 	unknownHead relation = iota // not looked at yet
 	lackedHead                  // we do not have this page
-	heldHead                    // we have it in a second branch
-	sharedHead                  // we have it in our first branch, the one positions refer to
+	heldHead                    // we have it
 )
 
 // refresh numbers what has changed in our heads since last time.
@@ -90,6 +90,9 @@ func (r *Replicator) refresh(ctx context.Context) {
 			r.version++
 			next.Version = r.version
 			r.ours[h.Branch] = next
+			if next.Page < old.Page {
+				r.forgetRelations(h.Branch.LogID) // a damaged copy is being fetched again
+			}
 		}
 	}
 	r.retire(there)
@@ -111,17 +114,17 @@ func (r *Replicator) retire(there map[Branch]bool) {
 	for _, b := range gone {
 		r.version++
 		r.ours[b] = announced{Head: Head{Branch: b}, Version: r.version}
-		for _, s := range r.peers {
-			s.forgetRelations(b.LogID)
-		}
+		r.forgetRelations(b.LogID)
 	}
 }
 
-// forgetRelations makes us compare the peer's heads of a log again, since our own branches of it are no longer the same.
-func (s *peerState) forgetRelations(id LogID) {
-	for b, h := range s.heads {
-		if b.LogID == id {
-			h.relation = unknownHead
+// forgetRelations makes us compare the peers' heads of a log again, since our own branches of it are no longer the same.
+func (r *Replicator) forgetRelations(id LogID) {
+	for _, s := range r.peers {
+		for b, h := range s.heads {
+			if b.LogID == id {
+				h.relation = unknownHead
+			}
 		}
 	}
 }
@@ -326,18 +329,13 @@ func (r *Replicator) headsOf(peer, origin event.SiteID) ([]byte, error) {
 // relate works out what the peer's heads mean to us. It reports whether there is something that we lack.
 func (r *Replicator) relate(ctx context.Context, peer event.SiteID) (lacking bool) {
 	for _, h := range r.unrelated(peer) {
-		rel, err := r.relationOf(ctx, h.Head)
+		in, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
 		if err != nil {
 			r.logger.Warn("cannot compare a peer's head with our pages", "log", h.Branch.String(), "page", h.Page, "error", err)
 			continue
 		}
-		r.mu.Lock()
-		if now := r.peer(peer).heads[h.Branch]; now != nil && now.Head == h.Head && now.relation != rel {
-			now.relation = rel
-			r.wakeWaiters()
-		}
-		r.mu.Unlock()
-		lacking = lacking || rel == lackedHead
+		r.noteRelation(peer, h.Head, in, held)
+		lacking = lacking || !held
 	}
 	return lacking
 }
@@ -356,16 +354,19 @@ func (r *Replicator) unrelated(peer event.SiteID) []announced {
 	return out
 }
 
-// relationOf finds the page of a peer's head among our branches of its log.
-func (r *Replicator) relationOf(ctx context.Context, h Head) (relation, error) {
-	b, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
+// noteRelation keeps what a peer's head means to us, if it still is the peer's head.
+func (r *Replicator) noteRelation(peer event.SiteID, h Head, in Branch, held bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.peer(peer).heads[h.Branch]
 	switch {
-	case err != nil || !held:
-		return lackedHead, err
-	case b.Fork == "":
-		return sharedHead, nil
+	case now == nil || now.Head != h:
+	case held:
+		now.relation, now.in = heldHead, in
+		r.wakeWaiters()
+	default:
+		now.relation = lackedHead
 	}
-	return heldHead, nil
 }
 
 // branchesOf returns our heads of one log, the first branch first.

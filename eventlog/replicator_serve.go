@@ -5,6 +5,7 @@ package eventlog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"codeberg.org/holdfast/holdfast/event"
 )
@@ -166,11 +167,24 @@ func headOf(heads []Head, b Branch) Head {
 func (r *Replicator) hashOnWay(ctx context.Context, way []segment, n uint64) (Hash, error) {
 	for _, s := range way {
 		if n >= s.from && n <= s.to {
-			h, _, err := r.cfg.Log.HashAt(ctx, s.branch, n)
-			return h, err
+			return r.hashAt(ctx, s.branch, n)
 		}
 	}
 	return Hash{}, nil
+}
+
+// hashAt returns the hash of a page. If its bytes are damaged, the page after it tells: what follows a damaged page must
+// still reach the others, or the copy could never be given up.
+func (r *Replicator) hashAt(ctx context.Context, b Branch, n uint64) (Hash, error) {
+	h, _, err := r.cfg.Log.HashAt(ctx, b, n)
+	if !errors.Is(err, ErrDamaged) {
+		return h, err
+	}
+	next, nextErr := r.cfg.Log.Read(ctx, b, n, 1)
+	if nextErr != nil || len(next) == 0 || next[0].Number != n+1 {
+		return Hash{}, err
+	}
+	return next[0].Prev, nil
 }
 
 func (r *Replicator) onWay(ctx context.Context, way []segment, at spot) (bool, error) {

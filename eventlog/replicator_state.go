@@ -109,8 +109,23 @@ func (r *Replicator) Replicated(log LogID, pos Position) bool {
 // reaches reports whether the peer has reported the position as durable, in our own chain.
 func (s *peerState) reaches(log LogID, pos Position) bool {
 	for b, h := range s.heads {
-		if b.LogID == log && h.relation == sharedHead && h.Durable >= pos.Page {
+		if b.LogID == log && h.relation == heldHead && h.in.Fork == "" && h.Durable >= pos.Page {
 			return true
+		}
+	}
+	return false
+}
+
+// Elsewhere reports whether another site has said that its disk has the branch at least up to the head: what a site must
+// know before it gives up a damaged copy. It does not block.
+func (r *Replicator) Elsewhere(head Head) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.peers {
+		for _, h := range s.heads {
+			if h.relation == heldHead && h.in == head.Branch && h.Page >= head.Page && r.mayKnow(id, head.Branch.Authority) {
+				return true
+			}
 		}
 	}
 	return false

@@ -350,6 +350,26 @@ func TestACloneIsFoundAsAForkAndBothBranchesAreKept(t *testing.T) {
 	f.wantEqual(43)
 }
 
+func TestWhatFollowsADamagedPageStillReachesTheOthers(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1]
+	r := a.append("nordtal", "one")
+	b.step(a)
+	a.append("nordtal", "two")
+	if !a.disk.Flip(eventlog.Branch{LogID: r.Log}, 1) {
+		t.Fatal("there is no page to damage")
+	}
+	a.start()
+	if a.rep.Elsewhere(eventlog.Head{Branch: eventlog.Branch{LogID: r.Log}, Page: 2}) {
+		t.Error("the copy may be given up although nobody has its second page")
+	}
+	b.step(a)
+	a.step(b)
+	if !a.rep.Elsewhere(a.log.Heads()[0]) {
+		t.Error("the second page has not reached the other site, so the damaged copy can never be given up")
+	}
+}
+
 func TestSecuredCountsOperatorsAndNotSites(t *testing.T) {
 	f := newFederation(t, "north", "north", "south")
 	a, b, c := f.sites[0], f.sites[1], f.sites[2]

@@ -43,6 +43,8 @@ var actions = []action{
 	{1, (*World).rebuild},
 	{6, (*World).checkSecured},
 	{1, (*World).vanish},
+	{2, (*World).rot},
+	{3, (*World).scrubSome},
 	{30, (*World).domainAction},
 }
 
@@ -85,13 +87,16 @@ var classes = []event.Class{event.Register, event.Operations, event.Operations, 
 
 // write appends a few facts at a site, some of them needing a key.
 func (w *World) write(ctx context.Context) error {
-	n := w.someone()
-	if n == nil {
-		return nil
+	if n := w.someone(); n != nil {
+		w.writeAt(ctx, n)
 	}
+	return nil
+}
+
+func (w *World) writeAt(ctx context.Context, n *node) {
 	held := n.mayHold()
 	if len(held) == 0 {
-		return nil
+		return
 	}
 	id := held[w.rnd.IntN(len(held))]
 	keys := w.newKeys(ctx, n, id)
@@ -107,12 +112,11 @@ func (w *World) write(ctx context.Context) error {
 	r, err := n.log.Append(ctx, id, classes[w.rnd.IntN(len(classes))], drafts...)
 	w.logf("%v writes %d..%d to %s: %s", n, facts[0].token, facts[len(facts)-1].token, id, outcome(err))
 	if err != nil {
-		return nil // whatever the reason: what is stored nevertheless may appear
+		return // whatever the reason: what is stored nevertheless may appear
 	}
 	for i, f := range facts {
 		f.fate, f.log, f.at = mustBe, r.Log, eventlog.Position{Page: r.Last.Page, Index: uint32(i)}
 	}
-	return nil
 }
 
 func (w *World) newKeys(ctx context.Context, n *node, id event.AuthorityID) []event.KeyID {
@@ -342,6 +346,42 @@ func (w *World) checkSecured(context.Context) error {
 	return nil
 }
 
+// rot flips a bit of a page that other operators have, too. Only the unlucky operator's disks rot, so that two rotten
+// copies are never all there are.
+func (w *World) rot(ctx context.Context) error {
+	n := w.lossy()
+	if n == nil || !n.up || n.twin != nil {
+		return nil
+	}
+	heads := n.log.Heads()
+	if len(heads) == 0 {
+		return nil
+	}
+	h := heads[w.rnd.IntN(len(heads))]
+	page := 1 + w.rnd.Uint64N(h.Page)
+	if h.Branch.Fork != "" || len(n.rep.Secured(h.Branch.LogID, eventlog.Position{Page: h.Page})) < 2 {
+		return nil
+	}
+	n.memory.Flip(h.Branch, page)
+	w.logf("page %d of %s rots at %v", page, h.Branch, n)
+	return nil
+}
+
+func (w *World) scrubSome(ctx context.Context) error {
+	if n := w.someone(); n != nil {
+		return n.scrub(ctx)
+	}
+	return nil
+}
+
+func (n *node) scrub(ctx context.Context) error {
+	found, err := n.log.Scrub(ctx)
+	for _, d := range found {
+		n.w.logf("%v finds page %d of %s damaged; deleted: %v", n, d.Page, d.Branch, d.Deleted)
+	}
+	return err
+}
+
 // lossy returns a node that may lose its disk, nil if none.
 func (w *World) lossy() *node {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
@@ -385,7 +425,13 @@ func (w *World) clone(ctx context.Context) error {
 	n.newMemory(n.image)
 	settle := w.rnd.IntN(2) == 0
 	w.logf("a clone of %v runs in its place; it asks first: %v", n, settle)
-	return n.start(ctx, settle)
+	if err := n.start(ctx, settle); err != nil || settle {
+		return err
+	}
+	for range 1 + w.rnd.IntN(4) {
+		w.writeAt(ctx, n) // before it has heard anything
+	}
+	return nil
 }
 
 // newMemory gives the node another disk with the content of a backup.
@@ -497,6 +543,9 @@ func (w *World) pagesAt(ctx context.Context, n *node) []*eventlog.Page {
 	for _, h := range heads {
 		for after := uint64(0); after < h.Page; {
 			pages, err := n.disk.Read(ctx, h.Branch, after, 8<<20)
+			if err != nil && !w.checking {
+				break // rotten, and not found yet
+			}
 			if err != nil || len(pages) == 0 {
 				w.violate("page %d of %s at %v: %v", after+1, h.Branch, n, errors.Join(err))
 				break

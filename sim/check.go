@@ -17,6 +17,7 @@ import (
 
 // check looks whether every promise was kept, after everything has healed.
 func (w *World) check(ctx context.Context) error {
+	w.checking = true
 	for _, a := range w.authorities {
 		w.checkFacts(ctx, a)
 		w.checkHeads(a)

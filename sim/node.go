@@ -45,10 +45,10 @@ type node struct {
 	port   *logtest.Port
 	people *domains
 
-	image     *image         // a backup
-	twin      *twin          // a clone that runs in its place
-	disks     int            // how often it got another disk; the read model is on it, too
-	forksSeen map[string]int // forks it was told of
+	image    *image // a backup
+	twin     *twin  // a clone that runs in its place
+	disks    int    // how often it got another disk; the read model is on it, too
+	lastLine string // what it logged last: said once, not a hundred times
 }
 
 // image is a backup of a node's disk.
@@ -81,7 +81,7 @@ func (n *node) start(ctx context.Context, settle bool) error {
 		Identity: n.id, Store: n.disk, Clock: event.NewClock(n.clock), Rand: n.rnd, Policy: n.w, Keys: n.ring,
 		Now: n.clock, Logger: logger, Incarnation: n.incarnation,
 		OnIncarnation: func(i string) error { n.incarnation = i; return nil },
-		OnFork:        func(f eventlog.Fork) { n.forksSeen[f.Branch.LogID.String()]++ },
+		Elsewhere:     func(h eventlog.Head) bool { return n.rep.Elsewhere(h) },
 	})
 	if err != nil {
 		return fmt.Errorf("open the log of %v: %w", n, err)

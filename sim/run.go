@@ -122,6 +122,9 @@ func (w *World) round(ctx context.Context) (moved bool, err error) {
 	w.now = w.now.Add(10 * time.Second)
 	for _, a := range w.living() {
 		a.grantAll(ctx)
+		if err := a.scrub(ctx); err != nil {
+			return moved, err
+		}
 		for _, b := range w.nodes { // who has vanished is asked, too, in vain
 			if a == b {
 				continue

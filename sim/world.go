@@ -69,6 +69,7 @@ type World struct {
 	trace       []string
 	violations  []string
 	healed      bool // the gateways are well, too
+	checking    bool // everything has settled
 	cleanup     []func()
 }
 
@@ -110,7 +111,7 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 func (w *World) addNode(no int, operator string) error {
 	var seed [32]byte
 	copy(seed[:], fmt.Sprintf("site %d of world %d", no, w.seed))
-	n := &node{w: w, no: no, operator: operator, rnd: rand.NewChaCha8(seed), forksSeen: make(map[string]int)}
+	n := &node{w: w, no: no, operator: operator, rnd: rand.NewChaCha8(seed)}
 	id, err := seal.NewIdentity(n.rnd)
 	if err != nil {
 		return err
@@ -282,7 +283,11 @@ func (h *traceHandler) Enabled(_ context.Context, l slog.Level) bool {
 func (h *traceHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&b, " %s=%v", a.Key, a.Value); return true })
-	h.w.logf("%v logs: %s%s%s", h.n, r.Message, h.attrs, b.String())
+	line := fmt.Sprintf("%v logs: %s%s%s", h.n, r.Message, h.attrs, b.String())
+	if line != h.n.lastLine {
+		h.w.logf("%s", line)
+	}
+	h.n.lastLine = line
 	return nil
 }
 
