@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,16 +90,18 @@ func TestALateEventFoldsItsSubjectAgain(t *testing.T) {
 func TestAnEventIsCountedOnceAndTheLowerPlaceWins(t *testing.T) {
 	src := newSource()
 	m := open(t, Config{Source: src})
-	twice := happened("list/1", added, epoch.Add(time.Second), "twice")
+	twice := happened("list/1", added, epoch.Add(2*time.Second), "twice")
 	src.write(branchOf("site-b"), epoch, twice)
 	src.write(branchOf("site-b"), epoch, twice, happened("list/1", added, epoch.Add(time.Second), "between"))
 	catchUp(t, m)
-	if diff := cmp.Diff([]string{"twice", "between"}, words(t, m, "list/1")); diff != "" {
+	if diff := cmp.Diff([]string{"between", "twice"}, words(t, m, "list/1")); diff != "" {
 		t.Error(diff)
 	}
-	early := twice
-	early.Stamp = event.StampAt(epoch)
-	src.write(branchOf("site-a"), epoch, early)
+	for _, at := range []time.Time{epoch.Add(time.Hour), epoch} {
+		again := twice
+		again.Stamp = event.StampAt(at)
+		src.write(branchOf("site-a"), epoch, again)
+	}
 	if n := catchUp(t, m); n != 0 {
 		t.Errorf("%d new events, want none", n)
 	}
@@ -388,7 +391,8 @@ func TestMergesAreShownAndTheFirstCopyIsToldApart(t *testing.T) {
 func TestKeysThatArriveOrAreErasedAreSavedAgain(t *testing.T) {
 	keys := fakeKeys{}
 	key := seal.Key{1, 2, 3}
-	sealed, err := key.Seal(strings.NewReader("nonce nonce nonce"), "list", []byte("Erika"))
+	long := strings.Repeat("Erika Mustermann, ", 40) // some of it stays in the page if rows are not overwritten
+	sealed, err := key.Seal(strings.NewReader("nonce nonce nonce"), "list", []byte(long))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +408,7 @@ func TestKeysThatArriveOrAreErasedAreSavedAgain(t *testing.T) {
 	for _, step := range []struct {
 		key  any
 		want string
-	}{{nil, "(missing)"}, {key, "Erika"}, {errors.New("erased"), "(erased)"}} {
+	}{{nil, "(missing)"}, {key, long}, {errors.New("erased"), "(erased)"}} {
 		if step.key != nil {
 			keys[ref] = step.key
 			if err := m.KeysChanged(t.Context(), []KeyRef{ref, {town, "unheard of"}}); err != nil {
@@ -422,8 +426,114 @@ func TestKeysThatArriveOrAreErasedAreSavedAgain(t *testing.T) {
 		t.Error("the state depends on the keys")
 	}
 	for _, file := range []string{path, path + "-wal"} {
-		if b, _ := os.ReadFile(file); strings.Contains(string(b), "Erika") {
+		if b, _ := os.ReadFile(file); strings.Contains(string(b), "Mustermann") {
 			t.Errorf("%s still holds the erased name", filepath.Base(file))
 		}
+	}
+}
+
+// A fold that cannot do without the key is set aside, and saved when the key comes.
+func TestASaveThatNeedsItsKeySucceedsWhenTheKeyComes(t *testing.T) {
+	keys, key, ref := fakeKeys{}, seal.Key{1}, KeyRef{town, "00112233445566aa"}
+	sealed, err := key.Seal(strings.NewReader("nonce nonce nonce"), "list", []byte("Erika"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict := listFold()
+	strict.SaveFunc = func(tx *Tx, ref Ref, old, new list) error {
+		if _, err := tx.Open(ref.Authority, new.Key, "list", new.Sealed); err != nil {
+			return err
+		}
+		return saveList(tx, ref, old, new)
+	}
+	src := newSource()
+	src.write(branchOf("site-a"), epoch, happened("list/1", secret, epoch, list{Sealed: sealed, Key: ref.KeyID}))
+	m := open(t, Config{Source: src, Keys: keys, Folds: []Fold{strict}})
+	catchUp(t, m)
+	if ts := setAside(t, m); len(ts) != 1 || ts[0].Reason != "missing" {
+		t.Errorf("set aside: %+v", ts)
+	}
+	keys[ref] = key
+	if err := m.KeysChanged(t.Context(), []KeyRef{ref}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := shown(t, m), "[lk-nordtal list/1 [] Erika lk-nordtal total 1 0]"; got != want || len(setAside(t, m)) != 0 {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// hooked calls hook before it reads.
+type hooked struct {
+	*fakeSource
+	hook func()
+}
+
+func (h *hooked) Read(ctx context.Context, b eventlog.Branch, after uint64, n int) ([]*eventlog.Page, error) {
+	pages, err := h.fakeSource.Read(ctx, b, after, n)
+	if after > 0 && h.hook != nil {
+		h.hook()
+	}
+	return pages, err
+}
+
+func TestAKeyThatIsErasedWhileARebuildRunsIsErasedInItToo(t *testing.T) {
+	keys, key, ref := fakeKeys{}, seal.Key{1}, KeyRef{town, "00112233445566aa"}
+	sealed, err := key.Seal(strings.NewReader("nonce nonce nonce"), "list", []byte("Erika"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys[ref] = key
+	src := &hooked{fakeSource: newSource()}
+	src.write(branchOf("site-a"), epoch, happened("list/1", secret, epoch, list{Sealed: sealed, Key: ref.KeyID}))
+	for i := range 3 { // so many events that the first page is folded before the others are read
+		events := make([]event.Event, batchEvents)
+		for j := range events {
+			events[j] = happened("list/2", "list.Unheard", epoch.Add(time.Duration(i*batchEvents+j)), i)
+		}
+		src.write(branchOf("site-a"), epoch, events...)
+	}
+	m := open(t, Config{Source: src, Keys: keys})
+	catchUp(t, m)
+	src.hook = func() {
+		src.hook = nil
+		keys[ref] = errors.New("erased")
+		if err := m.KeysChanged(t.Context(), []KeyRef{ref}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := m.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := shown(t, m), "[lk-nordtal list/1 [] (erased) lk-nordtal total 1 0]"; got != want || src.hook != nil {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestAFullDiskEndsTheCatchUpAndSetsNothingAside(t *testing.T) {
+	wide := listFold()
+	wide.SaveFunc = func(tx *Tx, ref Ref, old, new list) error {
+		if _, err := tx.Exec(`INSERT OR REPLACE INTO list VALUES ('', '', '', hex(zeroblob(100000)))`); err != nil {
+			return errors.New("the fold hides the cause")
+		}
+		return saveList(tx, ref, old, new)
+	}
+	src := newSource()
+	src.write(branchOf("site-a"), epoch, happened("list/1", added, epoch, "one"))
+	m := open(t, Config{Path: filepath.Join(t.TempDir(), "read.db"), Source: src, Folds: []Fold{wide}})
+	limit := func(pages int) {
+		if _, err := m.cur.writer.ExecContext(t.Context(), "PRAGMA max_page_count = "+strconv.Itoa(pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(30)
+	if _, err := m.CatchUp(t.Context()); err == nil {
+		t.Error("no error from a full disk")
+	}
+	if ts := setAside(t, m); len(ts) != 0 {
+		t.Errorf("set aside: %+v", ts)
+	}
+	limit(1 << 20)
+	if n := catchUp(t, m); n != 1 || len(setAside(t, m)) != 0 {
+		t.Errorf("%d events when there was room again", n)
 	}
 }

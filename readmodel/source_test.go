@@ -318,7 +318,9 @@ func copied(draw func(n int) int, s *fakeSource, fresh event.Event) event.Event 
 	}
 	pages := s.pages[branches[draw(len(branches))]]
 	events := pages[draw(len(pages))].Events
-	return events[draw(len(events))]
+	e := events[draw(len(events))]
+	e.Stamp += event.Stamp(draw(3)<<16) - 1<<16
+	return e
 }
 
 // branchesOf returns the branches by name.
