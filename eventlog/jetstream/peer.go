@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,13 +24,14 @@ type Peer struct {
 	addresses  []string
 
 	first chan struct{} // closed after the first attempt
+	other atomic.Bool   // another site answered at the last attempt
 
+	// mu is never held while NATS is called: NATS holds a lock of its own while it calls us.
 	mu     sync.Mutex
 	nc     *nats.Conn      // nil until the first attempt has ended
 	last   error           // why the last attempt or connection failed
 	life   context.Context // ends, with the reason, when those who wait for an answer will not get one
 	end    context.CancelCauseFunc
-	other  bool // another site answered at the last attempt
 	closed bool
 }
 
@@ -75,9 +77,7 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 	pinned := tlsConfig.VerifyConnection
 	tlsConfig.VerifyConnection = func(cs tls.ConnectionState) error {
 		err := pinned(cs)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.other = errors.Is(err, errOtherSite)
+		p.other.Store(errors.Is(err, errOtherSite)) // no lock here: NATS holds its own
 		return err
 	}
 	go p.connect(opts)
@@ -88,12 +88,14 @@ func (p *Peer) connect(opts nats.Options) {
 	defer close(p.first)
 	nc, err := opts.Connect()
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	closed := p.closed
 	if err != nil {
 		p.last = err
-		return
+	} else {
+		p.nc = nc
 	}
-	if p.nc = nc; p.closed {
+	p.mu.Unlock()
+	if err == nil && closed {
 		nc.Close()
 	}
 }
@@ -122,8 +124,9 @@ var errCut = errors.New("the connection was cut")
 // Connected reports whether the connection works now, as far as we know.
 func (p *Peer) Connected() bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.nc != nil && p.nc.IsConnected()
+	nc := p.nc
+	p.mu.Unlock()
+	return nc != nil && nc.IsConnected()
 }
 
 // ready waits for the first attempt to end.
@@ -143,10 +146,7 @@ func (p *Peer) ready(ctx context.Context) error {
 }
 
 func (p *Peer) unreachable(err error) *fault.Fault {
-	p.mu.Lock()
-	other := p.other
-	p.mu.Unlock()
-	if other {
+	if p.other.Load() {
 		return fault.New(fault.Unavailable, "peer.other_site", "another site answers at the address of site "+p.site.Short(),
 			"check the addresses of the site; if they are right, somebody else is using them").With(err)
 	}
@@ -200,10 +200,11 @@ func (p *Peer) failed(ctx context.Context, err error) error {
 // Close ends the connection. Requests under way fail.
 func (p *Peer) Close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
 	p.end(errCut)
-	if p.nc != nil {
-		p.nc.Close()
+	nc := p.nc
+	p.mu.Unlock()
+	if nc != nil {
+		nc.Close()
 	}
 }
