@@ -23,14 +23,16 @@ type gate struct {
 
 // enter waits until the gate is open. It returns ctx's error if that ends first; else the caller must leave.
 func (g *gate) enter(ctx context.Context) error {
-	patient := true
-	return g.until(ctx, func() (bool, <-chan time.Time) {
+	var alarm <-chan time.Time
+	return g.until(ctx, func(rang bool) (bool, <-chan time.Time) {
 		if g.shut {
-			return false, nil
+			return false, alarm
 		}
-		if g.waiting > 0 && g.inside > 0 && patient {
-			patient = false
-			return false, time.After(politeness)
+		if g.waiting > 0 && g.inside > 0 && !rang {
+			if alarm == nil {
+				alarm = time.After(politeness)
+			}
+			return false, alarm
 		}
 		g.inside++
 		return true, nil
@@ -48,7 +50,7 @@ func (g *gate) leave() {
 func (g *gate) close(ctx context.Context) error {
 	g.want(1)
 	defer g.want(-1)
-	return g.until(ctx, func() (bool, <-chan time.Time) {
+	return g.until(ctx, func(bool) (bool, <-chan time.Time) {
 		if g.inside > 0 || g.shut {
 			return false, nil
 		}
@@ -70,11 +72,13 @@ func (g *gate) open() {
 	g.announce()
 }
 
-// until calls try, with the mutex held, at every change and when its alarm goes off, until it succeeds.
-func (g *gate) until(ctx context.Context, try func() (bool, <-chan time.Time)) error {
+// until calls try, with the mutex held, at every change and when its alarm goes off, until it succeeds. try is told
+// whether the alarm has gone off yet.
+func (g *gate) until(ctx context.Context, try func(rang bool) (bool, <-chan time.Time)) error {
+	rang := false
 	for {
 		g.mu.Lock()
-		done, alarm := try()
+		done, alarm := try(rang)
 		if done {
 			g.mu.Unlock()
 			return nil
@@ -87,6 +91,7 @@ func (g *gate) until(ctx context.Context, try func() (bool, <-chan time.Time)) e
 		select {
 		case <-changed:
 		case <-alarm:
+			rang = true
 		case <-ctx.Done():
 			return ctx.Err()
 		}
