@@ -114,11 +114,12 @@ func (p *Portal) board(r *http.Request, a authorityView) (boardView, error) {
 		Open: b.Alarm.Ending == alarm.StillOpen, People: b.Alarm.Raised.Recipients, Called: c.Called, Unsecured: c.Unsecured,
 		CallBar: bar(b.Alarm.Raised.Recipients, barPart{"called", c.Called}, barPart{"failed", c.Failed})}
 	v.Text, v.OtherText, v.OtherLang = textFor(t.language, b.Alarm.Raised)
+	v.Title, v.Now = shorten(v.Text, 120), p.cfg.Now()
 	if c.Recipients < b.Alarm.Raised.Recipients {
 		v.Unknown = t.t("board.partial")
 	}
 	v.StateBadge = stateBadge(t, b.Alarm)
-	v.Summary = t.t("board.summary", t.clock(p.cfg.Now()), t.num(c.Called), t.num(v.People), t.num(c.Coming), t.num(c.Cannot),
+	v.Summary = t.t("board.summary", t.clock(v.Now), t.num(c.Called), t.num(v.People), t.num(c.Coming), t.num(c.Cannot),
 		t.num(c.Safe), t.num(c.Silent))
 	for _, s := range statuses {
 		v.Tiles = append(v.Tiles, tileView{Class: string(s), Title: t.t("status." + string(s)), Count: count(c, s)})

@@ -125,7 +125,7 @@ func (p *Portal) siteView(t *texts, m Member, lag eventlog.PeerLag, known bool, 
 	if m.Box {
 		kind = "box"
 	}
-	s := siteView{Name: m.Name, Operator: m.Operator, Kind: t.t("site.kind." + kind), Self: m.Self, Heard: lag.LastHeard,
+	s := siteView{Name: m.Name, Operator: m.Operator, Kind: t.t("site.kind." + kind), Peer: !m.Self && !m.Pending, Heard: lag.LastHeard,
 		Behind: lag.Behind, Ahead: lag.Ahead, ClockKnown: known && !lag.LastHeard.IsZero()}
 	if s.Name == "" {
 		s.Name = m.ID.Short()

@@ -93,7 +93,7 @@ type authorityCard struct {
 
 type siteView struct {
 	Name, Operator, Kind string
-	Self                 bool
+	Peer                 bool // a member, and not this site
 	Badge                badgeView
 	Heard                time.Time
 	Behind, Ahead        uint64
@@ -225,10 +225,11 @@ type boardView struct {
 	Authority  event.AuthorityID
 	Path       string // of the board itself
 	Mode       event.Mode
+	Title      string // the text, cut if it is long
 	Text       string
 	OtherText  string
 	OtherLang  string
-	At         time.Time
+	At, Now    time.Time
 	Summary    string
 	Unknown    string
 	StateBadge badgeView
