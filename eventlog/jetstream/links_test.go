@@ -501,3 +501,41 @@ func TestStrangersAreFew(t *testing.T) {
 		t.Errorf("a member was kept out by strangers: %v", err)
 	}
 }
+
+// While one site's packets are swallowed, asking it fails quickly, and asking others is not held up.
+func TestSilentPeerHoldsNobodyUp(t *testing.T) {
+	d, peer := openDoor(t, 1, "127.0.0.1:0"), logtest.Identity(t, 2)
+	d.set(peer, Member)
+	hole, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hole.Close()
+	silent := logtest.Identity(t, 3).Site()
+	l := NewLinks(LinksConfig{
+		Identity: peer, Now: time.Now, Logger: quiet(),
+		Addresses: func(s event.SiteID) []string {
+			if s == silent {
+				return []string{hole.Addr().String()}
+			}
+			return []string{d.Addr()}
+		},
+	})
+	defer l.Close()
+	if _, err := l.Request(within(t, 100*time.Millisecond), silent, "pages", nil); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("the silent one: got %v", err)
+	}
+	begin := time.Now()
+	if _, err := l.Request(within(t, 5*time.Second), d.id.Site(), "pages", nil); err != nil {
+		t.Error(err)
+	}
+	for range 20 {
+		_, _ = l.Request(within(t, 100*time.Millisecond), silent, "pages", nil)
+		if _, err := l.Request(within(t, 5*time.Second), d.id.Site(), "pages", nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("took %s", took)
+	}
+}

@@ -27,12 +27,16 @@ type Peer struct {
 	other atomic.Bool   // another site answered at the last attempt
 
 	// mu is never held while NATS is called: NATS holds a lock of its own while it calls us.
-	mu     sync.Mutex
-	nc     *nats.Conn      // nil until the first attempt has ended
-	last   error           // why the last attempt or connection failed
-	life   context.Context // ends, with the reason, when those who wait for an answer will not get one
-	end    context.CancelCauseFunc
-	closed bool
+	mu   sync.Mutex
+	nc   *nats.Conn      // nil until the first attempt has ended
+	last error           // why the last attempt or connection failed
+	life context.Context // ends, with the reason, when those who wait for an answer will not get one
+	end  context.CancelCauseFunc
+	// up is our own note of whether the connection works: NATS's IsConnected waits while NATS dials, which it does for
+	// seconds when packets are swallowed. It is changed by NATS's calls, in their order, and once by connect.
+	up      bool
+	changes int
+	closed  bool
 }
 
 const (
@@ -72,7 +76,9 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 	opts.ReconnectBufSize = -1 // what cannot be sent now fails now
 	opts.NoEcho = true
 	opts.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { p.trouble(err, false) }
-	opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { p.trouble(err, true) }
+	opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { p.setUp(false); p.trouble(err, true) }
+	opts.ConnectedCB = func(*nats.Conn) { p.setUp(true) }
+	opts.ReconnectedCB = opts.ConnectedCB
 	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { p.trouble(err, false) }
 	pinned := tlsConfig.VerifyConnection
 	tlsConfig.VerifyConnection = func(cs tls.ConnectionState) error {
@@ -87,6 +93,7 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 func (p *Peer) connect(opts nats.Options) {
 	defer close(p.first)
 	nc, err := opts.Connect()
+	works := err == nil && nc.IsConnected()
 	p.mu.Lock()
 	closed := p.closed
 	if err != nil {
@@ -94,10 +101,20 @@ func (p *Peer) connect(opts nats.Options) {
 	} else {
 		p.nc = nc
 	}
+	if p.changes == 0 { // NATS's own calls come later; if one has come, it knows better
+		p.up = works
+	}
 	p.mu.Unlock()
 	if err == nil && closed {
 		nc.Close()
 	}
+}
+
+func (p *Peer) setUp(up bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up = up
+	p.changes++
 }
 
 // trouble remembers why. If the line is cut or the other side says that we may not, those who wait are told at once.
@@ -124,9 +141,8 @@ var errCut = errors.New("the connection was cut")
 // Connected reports whether the connection works now, as far as we know.
 func (p *Peer) Connected() bool {
 	p.mu.Lock()
-	nc := p.nc
-	p.mu.Unlock()
-	return nc != nil && nc.IsConnected()
+	defer p.mu.Unlock()
+	return p.up && !p.closed
 }
 
 // ready waits for the first attempt to end.
