@@ -114,6 +114,9 @@ func TestPagesLookAsTheyDid(t *testing.T) {
 				}
 				got := w.get(t, path+separator+"lang="+string(lang))
 				golden(t, name+"."+string(lang)+".html", got.Body.Bytes())
+				if broken := regexp.MustCompile(`%!|<no value>|ZgotmplZ`).FindString(got.Body.String()); broken != "" {
+					t.Errorf("the page says %q", broken)
+				}
 			})
 		}
 	}

@@ -94,6 +94,14 @@ type frame struct {
 	Content     template.HTML
 }
 
+// Near returns the authority whose pages the navigation leads to: the page's own, or the only one there is.
+func (f frame) Near() *authorityView {
+	if f.Authority == nil && len(f.Authorities) == 1 {
+		return &f.Authorities[0]
+	}
+	return f.Authority
+}
+
 // LanguagePath returns this page's path in another language.
 func (f frame) LanguagePath(l web.Language) string {
 	u, err := url.Parse(f.Path)
