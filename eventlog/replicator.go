@@ -237,7 +237,7 @@ func (r *Replicator) wakeWaiters() {
 func (r *Replicator) peer(id event.SiteID) *peerState {
 	s := r.peers[id]
 	if s == nil {
-		s = &peerState{heads: make(map[Branch]*peerHead), failures: make(map[Branch]int)}
+		s = &peerState{heads: make(map[Branch]*peerHead), failures: make(map[Branch]pullFailure)}
 		r.peers[id] = s
 	}
 	return s

@@ -48,7 +48,7 @@ type peerState struct {
 	fullSince time.Time
 	acked     uint64 // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
-	failures  map[Branch]int
+	failures  map[Branch]pullFailure
 	asked     bool // an exchange was tried
 	lastHeard time.Time
 	offset    time.Duration
@@ -69,6 +69,7 @@ const (
 	unknownHead relation = iota // not looked at yet
 	lackedHead                  // we do not have this page
 	heldHead                    // we have it
+	refusedHead                 // its pages were refused; tried again when it changes, and once a minute
 )
 
 // refresh numbers what has changed in our heads since last time.
@@ -241,6 +242,11 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 	s := r.peer(peer)
 	if now := r.cfg.Now(); now.Sub(s.fullSince) >= fullHeadsEvery || now.Before(s.fullSince) {
 		s.fullSince, s.have = now, 0
+		for _, h := range s.heads {
+			if h.relation == refusedHead {
+				h.relation = unknownHead
+			}
+		}
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 // pull fetches what a peer is known to have and we lack, with at most workers requests under way.
@@ -64,14 +66,19 @@ func (r *Replicator) wants(peer event.SiteID) []Head {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
+	now := r.cfg.Now()
 	var out []Head
 	for _, h := range s.heads {
+		// A clock that was turned back must not keep a log waiting for long.
+		if wait := s.failures[h.Branch].until.Sub(now); wait > 0 && wait <= maxFailures*time.Second {
+			continue
+		}
 		if h.Page > 0 && h.relation == lackedHead && r.cfg.Log.MayHold(h.Branch.LogID) == nil {
 			out = append(out, h.Head)
 		}
 	}
 	slices.SortFunc(out, func(a, b Head) int {
-		return cmp.Or(cmp.Compare(s.failures[a.Branch], s.failures[b.Branch]),
+		return cmp.Or(cmp.Compare(s.failures[a.Branch].count, s.failures[b.Branch].count),
 			cmp.Compare(rank(a.Branch), rank(b.Branch)), compareBranches(a.Branch, b.Branch))
 	})
 	return out[:min(len(out), maxLogsAtOnce)]
@@ -112,6 +119,8 @@ func (r *Replicator) unclaim(heads []Head) {
 	}
 }
 
+// noteResult keeps a log that makes trouble from being fetched again and again: what was refused waits until its head
+// changes or a minute has passed, what our disk did not take waits some seconds, what the link lost is tried at once.
 func (r *Replicator) noteResult(peer event.SiteID, h Head, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,9 +129,28 @@ func (r *Replicator) noteResult(peer event.SiteID, h Head, err error) {
 		delete(s.failures, h.Branch)
 		return
 	}
-	s.failures[h.Branch] = min(s.failures[h.Branch]+1, 1000)
 	s.lastError = err.Error()
+	f := s.failures[h.Branch]
+	f.count = min(f.count+1, maxFailures)
+	switch fault.KindOf(err) {
+	case fault.Unavailable:
+	case fault.Forbidden, fault.Invalid:
+		if now := s.heads[h.Branch]; now != nil && now.Head == h {
+			now.relation = refusedHead
+		}
+	default:
+		f.until = r.cfg.Now().Add(time.Duration(f.count) * time.Second)
+	}
+	s.failures[h.Branch] = f
 }
+
+// pullFailure is what went wrong with one log of a peer. Its count puts the log behind others.
+type pullFailure struct {
+	count int
+	until time.Time
+}
+
+const maxFailures = 5
 
 // pullLog fetches the pages on the way to one head of a peer, in bounded rounds.
 func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head) (pulled int, err error) {

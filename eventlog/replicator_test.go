@@ -23,7 +23,7 @@ import (
 
 // federation is some sites on one in-memory network, and the policy that they share.
 type federation struct {
-	t       *testing.T
+	t       testing.TB
 	net     *logtest.Network
 	now     time.Time
 	sites   []*testSite
@@ -61,7 +61,13 @@ func (k *testKeys) Missing(_ context.Context, _ event.AuthorityID, ids []event.K
 	return out, nil
 }
 
-func newFederation(t *testing.T, operators ...string) *federation {
+func benchFederation(b *testing.B, operators ...string) *federation {
+	f := newFederation(b, operators...)
+	f.running = true
+	return f
+}
+
+func newFederation(t testing.TB, operators ...string) *federation {
 	f := &federation{
 		t: t, net: logtest.NewNetwork(1), now: time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC),
 		allowed: make(map[event.AuthorityID][]event.SiteID),
@@ -350,6 +356,51 @@ func TestACloneIsFoundAsAForkAndBothBranchesAreKept(t *testing.T) {
 	f.wantEqual(43)
 }
 
+// closing is a policy under which a log ends at a head.
+type closing struct {
+	*federation
+	ends map[eventlog.LogID]eventlog.Head
+}
+
+func (c closing) Closing(id eventlog.LogID) (eventlog.Head, bool) { h, ok := c.ends[id]; return h, ok }
+
+func TestPagesThatAreRefusedAreNotFetchedAgainAndAgain(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1]
+	r := a.append("nordtal", "one")
+	last := a.log.Heads()[0]
+	a.append("nordtal", "two")
+	log, err := eventlog.Open(t.Context(), eventlog.Config{
+		Identity: b.id, Store: b.disk, Clock: event.NewClock(f.clock), Rand: b.rnd, Now: f.clock, Logger: slog.New(slog.DiscardHandler),
+		Policy: closing{f, map[eventlog.LogID]eventlog.Head{r.Log: last}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{Log: log, Link: b.port, Policy: f, Self: b.name, Peers: f.peers, Now: f.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetched := 0
+	f.net.Watch(func(m logtest.Message) {
+		if m.Verb == eventlog.VerbPages {
+			fetched++
+		}
+	})
+	for range 10 {
+		_, err := b.rep.Step(t.Context(), a.name)
+		if err != nil && !errors.Is(err, eventlog.ErrClosed) {
+			t.Fatal(err)
+		}
+	}
+	if h := log.Heads(); len(h) != 1 || h[0] != last {
+		t.Errorf("got heads %v, want the log up to its end", h)
+	}
+	if fetched != 1 {
+		t.Errorf("the pages were fetched %d times, want once", fetched)
+	}
+}
+
 func TestWhatFollowsADamagedPageStillReachesTheOthers(t *testing.T) {
 	f := newFederation(t, "a", "b")
 	a, b := f.sites[0], f.sites[1]
@@ -549,6 +600,50 @@ func TestRunPushesAtOnce(t *testing.T) {
 		<-done
 	}
 	f.wantEqual(50)
+}
+
+// BenchmarkSecured measures from the call of Append to three sites having it durable, all in memory.
+func BenchmarkSecured(b *testing.B) {
+	f := benchFederation(b, "a", "b", "c")
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	for _, s := range f.sites {
+		go func() { s.rep.Run(ctx); done <- struct{}{} }()
+	}
+	a := f.sites[0]
+	for b.Loop() {
+		r := a.append("nordtal", "n")
+		if err := a.rep.Wait(ctx, r.Log, r.Last, 3); err != nil {
+			b.Fatal(err)
+		}
+	}
+	stop()
+	for range f.sites {
+		<-done
+	}
+}
+
+// BenchmarkCatchUp measures how fast a site that was away fetches events of 1 KiB, 64 in a page, in memory.
+func BenchmarkCatchUp(b *testing.B) {
+	f := benchFederation(b, "a", "b")
+	drafts := make([]event.Draft, 64)
+	for i := range drafts {
+		drafts[i] = event.Draft{Subject: "note/n", Kind: "note.Written", Mode: event.Test, Data: strings.Repeat("x", 1000)}
+	}
+	for range 300 {
+		if _, err := f.sites[0].log.Append(b.Context(), "nordtal", event.Record, drafts...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	events := 0
+	for b.Loop() {
+		f.sites[1].disk = eventlog.NewMemory(f.clock)
+		f.sites[1].start()
+		for f.sites[1].step(f.sites[0]) > 0 {
+		}
+		events += 300 * len(drafts)
+	}
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
 }
 
 func FuzzReplicatorRequests(f *testing.F) {

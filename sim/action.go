@@ -38,7 +38,7 @@ var actions = []action{
 	{4, (*World).backUp},
 	{1, (*World).putBack},
 	{3, (*World).clone},
-	{3, (*World).endClone},
+	{2, (*World).endClone},
 	{1, (*World).allowMore},
 	{1, (*World).rebuild},
 	{6, (*World).checkSecured},
@@ -430,6 +430,9 @@ func (w *World) clone(ctx context.Context) error {
 	}
 	for range 1 + w.rnd.IntN(4) {
 		w.writeAt(ctx, n) // before it has heard anything
+	}
+	if other := w.someone(); other != n {
+		w.step(ctx, other, n)
 	}
 	return nil
 }
