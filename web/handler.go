@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
-	"strings"
 
 	"codeberg.org/holdfast/holdfast/fault"
 )
@@ -108,12 +107,4 @@ func BodyError(err error) error {
 		return ErrTooLarge
 	}
 	return fault.New(fault.Invalid, "web.body", "what was sent cannot be read", "check its form and send it again").With(err)
-}
-
-// LocalPath returns path if it leads to this site, and fallback otherwise; for "where to go afterwards" parameters.
-func LocalPath(path, fallback string) string {
-	if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsAny(path, "\\\r\n\t") {
-		return path
-	}
-	return fallback
 }
