@@ -16,8 +16,9 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog"
 )
 
-// turns is how often the two sides of a comparison alternate, so that whatever else the machine does hits both.
-const turns = 4
+// turn is for how long one side of a comparison writes before the other has its turn: short, so that whatever else the
+// machine does hits both.
+const turn = 250 * time.Millisecond
 
 // Log measures acknowledged appends against plain synchronous publishes. It takes twice the duration.
 func Log(ctx context.Context, o Options, report func(Metric)) error {
@@ -47,8 +48,8 @@ func compare(ctx context.Context, o Options, ours *node, plain *plainLog, report
 		return err
 	}
 	var a, b tally
-	for range turns {
-		t, err := drive(ctx, o.Writers, o.Duration/turns, func(ctx context.Context, i int) error {
+	for range max(2, o.Duration/turn) {
+		t, err := drive(ctx, o.Writers, turn, func(ctx context.Context, i int) error {
 			_, err := writers[i](ctx)
 			return err
 		})
@@ -56,7 +57,7 @@ func compare(ctx context.Context, o Options, ours *node, plain *plainLog, report
 			return fmt.Errorf("append: %w", err)
 		}
 		a.add(t)
-		t, err = drive(ctx, o.Writers, o.Duration/turns, func(ctx context.Context, _ int) error { return plain.publish(ctx, body) })
+		t, err = drive(ctx, o.Writers, turn, func(ctx context.Context, _ int) error { return plain.publish(ctx, body) })
 		if err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}

@@ -3,11 +3,13 @@
 package eventlog
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"testing"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
 )
 
 var storedForms = []string{
@@ -85,4 +87,21 @@ func FuzzDecodeHeader(f *testing.F) {
 			t.Fatalf("%s\ngot  %+v %v\nwant %+v %v", b, got, gerr, want, werr)
 		}
 	})
+}
+
+func TestLogIDTakesOneSpellingOfASite(t *testing.T) {
+	id, err := seal.NewIdentity(bytes.NewReader(bytes.Repeat([]byte{7}, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := LogID{"lk-nordtal", event.Audit, id.Site(), "0123456789abcdef"}
+	if err := log.Check(); err != nil {
+		t.Error(err)
+	}
+	for _, s := range []event.SiteID{"", id.Site()[:51], id.Site() + "a", id.Site()[:51] + "b", "1" + id.Site()[1:], "A" + id.Site()[1:]} {
+		log.Site = s
+		if log.Check() == nil {
+			t.Errorf("%q passes for a site", s)
+		}
+	}
 }
