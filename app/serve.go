@@ -52,22 +52,30 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 	}
 	s.directory = directory.New(directory.Config{Log: s.log, Model: s.model, Keys: s.ring, Rand: rand.Reader, Logger: s.logger})
 	s.alarms = alarm.NewService(alarm.Config{
-		Self: s.identity.Site(), Log: s.log, Model: s.model, Directory: s.directory, Federation: alarmSites{s.federation},
+		Self: s.identity.Site(), Log: s.log, Model: s.model, Directory: s.directory, Federation: alarm.Members{Federation: s.federation},
 		Keys: s.ring, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
 	})
 	drivers, err := channels(s.config.Channels)
 	if err != nil {
 		return err
 	}
-	s.caughtUp = &caughtUp{replicator: s.replicator, model: s.model, peers: s.federation.Peers, began: time.Now()}
 	s.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
-		Federation: alarmSites{s.federation}, Keys: s.ring, Channels: drivers,
-		Replication: replication{s.replicator, s.federation}, CaughtUp: s.caughtUp.Done, Now: time.Now, Logger: s.logger,
+		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: drivers,
+		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: time.Now},
+		CaughtUp:    s.caughtUp, Now: time.Now, Logger: s.logger,
 		Workers: s.config.Alarm.Workers,
 	})
 	s.sessions = newSessions(s.local, s.config)
 	return nil
+}
+
+// caughtUp reports whether this site has pulled and folded what the others held when it started. Once true it stays true.
+func (s *Site) caughtUp(context.Context) bool {
+	if !s.ready.Load() && s.replicator.CaughtUp() && s.model.Behind() == 0 {
+		s.ready.Store(true)
+	}
+	return s.ready.Load()
 }
 
 // Run serves until ctx ends. It returns nil after an orderly end.

@@ -3,7 +3,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/alarm"
@@ -51,7 +51,7 @@ type Site struct {
 	alarms     *alarm.Service
 	caller     *alarm.Caller
 	sessions   *web.Sessions
-	caughtUp   *caughtUp
+	ready      atomic.Bool // see caughtUp
 }
 
 // folds is the table of what is folded into the read model: one line per domain.
@@ -201,80 +201,7 @@ func (s *Site) tellSkew(k eventlog.Skew) {
 }
 
 // elsewhere reports whether a peer has said that it holds the branch at least up to head.
-func (s *Site) elsewhere(h eventlog.Head) bool {
-	return len(s.replicator.Secured(h.Branch.LogID, eventlog.Position{Page: h.Page})) > 1
-}
-
-// caughtUp tells whether this site has heard every peer that answers since it started.
-type caughtUp struct {
-	replicator *eventlog.Replicator
-	model      *readmodel.Model
-	peers      func() []event.SiteID
-	began      time.Time
-}
-
-// aloneAfter is how long a starting site waits for peers before it takes itself to be alone.
-const aloneAfter = 3 * time.Second
-
-// Done reports whether everything that reachable peers hold is here and folded, or nobody answers.
-func (c *caughtUp) Done(context.Context) bool {
-	heard := 0
-	for _, l := range c.replicator.Lag() {
-		if l.LastHeard.Before(c.began) {
-			continue
-		}
-		heard++
-		if l.Behind > 0 {
-			return false
-		}
-	}
-	if c.model.Behind() > 0 {
-		return false
-	}
-	return heard == len(c.peers()) || time.Since(c.began) > aloneAfter
-}
-
-// replication tells the caller how far other sites have got.
-type replication struct {
-	replicator *eventlog.Replicator
-	federation *site.Federation
-}
-
-// Replicated reports whether at least one other operator's site has the position on its disk.
-func (r replication) Replicated(log eventlog.LogID, pos eventlog.Position) bool {
-	return len(r.replicator.Secured(log, pos)) > 1
-}
-
-// reachableFor is how fresh a sign of life must be.
-const reachableFor = 3 * time.Second
-
-// Reachable reports whether another site that may hold the authority's logs was heard lately.
-func (r replication) Reachable(authority event.AuthorityID) bool {
-	for _, l := range r.replicator.Lag() {
-		if time.Since(l.LastHeard) < reachableFor && r.federation.Allowed(l.Peer, authority) {
-			return true
-		}
-	}
-	return false
-}
-
-// alarmSites shows the federation to the alarm domain.
-type alarmSites struct{ *site.Federation }
-
-// Held returns the authorities whose data this site may hold.
-func (f alarmSites) Held() []event.AuthorityID { return f.AuthorityIDs() }
-
-// Sites returns the members that may hold the authority's data.
-func (f alarmSites) Sites(authority event.AuthorityID) []alarm.Site {
-	var out []alarm.Site
-	for _, m := range f.Members() {
-		if f.Allowed(m.Site, authority) {
-			out = append(out, alarm.Site{ID: m.Site, Operator: f.Operator(m.Site), PortalURL: m.PortalURL})
-		}
-	}
-	slices.SortFunc(out, func(a, b alarm.Site) int { return cmp.Compare(a.ID, b.ID) })
-	return out
-}
+func (s *Site) elsewhere(h eventlog.Head) bool { return s.replicator.Elsewhere(h) }
 
 // lockFolder makes sure that one process at a time uses the data folder.
 func (s *Site) lockFolder() error {
