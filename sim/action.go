@@ -37,7 +37,8 @@ var actions = []action{
 	{2, (*World).turnClock},
 	{4, (*World).backUp},
 	{1, (*World).putBack},
-	{3, (*World).clone},
+	{2, (*World).clone},
+	{2, (*World).snapshotAndClone},
 	{2, (*World).endClone},
 	{1, (*World).allowMore},
 	{1, (*World).rebuild},
@@ -414,26 +415,45 @@ func (w *World) putBack(ctx context.Context) error {
 }
 
 // clone starts a copy of a site from its backup while the original sleeps. Half of them are resumed from a snapshot of
-// the memory, too: they do not know that they should ask.
+// the memory, too: they do not know that they should ask, and write before they have heard anything.
 func (w *World) clone(ctx context.Context) error {
 	n := w.lossy()
 	if n == nil || n.image == nil || n.twin != nil {
 		return nil
 	}
-	n.stop(false)
-	n.twin = &twin{n.memory, n.incarnation}
-	n.newMemory(n.image)
-	settle := w.rnd.IntN(2) == 0
-	w.logf("a clone of %v runs in its place; it asks first: %v", n, settle)
-	if err := n.start(ctx, settle); err != nil || settle {
-		return err
+	return w.cloneOf(ctx, n, w.rnd.IntN(2) == 0)
+}
+
+// snapshotAndClone backs a site up, lets it go on for a moment, and then runs a clone of it that does not ask.
+func (w *World) snapshotAndClone(ctx context.Context) error {
+	n := w.lossy()
+	if n == nil || n.twin != nil || !n.up {
+		return nil
 	}
+	n.image = &image{n.memory.Snapshot(), n.incarnation}
+	w.logf("%v is backed up", n)
+	w.writeAndShow(ctx, n)
+	return w.cloneOf(ctx, n, false)
+}
+
+func (w *World) writeAndShow(ctx context.Context, n *node) {
 	for range 1 + w.rnd.IntN(4) {
-		w.writeAt(ctx, n) // before it has heard anything
+		w.writeAt(ctx, n)
 	}
 	if other := w.someone(); other != n {
 		w.step(ctx, other, n)
 	}
+}
+
+func (w *World) cloneOf(ctx context.Context, n *node, asks bool) error {
+	n.stop(false)
+	n.twin = &twin{n.memory, n.incarnation}
+	n.newMemory(n.image)
+	w.logf("a clone of %v runs in its place; it asks first: %v", n, asks)
+	if err := n.start(ctx, asks); err != nil || asks {
+		return err
+	}
+	w.writeAndShow(ctx, n)
 	return nil
 }
 
