@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
@@ -63,8 +64,14 @@ func (p *pair) join(ctx context.Context, n, other *node) error {
 	if err != nil {
 		return err
 	}
+	var replicator atomic.Pointer[eventlog.Replicator]
 	links := jetstream.NewLinks(jetstream.LinksConfig{
 		Identity: n.id, Addresses: func(event.SiteID) []string { return []string{l.addr()} }, Now: time.Now, Logger: quiet,
+		OnUp: func(peer event.SiteID) {
+			if r := replicator.Load(); r != nil {
+				r.Meet(peer)
+			}
+		},
 	})
 	p.lines, p.links = append(p.lines, l), append(p.links, links)
 	r, err := eventlog.NewReplicator(eventlog.ReplicatorConfig{
@@ -74,6 +81,7 @@ func (p *pair) join(ctx context.Context, n, other *node) error {
 	if err != nil {
 		return err
 	}
+	replicator.Store(r)
 	for _, verb := range eventlog.Verbs() {
 		if err := n.server.Handle(verb, r.Serve(verb)); err != nil {
 			return err

@@ -25,8 +25,10 @@ type LinksConfig struct {
 	Addresses func(event.SiteID) []string
 	// LocalAddr is the address of this machine to connect from, without a port; "" lets the kernel choose.
 	LocalAddr string
-	Now       func() time.Time
-	Logger    *slog.Logger
+	// OnUp is told each time a connection to a site has come (back) up; it must not block. Nil is fine.
+	OnUp   func(event.SiteID)
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Links keeps one connection to each site that is asked something. A connection is made at the first request, and comes

@@ -77,7 +77,12 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 	opts.NoEcho = true
 	opts.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) { p.trouble(err, false) }
 	opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { p.setUp(false); p.trouble(err, true) }
-	opts.ConnectedCB = func(*nats.Conn) { p.setUp(true) }
+	opts.ConnectedCB = func(*nats.Conn) {
+		p.setUp(true)
+		if cfg.OnUp != nil {
+			cfg.OnUp(site)
+		}
+	}
 	opts.ReconnectedCB = opts.ConnectedCB
 	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { p.trouble(err, false) }
 	pinned := tlsConfig.VerifyConnection
