@@ -207,4 +207,3 @@ func (f *federation) wantEqual(lines int) {
 		}
 	}
 }
-
