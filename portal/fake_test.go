@@ -294,12 +294,10 @@ func newWorld(t testing.TB) *world {
 	random := rand.NewChaCha8([32]byte{1})
 	store := &memory{m: map[string][]byte{}}
 	clock := func() time.Time { return now }
-	zone, err := time.LoadLocation("Europe/Berlin")
-	if err != nil {
-		zone = time.FixedZone("MEZ", 3600)
-	}
+	zone := time.FixedZone("MEZ", 3600)
 	w := &world{alarms: &fakeAlarms{}, names: make(chan readmodel.Name, 8)}
 	sessions := &web.Sessions{Store: store, Rand: random, Now: clock}
+	var err error
 	w.Portal, err = New(Config{Federation: fakeFederation{}, Directory: fakeDirectory{}, Alarms: w.alarms, Model: fakeModel{w.names},
 		Copies: fakeCopies{operators: []string{"a", "b"}}, Sessions: sessions, Once: &web.Once{Store: store, Rand: random, Now: clock},
 		Zone: zone, Now: clock, Logger: logger})

@@ -503,17 +503,37 @@ func TestStylesheetHasWhatTemplatesUse(t *testing.T) {
 	}
 }
 
-func TestFaultsInGermanAreComplete(t *testing.T) {
+// TestFaultsSpeakGerman finds every fault that the portal, its doors and the alarms can answer with.
+func TestFaultsSpeakGerman(t *testing.T) {
 	b, err := localeFiles.ReadFile("locale/faults.de.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var faults map[string]string
-	if err := json.Unmarshal(b, &faults); err != nil {
+	var german map[string]string
+	if err := json.Unmarshal(b, &german); err != nil {
 		t.Fatal(err)
 	}
-	for code := range faults {
-		if base, isWay := strings.CutSuffix(code, ".wayout"); isWay && faults[base] == "" {
+	declared := regexp.MustCompile(`fault\.New\(fault\.\w+, "([a-z_.]+)"`)
+	for _, dir := range []string{".", "../web", "../alarm"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			source, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range declared.FindAllSubmatch(source, -1) {
+				code := string(m[1])
+				if !strings.HasSuffix(f, "_test.go") && (german[code] == "" || german[code+".wayout"] == "") {
+					t.Errorf("%s of %s has no German text in locale/faults.de.json", code, f)
+				}
+			}
+		}
+	}
+	for code := range german {
+		if base, isWay := strings.CutSuffix(code, ".wayout"); isWay && german[base] == "" {
 			t.Errorf("%s has a way out but no message", base)
 		}
 	}
