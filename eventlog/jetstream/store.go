@@ -113,20 +113,6 @@ func (s *Store) load(ctx context.Context, e *engine) error {
 	return nil
 }
 
-// unmade forgets the streams that were being made when the engine got stuck and that are not there.
-func (s *Store) unmade(seen map[string]bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, b := range s.branches {
-		b.mu.Lock()
-		if b.unsure && !seen[name] {
-			b.unsure = false
-			b.exists, b.first, b.page, b.hash = false, 0, 0, eventlog.Hash{}
-		}
-		b.mu.Unlock()
-	}
-}
-
 // loadHead reads the last page of one stream and compares it with what was written down.
 func (s *Store) loadHead(ctx context.Context, e *engine, b *branch, info *natsjs.StreamInfo) error {
 	first, last := firstOf(info), info.State.LastSeq
@@ -264,17 +250,6 @@ func (b *branch) follows(p *eventlog.Page) error {
 	return nil
 }
 
-// errUnknown never wraps ErrNoRoom, which would say that the page is not stored.
-var errUnknown = fault.New(fault.Unavailable, "log.unanswered",
-	"the disk of this site does not answer; what was being written may or may not be stored",
-	"look at the data disk; the log settles it by itself when the disk has room and answers")
-
-func (b *branch) doubt() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.unsure = true
-}
-
 func (b *branch) advance(p *eventlog.Page) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -315,104 +290,6 @@ func (s *Store) ensure(ctx context.Context, e *engine, b *branch, first uint64) 
 	return nil
 }
 
-// suspect notes that what is on the disk may differ from what we remember.
-func (s *Store) suspect(e *engine) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.doubt = e
-}
-
-// settled returns an engine that is not in doubt and whose heads we know.
-func (s *Store) settled(ctx context.Context) (*engine, error) {
-	for {
-		if err := s.settle(ctx); err != nil {
-			return nil, err
-		}
-		e, err := s.srv.current()
-		if err != nil {
-			return nil, err
-		}
-		// An engine that was exchanged just now is in doubt until its heads have been read.
-		s.mu.Lock()
-		sure := s.doubt == nil
-		s.mu.Unlock()
-		if sure {
-			return e, nil
-		}
-	}
-}
-
-// settle starts a stuck engine again, if there is room, and reads the heads afresh. Without doubt it costs nothing.
-func (s *Store) settle(ctx context.Context) error {
-	doubt, err := s.doubted()
-	if doubt == nil || err != nil {
-		return err
-	}
-	s.settling.Lock()
-	defer s.settling.Unlock()
-	if doubt, err = s.doubted(); doubt == nil || err != nil {
-		return err
-	}
-	if err := s.room.take(eventlog.MaxPageBytes); err != nil {
-		return err
-	}
-	exchanged, err := s.srv.restart(doubt)
-	if err != nil {
-		return fault.New(fault.Unavailable, "log.stuck", "the log of this site is stuck",
-			"look at the data disk; writing resumes by itself when the log starts again").With(err)
-	}
-	s.unread = s.unread || exchanged
-	if s.unread {
-		e, err := s.srv.current()
-		if err != nil {
-			return err
-		}
-		if err := s.load(ctx, e); err != nil {
-			return err
-		}
-		s.unread = false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.doubt == doubt {
-		s.doubt = nil
-	}
-	return nil
-}
-
-// doubted returns the engine that is in doubt, nil if none is.
-func (s *Store) doubted() (*engine, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
-	return s.doubt, nil
-}
-
-// resolve finds out what became of a page whose publish was not answered, and if it is not on the disk writes it again.
-func (s *Store) resolve(ctx context.Context, e *engine, b *branch, p *eventlog.Page, cause error) error {
-	s.srv.cfg.Logger.Warn("a page was not acknowledged", "log", b.id.String(), "page", p.Number, "error", cause)
-	now, err := s.srv.current()
-	if err != nil || now == e {
-		s.suspect(e)
-	}
-	b.doubt()
-	if err := s.settle(ctx); err != nil {
-		return errUnknown.Because("%v", err).With(cause)
-	}
-	if h, ok := b.head(); ok && h.Page == p.Number && h.Hash == p.Hash {
-		return nil
-	}
-	if err := b.follows(p); err != nil {
-		return err
-	}
-	if now, err = s.settled(ctx); err != nil {
-		return err
-	}
-	return s.conclude(now, b, p, s.put(ctx, now, b, p))
-}
-
 // Read implements eventlog.Store. It goes on while the disk is full, but never beyond what was acknowledged. Whoever asks
 // for what comes after the last page while a page of unknown fate may be there gets an answer only when it is known.
 func (s *Store) Read(ctx context.Context, id eventlog.Branch, after uint64, maxBytes int) ([]*eventlog.Page, error) {
@@ -444,20 +321,6 @@ func (s *Store) Read(ctx context.Context, id eventlog.Branch, after uint64, maxB
 		return nil, err
 	}
 	return decodeAll(msgs, id, after, maxBytes)
-}
-
-// certain settles the fate of a page that may follow the last one, if that is what is asked for.
-func (s *Store) certain(ctx context.Context, b *branch, after uint64) error {
-	b.mu.Lock()
-	matters := b.unsure && (!b.exists || after >= b.page)
-	b.mu.Unlock()
-	if !matters {
-		return nil
-	}
-	if err := s.settle(ctx); err != nil {
-		return errUnknown.Because("%v", err)
-	}
-	return nil
 }
 
 const (
