@@ -46,6 +46,7 @@ type peerState struct {
 	session   string // the peer's session whose changes we have
 	have      uint64 // up to this change
 	fullSince time.Time
+	passed    map[event.AuthorityID]bool // see passOver
 	acked     uint64 // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
@@ -216,7 +217,11 @@ func (r *Replicator) recordHead(s *peerState, a announced) {
 	if old != nil && old.Version > a.Version {
 		return // an older message came late
 	}
-	if a.Branch.Check() != nil || !forkOK(a.Branch.Fork) || !r.cfg.Policy.Allowed(r.cfg.Self, a.Branch.Authority) {
+	if a.Branch.Check() != nil || !forkOK(a.Branch.Fork) {
+		return
+	}
+	if !r.cfg.Policy.Allowed(r.cfg.Self, a.Branch.Authority) {
+		s.passOver(a.Branch.Authority)
 		return
 	}
 	a.Durable = min(a.Durable, a.Page)
@@ -230,16 +235,43 @@ func (r *Replicator) recordHead(s *peerState, a announced) {
 	}
 }
 
+// passOver remembers that heads of an authority were told that we may not hold: the peer may have heard of our being allowed
+// before we have, and does not tell twice.
+func (s *peerState) passOver(authority event.AuthorityID) {
+	if s.passed == nil {
+		s.passed = make(map[event.AuthorityID]bool)
+	}
+	if len(s.passed) < maxHeadsPerPeer {
+		s.passed[authority] = true
+	}
+}
+
+// missed reports whether heads were passed over that we may hold by now, and forgets them.
+func (s *peerState) missed(allowed func(event.AuthorityID) bool) bool {
+	missed := false
+	for a := range s.passed {
+		if allowed(a) {
+			delete(s.passed, a)
+			missed = true
+		}
+	}
+	return missed
+}
+
 func forkOK(fork string) bool {
 	b, err := hex.DecodeString(fork)
 	return err == nil && (len(b) == 0 || len(b) == 8)
 }
 
-// askAllAgain forgets once a minute that we have a peer's heads, so that a mistake of either side mends itself.
+// askAllAgain forgets that we have a peer's heads when we have become allowed to hold some that we passed over, and once a
+// minute, so that a mistake of either side mends itself.
 func (r *Replicator) askAllAgain(peer event.SiteID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
+	if s.missed(func(a event.AuthorityID) bool { return r.cfg.Policy.Allowed(r.cfg.Self, a) }) {
+		s.have = 0
+	}
 	if now := r.cfg.Now(); now.Sub(s.fullSince) >= fullHeadsEvery || now.Before(s.fullSince) {
 		s.fullSince, s.have = now, 0
 		for _, h := range s.heads {
