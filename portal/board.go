@@ -114,6 +114,7 @@ func (p *Portal) board(r *http.Request, a authorityView) (boardView, error) {
 		Open: b.Alarm.Ending == alarm.StillOpen, People: b.Alarm.Raised.Recipients, Called: c.Called, Unsecured: c.Unsecured,
 		CallBar: bar(b.Alarm.Raised.Recipients, barPart{"called", c.Called}, barPart{"failed", c.Failed})}
 	v.Text, v.OtherText, v.OtherLang = textFor(t.language, b.Alarm.Raised)
+	v.TextLang = textLanguage(t.language, b.Alarm.Raised)
 	v.Title, v.Now = shorten(v.Text, 120), p.cfg.Now()
 	if c.Recipients < b.Alarm.Raised.Recipients {
 		v.Unknown = t.t("board.partial")
@@ -300,7 +301,7 @@ func (p *Portal) showClose(w http.ResponseWriter, r *http.Request, how string) e
 	t := p.texts(r)
 	text, _, _ := textFor(t.language, b.Alarm.Raised)
 	path := boardPath(a.ID, string(b.Alarm.ID))
-	v := closeView{Title: t.t("close." + how), Text: text, Consequence: t.n("close.consequence", b.Total.Called),
+	v := closeView{Title: t.t("close." + how), Text: text, TextLang: textLanguage(t.language, b.Alarm.Raised), Consequence: t.n("close.consequence", b.Total.Called),
 		Go: t.t("close.go." + how), Path: path + "/" + how, Back: path}
 	f := p.frame(r, "alarms", v.Title)
 	f.Authority, f.Mode = &a, b.Alarm.Raised.Mode

@@ -181,7 +181,8 @@ const maxAlarmRows = 50
 
 func alarmRowOf(t *texts, a alarm.Alarm, c alarm.Tally) alarmRow {
 	text, _, _ := textFor(t.language, a.Raised)
-	return alarmRow{Authority: a.Authority, ID: string(a.ID), Mode: a.Raised.Mode, Text: text, State: t.t("state." + stateKey(a.Ending)),
+	return alarmRow{Authority: a.Authority, ID: string(a.ID), Mode: a.Raised.Mode, Text: text,
+		TextLang: textLanguage(t.language, a.Raised), State: t.t("state." + stateKey(a.Ending)),
 		Closed: a.Ending != alarm.StillOpen, At: a.RaisedAt, Known: true, Called: c.Called, People: c.Recipients,
 		Replies: c.Replied(), Bar: statusBar(c)}
 }

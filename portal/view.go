@@ -107,6 +107,7 @@ type alarmRow struct {
 	ID            string
 	Mode          event.Mode
 	Text, State   string
+	TextLang      string // if it is not the page's
 	Closed        bool
 	At            time.Time
 	Known         bool // the counts are
@@ -227,6 +228,7 @@ type boardView struct {
 	Mode       event.Mode
 	Title      string // the text, cut if it is long
 	Text       string
+	TextLang   string // if it is not the page's
 	OtherText  string
 	OtherLang  string
 	At, Now    time.Time
@@ -285,7 +287,7 @@ type listedView struct {
 }
 
 type closeView struct {
-	Title, Text, Consequence, Go, Path, Back string
+	Title, Text, TextLang, Consequence, Go, Path, Back string
 }
 
 type replyView struct {
