@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: EUPL-1.2
 
 // Package jetstream keeps the logs of a site on NATS JetStream, and carries requests between sites over NATS with TLS. It
-// is the only package of the house that imports NATS.
+// is the only package of the house that imports NATS, but for bench, which measures against it.
 //
 // # Terms
 //
