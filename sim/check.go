@@ -18,7 +18,12 @@ import (
 // check looks whether every promise was kept, after everything has healed.
 func (w *World) check(ctx context.Context) error {
 	w.checking = true
-	for _, a := range w.authorities {
+	w.checkPolicies()
+	federation := &authority{id: event.Federation}
+	for _, n := range w.nodes {
+		federation.allowed = append(federation.allowed, n.site)
+	}
+	for _, a := range append([]*authority{federation}, w.authorities...) {
 		w.checkFacts(ctx, a)
 		w.checkHeads(a)
 		w.checkForks(ctx, a)

@@ -15,6 +15,7 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/site"
 )
 
 // domains are the real services at one site.
@@ -26,7 +27,7 @@ type domains struct {
 }
 
 func (w *World) folds() []readmodel.Fold {
-	return []readmodel.Fold{noteFold(), directory.Fold(), alarm.Fold()}
+	return []readmodel.Fold{noteFold(), site.Fold(), directory.Fold(), alarm.Fold()}
 }
 
 func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
@@ -64,10 +65,11 @@ func (n *node) Held() []event.AuthorityID { return n.mayHold() }
 
 // Sites implements alarm.Federation.
 func (n *node) Sites(id event.AuthorityID) []alarm.Site {
+	a, _ := n.fed.Authority(id)
 	var out []alarm.Site
-	for _, o := range n.w.nodes {
-		if n.w.Allowed(o.site, id) {
-			out = append(out, alarm.Site{ID: o.site, Operator: o.operator, PortalURL: fmt.Sprintf("https://s%d.example", o.no)})
+	for _, s := range a.Sites {
+		if m, ok := n.fed.MemberOf(s); ok {
+			out = append(out, alarm.Site{ID: s, Operator: n.fed.Operator(s), PortalURL: m.PortalURL})
 		}
 	}
 	return out
@@ -125,8 +127,8 @@ func (w *World) domainAction(ctx context.Context) error {
 
 // domainStep is one step of the doers. It reports whether it did anything.
 func (n *node) domainStep(ctx context.Context) (bool, error) {
-	if _, err := n.model.CatchUp(ctx); err != nil {
-		return false, fmt.Errorf("fold at %v: %w", n, err)
+	if _, err := n.fold(ctx); err != nil {
+		return false, err
 	}
 	began, err := n.people.caller.Step(ctx, n.clock())
 	if err != nil {

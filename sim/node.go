@@ -15,8 +15,10 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
 	"codeberg.org/holdfast/holdfast/eventlog/logtest"
 	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/site"
 )
 
 // node is one site: what survives a crash, and what runs while it is up.
@@ -33,6 +35,7 @@ type node struct {
 	memory      *eventlog.Memory  // nil on a real store
 	srv         *jetstream.Server // nil in memory, and while it is down
 	ring        *keyring.Ring
+	local       *localstore.Store
 	incarnation string
 	gone        bool // has vanished for good
 
@@ -42,6 +45,8 @@ type node struct {
 	rep    *eventlog.Replicator
 	syncer *keyring.Syncer
 	model  *readmodel.Model
+	fed    *site.Federation
+	sites  *site.Service
 	port   *logtest.Port
 	people *domains
 
@@ -77,8 +82,9 @@ func (n *node) start(ctx context.Context, settle bool) error {
 			return err
 		}
 	}
+	n.fed = site.NewFederation(n.site)
 	log, err := eventlog.Open(ctx, eventlog.Config{
-		Identity: n.id, Store: n.disk, Clock: event.NewClock(n.clock), Rand: n.rnd, Policy: n.w, Keys: n.ring,
+		Identity: n.id, Store: n.disk, Clock: event.NewClock(n.clock), Rand: n.rnd, Policy: n.fed, Keys: n.ring,
 		Now: n.clock, Logger: logger, Incarnation: n.incarnation,
 		OnIncarnation: func(i string) error { n.incarnation = i; return nil },
 		Elsewhere:     func(h eventlog.Head) bool { return n.rep.Elsewhere(h) },
@@ -91,9 +97,9 @@ func (n *node) start(ctx context.Context, settle bool) error {
 		n.copies = n.w.plant.Copies(n.w.rnd, log)
 	}
 	n.port = n.w.net.Join(n.site)
-	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.w, Authorities: n.w.authorityIDs}
+	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.fed, Authorities: n.fed.AuthorityIDs}
 	n.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
-		Log: n.copies, Link: n.port, Policy: n.w, Self: n.site, Peers: n.w.peers, Now: n.clock, Rand: n.rnd, Logger: logger,
+		Log: n.copies, Link: n.port, Policy: n.fed, Self: n.site, Peers: n.fed.Peers, Now: n.clock, Rand: n.rnd, Logger: logger,
 		NeedKeys: func(ctx context.Context, peer event.SiteID) error { _, err := n.syncer.Step(ctx, peer); return err },
 	})
 	if err != nil {
@@ -127,6 +133,9 @@ func (n *node) openModel(ctx context.Context, logger *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.openFederation(ctx, logger); err != nil {
+		return err
+	}
 	return n.openDomains(ctx, logger)
 }
 
@@ -144,13 +153,5 @@ func (n *node) stop(power bool) {
 	n.closeStreams()
 }
 
-// mayHold returns the authorities whose logs the node may hold.
-func (n *node) mayHold() []event.AuthorityID {
-	var out []event.AuthorityID
-	for _, a := range n.w.authorities {
-		if n.w.Allowed(n.site, a.id) {
-			out = append(out, a.id)
-		}
-	}
-	return out
-}
+// mayHold returns the authorities whose logs the node may hold, as far as it knows.
+func (n *node) mayHold() []event.AuthorityID { return n.fed.AuthorityIDs() }

@@ -88,6 +88,9 @@ type restamped struct {
 func (r *restamped) Read(ctx context.Context, b eventlog.Branch, after uint64, most int) ([]*eventlog.Page, error) {
 	pages, err := r.Log.Read(ctx, b, after, most)
 	for i, p := range pages {
+		if p.Log.Authority == event.Federation {
+			continue // who belongs must stay known, or nothing happens at all
+		}
 		c := *p
 		c.Events = slices.Clone(p.Events)
 		for j := range c.Events {

@@ -121,7 +121,7 @@ func (w *World) endClones(ctx context.Context) error {
 func (w *World) round(ctx context.Context) (moved bool, err error) {
 	w.now = w.now.Add(10 * time.Second)
 	for _, a := range w.living() {
-		a.grantAll(ctx)
+		a.reconcile(ctx)
 		if err := a.scrub(ctx); err != nil {
 			return moved, err
 		}
@@ -139,9 +139,9 @@ func (w *World) round(ctx context.Context) (moved bool, err error) {
 				a.log.Recheck(ctx)
 			}
 		}
-		folded, err := a.model.CatchUp(ctx)
+		folded, err := a.fold(ctx)
 		if err != nil {
-			return moved, fmt.Errorf("fold at %v: %w", a, err)
+			return moved, err
 		}
 		if _, err := a.domainStep(ctx); err != nil {
 			return moved, err

@@ -89,7 +89,6 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 		verbose: o.Verbose, net: logtest.NewNetwork(o.Seed),
 	}
 	w.onFile = w.rnd.IntN(4) == 0
-	w.net.Watch(w.observe)
 	operators := []string{"north", "south", "box"}[:2+w.rnd.IntN(2)]
 	w.unlucky = operators[w.rnd.IntN(len(operators))]
 	for no := range 3 + w.rnd.IntN(5) {
@@ -100,12 +99,16 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	for no := range 1 + w.rnd.IntN(3) {
 		w.addAuthority(fmt.Sprintf("amt-%d", no))
 	}
-	for _, n := range w.nodes {
-		if err := n.start(ctx, false); err != nil {
-			return w, err
+	if err := w.assemble(ctx); err != nil {
+		return w, err
+	}
+	w.net.Watch(w.observe)
+	for _, n := range w.nodes { // only now: a site whose clock is wrong may not join
+		if w.rnd.IntN(3) == 0 {
+			n.skew = time.Duration(w.rnd.IntN(600)-300) * time.Second
 		}
 	}
-	return w, w.found(ctx)
+	return w, nil
 }
 
 func (w *World) addNode(no int, operator string) error {
@@ -117,8 +120,8 @@ func (w *World) addNode(no int, operator string) error {
 		return err
 	}
 	n.id, n.site = id, id.Site()
-	if w.rnd.IntN(3) == 0 {
-		n.skew = time.Duration(w.rnd.IntN(600)-300) * time.Second
+	if err := n.openLocal(); err != nil {
+		return err
 	}
 	if n.ring, err = keyring.Open(":memory:", keyring.Config{Identity: id, Rand: n.rnd, Now: n.clock, Logger: w.logger(n)}); err != nil {
 		return err
@@ -173,53 +176,14 @@ func (w *World) addAuthority(id string) {
 	w.authorities = append(w.authorities, a)
 }
 
-// found makes each authority's keys at one of its sites and grants them to the others.
-func (w *World) found(ctx context.Context) error {
-	for _, a := range w.authorities {
-		founder := w.node(a.allowed[0])
-		if err := founder.ring.Found(ctx, a.id); err != nil {
-			return fmt.Errorf("found %s: %w", a.id, err)
-		}
-		for _, site := range a.allowed[1:] {
-			if err := w.grant(ctx, founder, a, w.node(site)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (w *World) grant(ctx context.Context, by *node, a *authority, to *node) error {
-	pub, _ := to.id.SealingKey()
-	if err := by.ring.Grant(ctx, a.id, to.site, pub); err != nil {
-		return fmt.Errorf("grant %s to %v: %w", a.id, to, err)
-	}
-	if !by.up || !to.up || w.net.IsCut(by.site, to.site) {
-		return nil
-	}
-	_, err := to.syncer.Step(ctx, by.site)
-	return err
-}
-
-// Member implements eventlog.Policy. Whoever vanished is still a member: nobody has removed it.
-func (w *World) Member(site event.SiteID) bool { return w.node(site) != nil }
-
-// Allowed implements eventlog.Policy.
+// Allowed reports whether somebody has decided that the site may hold the authority's logs, wherever that is known yet.
 func (w *World) Allowed(site event.SiteID, id event.AuthorityID) bool {
 	for _, a := range w.authorities {
 		if a.id == id {
 			return slices.Contains(a.allowed, site)
 		}
 	}
-	return id == event.Federation && w.Member(site)
-}
-
-// Operator implements eventlog.Policy.
-func (w *World) Operator(site event.SiteID) string {
-	if n := w.node(site); n != nil {
-		return n.operator
-	}
-	return ""
+	return id == event.Federation && w.node(site) != nil
 }
 
 func (w *World) node(site event.SiteID) *node {
@@ -229,22 +193,6 @@ func (w *World) node(site event.SiteID) *node {
 		}
 	}
 	return nil
-}
-
-func (w *World) peers() []event.SiteID {
-	out := make([]event.SiteID, len(w.nodes))
-	for i, n := range w.nodes {
-		out[i] = n.site
-	}
-	return out
-}
-
-func (w *World) authorityIDs() []event.AuthorityID {
-	out := make([]event.AuthorityID, len(w.authorities))
-	for i, a := range w.authorities {
-		out[i] = a.id
-	}
-	return out
 }
 
 // living returns the nodes that are up.
