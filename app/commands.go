@@ -12,7 +12,6 @@ import (
 	"codeberg.org/holdfast/holdfast/cli"
 	"codeberg.org/holdfast/holdfast/demo"
 	"codeberg.org/holdfast/holdfast/demo/phones"
-	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -40,11 +39,7 @@ func measure(ctx context.Context, subject string, seconds int, report func(cli.M
 	tell := func(m bench.Metric) {
 		report(cli.Metric{Name: m.Name, Value: m.Value, Unit: m.Unit, Against: m.Against, Ratio: m.Ratio})
 	}
-	switch subject {
-	case "log", "all":
-		return bench.Log(ctx, bench.Options{Duration: time.Duration(seconds) * time.Second}, tell)
-	}
-	return fault.New(fault.Invalid, "bench.subject", "there is no measurement of that name", "choose log or all")
+	return bench.Run(ctx, subject, bench.Options{Duration: time.Duration(seconds) * time.Second}, tell)
 }
 
 // apiConfig is what the API speaks for.

@@ -120,7 +120,10 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 	}
 	s.onClose(s.server.Close)
 	s.links = jetstream.NewLinks(jetstream.LinksConfig{
-		Identity: s.identity, Addresses: s.addresses, LocalAddr: s.config.Peer.DialFrom, Now: time.Now, Logger: s.logger,
+		Identity: s.identity, Addresses: s.addresses, LocalAddr: s.config.Peer.DialFrom,
+		// A line that comes back is used at once, not at the next tick: that is most of the time a cut takes to heal.
+		OnUp: func(peer event.SiteID) { s.replicator.Meet(peer) },
+		Now:  time.Now, Logger: s.logger,
 	})
 	s.onClose(s.links.Close)
 	incarnation, err := s.keptIncarnation(ctx)
