@@ -4,6 +4,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +60,9 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) error {
 		return err
 	}
 	if !o.Exit {
-		w.stayUp(ctx)
+		if err := w.stayUp(ctx, o.JSON, out); err != nil {
+			return err
+		}
 	}
 	return r.Good()
 }
@@ -349,16 +352,41 @@ func (s *story) lostReplies(ctx context.Context) (int, error) {
 	return len(lost), nil
 }
 
+// Up tells a program where the sites of a demonstration are that stays up: with --json it is the second line, after the Result.
+type Up struct {
+	Sites  []UpSite `json:"sites"`
+	Phones string   `json:"phones"` // URL that answers /count, /replies, /handovers and /messages
+}
+
+// UpSite is one site that stays up.
+type UpSite struct {
+	Label  string `json:"label"`
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+	Data   string `json:"data"`   // the site's folder, for commands with --data
+	SignIn string `json:"signIn"` // a link, good once
+}
+
 // stayUp prints where the portals are and waits for the end.
-func (w *world) stayUp(ctx context.Context) {
+func (w *world) stayUp(ctx context.Context, asJSON bool, out io.Writer) error {
 	w.tell.say("The sites stay up until Ctrl-C. Sign in with a link, good once:")
+	up := Up{Phones: w.ask.Ask}
 	for _, s := range w.sites {
+		at := UpSite{Label: s.label, Name: s.name, URL: "http://" + s.portal, Data: s.data}
 		link, err := s.remote.signIn(ctx)
 		if err != nil {
-			link = "http://" + s.portal
+			link = at.URL
 		}
+		at.SignIn = link
+		up.Sites = append(up.Sites, at)
 		w.tell.say("  %-28s %s", s.name, link)
+	}
+	if asJSON {
+		if err := json.NewEncoder(out).Encode(up); err != nil {
+			return err
+		}
 	}
 	<-ctx.Done()
 	w.tell.say("bye")
+	return nil
 }

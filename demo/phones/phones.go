@@ -25,6 +25,12 @@ type Handover struct {
 	At      time.Time `json:"at"`
 }
 
+// Message is what stood on somebody's screen.
+type Message struct {
+	Key  string `json:"key"`
+	Text string `json:"text"`
+}
+
 // Reply is one reply that a site took with a 2xx.
 type Reply struct {
 	Alarm  string `json:"alarm"`
@@ -50,6 +56,9 @@ type Count struct {
 	Last       time.Time      `json:"last"`
 }
 
+// maxMessages bounds how many messages are kept to be read: the latest.
+const maxMessages = 1000
+
 // maxWaiting bounds how many phones think about their reply at the same time.
 const maxWaiting = 200_000
 
@@ -64,6 +73,7 @@ type Phones struct {
 
 	mu         sync.Mutex
 	handovers  []Handover
+	messages   []Message // the latest, in a ring
 	seen       map[string]int
 	called     map[string]bool // alarm/person
 	byAlarm    map[string]int
@@ -93,6 +103,7 @@ func (p *Phones) Receive(h Handover, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.handovers = append(p.handovers, h)
+	p.keep(Message{Key: h.Key, Text: text})
 	p.seen[h.Key]++
 	p.bySender[h.From]++
 	p.byChannel[h.Channel]++
@@ -108,6 +119,15 @@ func (p *Phones) Receive(h Handover, text string) {
 	}
 	p.replying++
 	p.wait.Go(func() { p.reply(rng, alarm, person, links) })
+}
+
+// keep remembers a message in the place of the oldest. The lock is held.
+func (p *Phones) keep(m Message) {
+	if len(p.messages) < maxMessages {
+		p.messages = append(p.messages, m)
+		return
+	}
+	p.messages[(len(p.handovers)-1)%maxMessages] = m
 }
 
 // habits returns a person's own dice: the same seed and person always behave the same.
@@ -219,6 +239,13 @@ func (p *Phones) Handovers() []Handover {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.handovers)
+}
+
+// Messages returns the latest messages in no particular order, at most maxMessages.
+func (p *Phones) Messages() []Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.messages)
 }
 
 // Close waits until no phone is replying any more; end the context first.

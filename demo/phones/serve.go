@@ -67,6 +67,7 @@ func (p *Phones) handler() http.Handler {
 	mux.HandleFunc("GET /count", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Count()) })
 	mux.HandleFunc("GET /replies", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Replies()) })
 	mux.HandleFunc("GET /handovers", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Handovers()) })
+	mux.HandleFunc("GET /messages", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Messages()) })
 	return mux
 }
 
