@@ -47,7 +47,7 @@ type peerState struct {
 	have      uint64 // up to this change
 	fullSince time.Time
 	passed    map[event.AuthorityID]bool // see passOver
-	acked     uint64 // the peer has our changes up to this one
+	acked     uint64                     // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
 	asked     bool // an exchange was tried
