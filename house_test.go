@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -306,7 +305,7 @@ func TestEveryGoFileNamesItsLicence(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Contains(b[:min(len(b), 300)], []byte("SPDX-License-Identifier: ")) {
-				t.Error(fmt.Sprintf("%s/%s: no SPDX line", name(p), file))
+				t.Errorf("%s/%s: no SPDX line", name(p), file)
 			}
 		}
 	}

@@ -3,8 +3,6 @@
 package alarm
 
 import (
-	"slices"
-
 	"codeberg.org/holdfast/holdfast/directory"
 )
 
@@ -192,9 +190,4 @@ func (r row) status() Status {
 		return StatusPending
 	}
 	return StatusFailed
-}
-
-// sameNamed reports whether two recipients are the same in every part.
-func sameNamed(a, b Named) bool {
-	return a.Person == b.Person && a.Unit == b.Unit && slices.Equal(a.Channels, b.Channels)
 }

@@ -44,20 +44,19 @@ type world struct {
 
 // station is one site.
 type station struct {
-	w           *world
-	id          *seal.Identity
-	name        event.SiteID
-	operator    string
-	disk        *eventlog.Memory
-	incarnation string
-	rnd         *rand.ChaCha8
-	port        *logtest.Port
-	log         *eventlog.Log
-	rep         *eventlog.Replicator
-	model       *readmodel.Model
-	service     *Service
-	caller      *Caller
-	dead        bool
+	w        *world
+	id       *seal.Identity
+	name     event.SiteID
+	operator string
+	disk     *eventlog.Memory
+	rnd      *rand.ChaCha8
+	port     *logtest.Port
+	log      *eventlog.Log
+	rep      *eventlog.Replicator
+	model    *readmodel.Model
+	service  *Service
+	caller   *Caller
+	dead     bool
 	// fail makes the site's gateways answer with an error; dieAfter kills the site in the middle of so many hand-overs.
 	fail     func(kind directory.ChannelKind, to string) error
 	dieAfter int
