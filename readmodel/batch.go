@@ -206,8 +206,8 @@ type fact struct {
 	Keys  []event.KeyID `json:"keys,omitempty"`
 }
 
-// addEvent stores the event under its subject. It is new if no event of its id was there; it is late if it sorts before
-// one that has been folded.
+// addEvent stores the event under its subject. It is new if no event of its id and site was there; it is late if it sorts
+// before one that has been folded.
 func (b *batch) addEvent(entry Entry, log, arrived int64) (isNew, isLate bool, err error) {
 	s, err := b.subject(Ref{entry.Authority, entry.Subject})
 	if err != nil {
@@ -219,8 +219,8 @@ func (b *batch) addEvent(entry Entry, log, arrived int64) (isNew, isLate bool, e
 		return false, false, fmt.Errorf("keep %s of %s: %w", ev.Kind, ev.Subject, err)
 	}
 	key := entry.Place.Key()
-	done, err := b.exec(`INSERT INTO rm_event VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		s.no, string(ev.ID), key, log, arrived, row, []byte(ev.Data))
+	done, err := b.exec(`INSERT INTO rm_event VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		s.no, string(ev.ID), string(entry.Log.Site), key, log, arrived, row, []byte(ev.Data))
 	if err != nil {
 		return false, false, err
 	}
@@ -230,12 +230,12 @@ func (b *batch) addEvent(entry Entry, log, arrived int64) (isNew, isLate bool, e
 	return true, s.take(placed{key, entry}, arrived), nil
 }
 
-// addAgain meets an event whose id its subject already has: a carried-over copy, or the same in another branch. The lower
+// addAgain meets an event whose id its subject already has from that site: a carried-over copy, or the same in another branch. The lower
 // place wins, of equal places the lower content, so that every site keeps the same one.
 func (b *batch) addAgain(s *subject, entry Entry, key []byte, log, arrived int64, row []byte) error {
-	done, err := b.exec(`UPDATE rm_event SET place = ?3, branch = ?4, arrived = ?5, fact = ?6, data = ?7
-		WHERE subject = ?1 AND id = ?2 AND (place, fact, ifnull(data, x'')) > (?3, ?6, ifnull(?7, x''))`,
-		s.no, string(entry.ID), key, log, arrived, row, []byte(entry.Data))
+	done, err := b.exec(`UPDATE rm_event SET place = ?4, branch = ?5, arrived = ?6, fact = ?7, data = ?8
+		WHERE subject = ?1 AND id = ?2 AND site = ?3 AND (place, fact, ifnull(data, x'')) > (?4, ?7, ifnull(?8, x''))`,
+		s.no, string(entry.ID), string(entry.Log.Site), key, log, arrived, row, []byte(entry.Data))
 	if err != nil {
 		return err
 	}

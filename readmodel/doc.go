@@ -28,8 +28,9 @@
 // totals by the difference. So it does not matter in which order pages arrive or how they are cut into batches; a
 // property test holds the package to that.
 //
-// An event that comes twice under one id (carried over by a succeeding log, or in both branches of a fork) counts once, at
-// its lowest place. A carried place counts only in a log of the site that it names: nobody can put his event in another
+// An event that comes twice under one id in logs of one site (carried over by a succeeding log, or in both branches of a
+// fork) counts once, at its lowest place. The same id in a log of another site is another event: nobody displaces what
+// somebody else has stated. A carried place counts only in a log of the site that it names: nobody can put his event in another
 // site's place.
 //
 // # What cannot be folded

@@ -100,12 +100,31 @@ func TestAnEventIsCountedOnceAndTheLowerPlaceWins(t *testing.T) {
 	for _, at := range []time.Time{epoch.Add(time.Hour), epoch} {
 		again := twice
 		again.Stamp = event.StampAt(at)
-		src.write(branchOf("site-a"), epoch, again)
+		successor := branchOf("site-b")
+		successor.Incarnation = "fedcba9876543210"
+		src.write(successor, epoch, again)
 	}
 	if n := catchUp(t, m); n != 0 {
 		t.Errorf("%d new events, want none", n)
 	}
 	if diff := cmp.Diff([]string{"twice", "between"}, words(t, m, "list/1")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNobodyDisplacesAnotherSitesEventByCopyingItsID(t *testing.T) {
+	src := newSource()
+	m := open(t, Config{Source: src})
+	theirs := happened("list/1", added, epoch.Add(time.Second), "theirs")
+	src.write(branchOf("site-b"), epoch, theirs)
+	catchUp(t, m)
+	forged := happened("list/1", added, epoch, "forged")
+	forged.ID = theirs.ID
+	src.write(branchOf("site-a"), epoch, forged)
+	if n := catchUp(t, m); n != 1 {
+		t.Errorf("%d new events, want one: it is another site's", n)
+	}
+	if diff := cmp.Diff([]string{"forged", "theirs"}, words(t, m, "list/1")); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -13,10 +13,11 @@ CREATE TABLE rm_subject (
   state BLOB, last BLOB NOT NULL, arrived INTEGER NOT NULL, aside INTEGER NOT NULL,
   UNIQUE (authority, subject));
 
--- The events again, by subject, so that a late one can fold its subject anew. One row per event id: the lowest place wins.
+-- The events again, by subject, so that a late one can fold its subject anew. One row per id and site that states it: the
+-- lowest place wins. With the id alone a site could put an event of its own in the place of another site's.
 CREATE TABLE rm_event (
-  subject INTEGER NOT NULL, id TEXT NOT NULL, place BLOB NOT NULL, branch INTEGER NOT NULL, arrived INTEGER NOT NULL,
-  fact BLOB NOT NULL, data BLOB, PRIMARY KEY (subject, id)) WITHOUT ROWID;
+  subject INTEGER NOT NULL, id TEXT NOT NULL, site TEXT NOT NULL, place BLOB NOT NULL, branch INTEGER NOT NULL,
+  arrived INTEGER NOT NULL, fact BLOB NOT NULL, data BLOB, PRIMARY KEY (subject, id, site)) WITHOUT ROWID;
 
 -- Which subjects are to be saved again when a key arrives or is erased.
 CREATE TABLE rm_key (
