@@ -76,6 +76,9 @@ func (l *Log) acceptOne(ctx context.Context, p *Page) (bool, error) {
 	if err := l.open(p); err != nil {
 		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
 	}
+	if err := checkPlaces(p); err != nil {
+		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
+	}
 	r := l.record(p.Log)
 	if err := r.lock(ctx); err != nil {
 		return false, err
@@ -89,6 +92,21 @@ func (l *Log) acceptOne(ctx context.Context, p *Page) (bool, error) {
 		l.report(p, fork)
 	}
 	return stored, nil
+}
+
+// checkPlaces returns ErrMalformed if an event claims a place that its log cannot carry over: only the origin succeeds its
+// own log, and it keeps the stamps.
+func checkPlaces(p *Page) error {
+	for i := range p.Events {
+		e := &p.Events[i]
+		if e.Place == nil {
+			continue
+		}
+		if e.Place.Site != p.Log.Site || !plainHex(e.Place.Incarnation, 16) || e.Place.Page == 0 || e.Place.Stamp != e.Stamp {
+			return ErrMalformed.Because("event %d claims a place that is not its origin's", i)
+		}
+	}
+	return nil
 }
 
 // MayHold returns why this site may not hold the log, nil if it may.

@@ -109,6 +109,29 @@ func TestNothingIsAcceptedFromWhoMayNotWriteIt(t *testing.T) {
 	})
 }
 
+func TestACarriedPlaceIsAcceptedOnlyInALogOfTheSiteThatItNames(t *testing.T) {
+	r, w := newRig(t), logtest.NewWriter(t, 2, 2)
+	other := logtest.NewWriter(t, 3, 1).Log.Site
+	place := func(change func(*event.Place)) event.Event {
+		e := w.Event("carried")
+		e.Place = &event.Place{Stamp: e.Stamp, Site: w.Log.Site, Incarnation: "0000000000000001", Page: 7}
+		change(e.Place)
+		return e
+	}
+	for name, change := range map[string]func(*event.Place){
+		"another site":   func(p *event.Place) { p.Site = other },
+		"no incarnation": func(p *event.Place) { p.Incarnation = "\x00" },
+		"another stamp":  func(p *event.Place) { p.Stamp = 1 },
+		"no page":        func(p *event.Place) { p.Page = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			forger := *w
+			r.accepts(0, eventlog.ErrMalformed, forger.PageOf(t, w.Event("plain"), place(change)))
+		})
+	}
+	r.accepts(1, nil, w.PageOf(t, place(func(*event.Place) {})))
+}
+
 func TestALogOfARemovedSiteEndsWhereItWasClosed(t *testing.T) {
 	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
 	p1, p2 := w.Page(t, "a"), w.Page(t, "b")
