@@ -34,6 +34,7 @@ type testSite struct {
 	id          *seal.Identity
 	name        event.SiteID
 	operator    string
+	policy      eventlog.Policy // what this site goes by; the federation unless a test says otherwise
 	disk        *eventlog.Memory
 	keys        *testKeys
 	incarnation string
@@ -78,7 +79,7 @@ func newFederation(t testing.TB, operators ...string) *federation {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.id, s.name, s.disk = id, id.Site(), eventlog.NewMemory(f.clock)
+		s.id, s.name, s.disk, s.policy = id, id.Site(), eventlog.NewMemory(f.clock), f
 		f.sites = append(f.sites, s)
 	}
 	for _, s := range f.sites {
@@ -123,7 +124,7 @@ func (s *testSite) start() {
 	s.f.t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	log, err := eventlog.Open(s.f.t.Context(), eventlog.Config{
-		Identity: s.id, Store: s.disk, Clock: event.NewClock(s.f.clock), Rand: s.rnd, Policy: s.f, Keys: s.keys,
+		Identity: s.id, Store: s.disk, Clock: event.NewClock(s.f.clock), Rand: s.rnd, Policy: s.policy, Keys: s.keys,
 		Now: s.f.clock, Logger: logger, Incarnation: s.incarnation,
 		OnIncarnation: func(i string) error { s.incarnation = i; return nil },
 	})
@@ -132,7 +133,7 @@ func (s *testSite) start() {
 	}
 	s.log, s.port = log, s.f.net.Join(s.name)
 	s.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
-		Log: log, Link: s.port, Policy: s.f, Self: s.name, Peers: s.f.peers, Now: s.f.clock, Rand: s.rnd, Logger: logger,
+		Log: log, Link: s.port, Policy: s.policy, Self: s.name, Peers: s.f.peers, Now: s.f.clock, Rand: s.rnd, Logger: logger,
 		NeedKeys: func(context.Context, event.SiteID) error { s.keys.asked++; return nil },
 	})
 	if err != nil {

@@ -114,6 +114,92 @@ func TestASiteThatIsNotAllowedGetsNothing(t *testing.T) {
 	})
 }
 
+// behindTheTimes is the policy of a site that has not heard yet that it is allowed.
+type behindTheTimes struct {
+	*federation
+	self    event.SiteID
+	unheard map[event.AuthorityID]bool
+}
+
+func (p behindTheTimes) Allowed(site event.SiteID, authority event.AuthorityID) bool {
+	return !(site == p.self && p.unheard[authority]) && p.federation.Allowed(site, authority)
+}
+
+func TestHeadsPassedOverBeforeTheSiteHeardThatItIsAllowedAreAskedForAgain(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1]
+	policy := behindTheTimes{f, b.name, map[event.AuthorityID]bool{"nordtal": true, "suedtal": true}}
+	b.policy = policy
+	b.start()
+	a.append("nordtal", "one")
+	a.append("suedtal", "two")
+	a.append("westtal", "three")
+	f.exchange()
+	if got := b.content(); strings.Contains(got, "nordtal") || !strings.Contains(got, "westtal") {
+		t.Fatalf("the site has %s", got)
+	}
+	// The clock stands still: it is not the full exchange of every minute that mends it.
+	delete(policy.unheard, "nordtal")
+	b.step(a)
+	if got := b.content(); !strings.Contains(got, "nordtal") || strings.Contains(got, "suedtal") {
+		t.Fatalf("after it heard of nordtal the site has %s", got)
+	}
+	all := 0
+	f.net.Watch(func(m logtest.Message) {
+		if m.Verb == eventlog.VerbHeads && bytes.Contains(m.Answer, []byte("westtal")) {
+			all++
+		}
+	})
+	for range 3 {
+		b.step(a)
+	}
+	if all != 0 {
+		t.Errorf("everything was asked for %d more times although nothing new is allowed", all)
+	}
+	f.net.Watch(nil)
+	delete(policy.unheard, "suedtal")
+	b.step(a)
+	f.wantEqual(3)
+}
+
+// without is a policy under which a site was removed and its logs were closed.
+type without struct {
+	*federation
+	gone event.SiteID
+	ends map[eventlog.LogID]eventlog.Head
+}
+
+func (p without) Member(s event.SiteID) bool { return s != p.gone && p.federation.Member(s) }
+func (p without) Allowed(s event.SiteID, a event.AuthorityID) bool {
+	return s != p.gone && p.federation.Allowed(s, a)
+}
+func (p without) Closing(id eventlog.LogID) (eventlog.Head, bool) {
+	h, closed := p.ends[id]
+	return h, closed || id.Site == p.gone
+}
+
+func TestTheClosedLogsOfARemovedSiteStillReachWhoLacksThem(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	f.net.Cut(b.name, c.name)
+	f.net.Cut(a.name, c.name)
+	r := a.append("nordtal", "one")
+	f.exchange()
+	f.net.HealAll()
+	policy := without{f, a.name, map[eventlog.LogID]eventlog.Head{r.Log: b.log.Heads()[0]}}
+	for _, s := range []*testSite{b, c} {
+		s.policy = policy
+		s.start()
+	}
+	c.step(b)
+	if got := c.content(); got != b.content() || got == "" {
+		t.Errorf("the site that lacked the closed log has %q", got)
+	}
+	if lag := c.rep.Lag(); lag[0].Behind != 0 || lag[0].Trouble != "" {
+		t.Errorf("lag: %+v", lag)
+	}
+}
+
 func logJSON(id eventlog.LogID) string {
 	return fmt.Sprintf(`{"authority":%q,"class":%q,"site":%q,"incarnation":%q}`, id.Authority, id.Class, id.Site, id.Incarnation)
 }
