@@ -21,9 +21,9 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/portal"
-	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/site"
 	"codeberg.org/holdfast/holdfast/web"
 )
@@ -39,8 +39,14 @@ func Serve(ctx context.Context, data string, ready func(cli.Ready)) error {
 	if err != nil {
 		return err
 	}
+	if s.federation.Founder() == "" {
+		return errors.Join(errHalfMade.Because("%s", data), s.Close())
+	}
 	return errors.Join(s.Run(ctx, ready), s.Close())
 }
+
+var errHalfMade = fault.New(fault.Conflict, "app.half_made", "the site in this folder belongs to no federation: making it was interrupted",
+	"delete the folder and make the site again with 'holdfast init' or 'holdfast join'")
 
 func (s *Site) openServices(ctx context.Context) (err error) {
 	s.sites, err = site.New(ctx, site.Config{
@@ -96,6 +102,8 @@ func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
 	if err != nil {
 		return errors.Join(err, ln.Close(), control.Close())
 	}
+	// Before any loop runs: one of them may be the first to append.
+	s.log.Hold()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range s.loops() {
 		g.Go(func() error { loop(ctx); return nil })
@@ -126,13 +134,12 @@ func (s *Site) loops() []func(context.Context) {
 	return []func(context.Context){
 		s.model.Run, s.replicator.Run, s.sites.Run, s.caller.Run, s.wakeModel, s.followKeys, s.followMembers, s.sweep, s.scrub,
 		func(ctx context.Context) { s.syncer.Run(ctx, s.federation.Peers, time.Second) },
-		s.followClocks, s.describe,
+		s.followClocks, s.describe, s.followPolicies, s.finishErasures,
 	}
 }
 
-// settle decides at the start whether our logs may go on; appends wait until then.
+// settle decides at the start whether our logs may go on; appends wait until then. Run has put the log on hold.
 func (s *Site) settle(ctx context.Context) {
-	s.log.Hold()
 	defer s.log.Release()
 	if !s.replicator.Settle(ctx) && ctx.Err() == nil {
 		s.logger.Info("nobody could confirm where our logs end; they go on under a new incarnation")
@@ -153,27 +160,6 @@ func (s *Site) wakeModel(ctx context.Context) {
 			s.model.Wake()
 		case <-names:
 			s.caller.Wake()
-		}
-	}
-}
-
-// followKeys saves subjects again whose keys have come or are erased, and lets pages become durable.
-func (s *Site) followKeys(ctx context.Context) {
-	changed, stop := s.ring.Subscribe()
-	defer stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case keys := <-changed:
-			refs := make([]readmodel.KeyRef, 0, len(keys))
-			for _, k := range keys {
-				refs = append(refs, readmodel.KeyRef{Authority: k.Authority, KeyID: k.KeyID})
-			}
-			if err := s.model.KeysChanged(ctx, refs); err != nil && ctx.Err() == nil {
-				s.logger.Error("people whose keys have changed are shown as before", "error", err)
-			}
-			s.log.Recheck(ctx)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ import (
 
 // signInLife is how long a printed sign-in link is good for.
 const signInLife = 24 * time.Hour
+
+// siteFiles are what a site makes in its data folder, besides its lock and its socket.
+var siteFiles = []string{ConfigFile, localstore.IdentityFile, localFile, keyringFile, modelFile, logFolder}
 
 // makeFolder makes a data folder with a configuration and a new key. It replaces nothing that is there.
 func makeFolder(set cli.SiteSettings) (Config, *seal.Identity, error) {
@@ -42,11 +46,33 @@ func makeFolder(set cli.SiteSettings) (Config, *seal.Identity, error) {
 	if err := os.MkdirAll(set.Data, 0o700); err != nil {
 		return c, nil, fmt.Errorf("make the data folder: %w", err)
 	}
+	for _, name := range siteFiles {
+		if _, err := os.Lstat(filepath.Join(set.Data, name)); !errors.Is(err, os.ErrNotExist) {
+			return c, nil, errFolderUsed.Because("%s", filepath.Join(set.Data, name)).With(err)
+		}
+	}
 	if err := WriteConfig(set.Data, c); err != nil {
 		return c, nil, err
 	}
 	id, err := localstore.CreateIdentity(set.Data, rand.Reader)
-	return c, id, err
+	if err != nil {
+		return c, nil, errors.Join(err, undo(set.Data))
+	}
+	return c, id, nil
+}
+
+var errFolderUsed = fault.New(fault.Conflict, "app.folder_used", "there is a site in this folder already",
+	"choose another folder with --data, or start this one with 'holdfast serve'")
+
+// undo removes what a site has made in a folder that was empty of sites, so that it can be made again in the same folder.
+func undo(data string) error {
+	var errs []error
+	for _, name := range siteFiles {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			errs = append(errs, os.RemoveAll(filepath.Join(data, name+suffix)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) describe() site.Description {
@@ -57,26 +83,35 @@ func (c Config) describe() site.Description {
 	return d
 }
 
-// Init makes the first site of a federation: folder, key, configuration, the founding fact, a sign-in link.
+// Init makes the first site of a federation: folder, key, configuration, the founding fact, a sign-in link. If it fails, the
+// folder is as it was.
 func Init(ctx context.Context, set cli.SiteSettings) (cli.InitResult, error) {
-	c, id, err := makeFolder(set)
+	_, id, err := makeFolder(set)
 	if err != nil {
 		return cli.InitResult{}, err
 	}
-	s, err := New(ctx, set.Data, slog.New(slog.DiscardHandler))
+	link, err := found(ctx, set.Data)
 	if err != nil {
-		return cli.InitResult{}, err
+		return cli.InitResult{}, errors.Join(err, undo(set.Data))
 	}
-	defer s.Close()
+	return cli.InitResult{Site: string(id.Site()), SignIn: link}, nil
+}
+
+// found opens a new site, founds a federation with it and returns a sign-in link.
+func found(ctx context.Context, data string) (link string, err error) {
+	s, err := New(ctx, data, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
 	folding, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); s.model.Run(folding) }()
 	defer func() { stop(); <-done }()
-	if err := s.sites.Found(ctx, c.Operator, c.describe()); err != nil {
-		return cli.InitResult{}, err
+	if err := s.sites.Found(ctx, s.config.Operator, s.config.describe()); err != nil {
+		return "", err
 	}
-	link, err := s.signInLink(ctx)
-	return cli.InitResult{Site: string(id.Site()), SignIn: link}, err
+	return s.signInLink(ctx)
 }
 
 // signInLink returns a new link with which the operator signs in once.
@@ -92,57 +127,98 @@ func newSignInLink(ctx context.Context, sessions *web.Sessions, c Config) (strin
 const keyToken = "join-token"
 
 // Join makes a site and brings its invitation to the inviter. While a second operator's word is missing the result is
-// Pending: the token is kept, and serving goes on asking.
+// Pending: the token is kept, and serving goes on asking. If it is refused, the folder is as it was. If the answer did not
+// come, the site's key stays, because the inviter may have taken note of it: joining again with the same token goes on.
 func Join(ctx context.Context, token string, set cli.SiteSettings) (cli.JoinResult, error) {
+	return joinAt(ctx, token, set, time.Now)
+}
+
+// joinAt is Join by the given clock.
+func joinAt(ctx context.Context, token string, set cli.SiteSettings, now func() time.Time) (cli.JoinResult, error) {
 	t, err := site.ParseToken(token)
 	if err != nil {
 		return cli.JoinResult{}, err
 	}
 	set.Name, set.Operator = orElse(set.Name, t.Name), orElse(set.Operator, t.Operator)
-	c, id, err := makeFolder(set)
-	if err != nil {
-		return cli.JoinResult{}, err
+	j := joiner{token: token, expires: t.ExpiresAt(), data: set.Data, now: now}
+	if !j.resume(ctx) {
+		if j.config, j.identity, err = makeFolder(set); err != nil {
+			return cli.JoinResult{}, err
+		}
 	}
-	local, err := localstore.Open(set.Data+"/"+localFile, time.Now)
+	r := cli.JoinResult{Site: string(j.identity.Site())}
+	if r.Pending, r.SignIn, err = j.enter(ctx); err != nil && fault.KindOf(err) != fault.Unavailable {
+		err = errors.Join(err, undo(set.Data))
+	}
+	return r, err
+}
+
+// joiner is a site that wants to join.
+type joiner struct {
+	token    string
+	expires  time.Time
+	data     string
+	config   Config
+	identity *seal.Identity
+	now      func() time.Time
+}
+
+// resume reports whether the folder holds a site that has begun to join with the same token, and takes it up.
+func (j *joiner) resume(ctx context.Context) bool {
+	if _, err := os.Stat(filepath.Join(j.data, localFile)); err != nil {
+		return false
+	}
+	local, err := localstore.Open(filepath.Join(j.data, localFile), j.now)
 	if err != nil {
-		return cli.JoinResult{}, err
+		return false
 	}
 	defer local.Close()
-	pending, err := join(ctx, token, c, id, local)
-	if err != nil {
-		return cli.JoinResult{}, errors.Join(err, undo(set.Data))
+	if kept, err := local.Get(ctx, bucketMeta, keyToken); err != nil || string(kept) != j.token {
+		return false
 	}
-	if pending {
-		err = local.Put(ctx, bucketMeta, keyToken, []byte(token), t.ExpiresAt().Add(site.MaxTTL))
+	if j.config, err = LoadConfig(j.data); err != nil {
+		return false
 	}
-	if err != nil {
-		return cli.JoinResult{}, err
-	}
-	link, err := newSignInLink(ctx, newSessions(local, c), c)
-	return cli.JoinResult{Site: string(id.Site()), Pending: pending, SignIn: link}, err
+	j.identity, err = localstore.LoadIdentity(j.data)
+	return err == nil
 }
 
-// undo removes the two files that a refused join has made, so that it can be tried again in the same folder.
-func undo(data string) error {
-	return errors.Join(os.Remove(data+"/"+ConfigFile), os.Remove(data+"/"+localstore.IdentityFile))
+// enter keeps the token, asks to be admitted, and makes a sign-in link.
+func (j *joiner) enter(ctx context.Context) (pending bool, link string, err error) {
+	local, err := localstore.Open(filepath.Join(j.data, localFile), j.now)
+	if err != nil {
+		return false, "", err
+	}
+	defer func() { err = errors.Join(err, local.Close()) }()
+	if err := local.Put(ctx, bucketMeta, keyToken, []byte(j.token), j.expires.Add(site.MaxTTL)); err != nil {
+		return false, "", err
+	}
+	if pending, err = j.join(ctx, local); err != nil {
+		return false, "", err
+	}
+	link, err = newSignInLink(ctx, newSessions(local, j.config), j.config)
+	return pending, link, err
 }
 
-// join asks the inviter once, and pins the members it names.
-func join(ctx context.Context, token string, c Config, id *seal.Identity, local *localstore.Store) (pending bool, err error) {
+// join asks the inviter once. When this site is a member it pins the members it is told of and forgets the token.
+func (j *joiner) join(ctx context.Context, local *localstore.Store) (pending bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	a, err := site.Join(ctx, site.JoinConfig{
-		Token: token, Identity: id, Now: time.Now, Name: c.Name, Kind: c.describe().Kind,
-		Addresses: c.Peer.Advertise, PortalURL: c.Portal.URL,
+		Token: j.token, Identity: j.identity, Now: j.now, Name: j.config.Name, Kind: j.config.describe().Kind,
+		Addresses: j.config.Peer.Advertise, PortalURL: j.config.Portal.URL,
 		Request: func(ctx context.Context, to event.SiteID, addresses []string, body []byte) ([]byte, error) {
-			return askToJoin(ctx, jetstream.LinksConfig{Identity: id, LocalAddr: c.Peer.DialFrom, Now: time.Now,
+			return askToJoin(ctx, jetstream.LinksConfig{Identity: j.identity, LocalAddr: j.config.Peer.DialFrom, Now: j.now,
 				Logger: slog.New(slog.DiscardHandler)}, to, addresses, body)
 		},
 	})
 	if err != nil || a.Pending {
 		return a.Pending, err
 	}
-	return false, site.Pin(ctx, local, a)
+	if err := site.Pin(ctx, local, a); err != nil {
+		return false, err
+	}
+	return false, local.Delete(ctx, bucketMeta, keyToken)
 }
 
 // askToJoin carries the request to the inviter. A line that is down for a moment is tried again until ctx ends: asking
@@ -182,12 +258,12 @@ func finishJoining(ctx context.Context, data string, logger *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	local, err := localstore.Open(data+"/"+localFile, time.Now)
+	local, err := localstore.Open(filepath.Join(data, localFile), time.Now)
 	if err != nil {
 		return err
 	}
 	defer local.Close()
-	for told := false; ; told = true {
+	for told := ""; ; {
 		token, err := local.Get(ctx, bucketMeta, keyToken)
 		if errors.Is(err, localstore.ErrNotFound) {
 			return nil
@@ -195,12 +271,14 @@ func finishJoining(ctx context.Context, data string, logger *slog.Logger) error 
 		if err != nil {
 			return err
 		}
-		pending, err := join(ctx, string(token), c, id, local)
+		j := joiner{token: string(token), data: data, config: c, identity: id, now: time.Now}
+		pending, err := j.join(ctx, local)
 		if err == nil && !pending {
-			return local.Delete(ctx, bucketMeta, keyToken)
+			return nil
 		}
-		if !told {
+		if code := codeOf(err); ctx.Err() == nil && told != code {
 			logger.Info("waiting to be admitted by a second operator: there, run 'holdfast admit'", "site", id.Site(), "error", err)
+			told = code
 		}
 		select {
 		case <-ctx.Done():
@@ -208,6 +286,14 @@ func finishJoining(ctx context.Context, data string, logger *slog.Logger) error 
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// codeOf tells one trouble from another, so that each is told once and not every second.
+func codeOf(err error) string {
+	if err == nil {
+		return "pending"
+	}
+	return fault.Of(err).Code
 }
 
 func newSessions(local *localstore.Store, c Config) *web.Sessions {

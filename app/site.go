@@ -52,6 +52,8 @@ type Site struct {
 	caller     *alarm.Caller
 	sessions   *web.Sessions
 	ready      atomic.Bool // see caughtUp
+	// keysEnd and keysKept are how far the keyring was at the last look, and how far the local store says; see keepKeysShown.
+	keysEnd, keysKept keyring.Cursor
 }
 
 // folds is the table of what is folded into the read model: one line per domain.

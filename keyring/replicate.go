@@ -107,6 +107,15 @@ func (r *Ring) Changes(ctx context.Context, authority event.AuthorityID, c Curso
 	return records, next, false, nil
 }
 
+// End returns the cursor behind everything that this store has taken in so far, of all authorities.
+func (r *Ring) End(ctx context.Context) (Cursor, error) {
+	c := Cursor{Epoch: r.epoch}
+	if err := r.db.QueryRowContext(ctx, `SELECT value FROM counter`).Scan(&c.After); err != nil {
+		return Cursor{}, fmt.Errorf("read the end of the keyring: %w", err)
+	}
+	return c, nil
+}
+
 // resolve turns a cursor into a change number of ours: an epoch we do not know begins at the beginning, and one that
 // ended (we were closed, or put back from a backup, before what the cursor says) is cut to its end.
 func (r *Ring) resolve(ctx context.Context, c Cursor) (int64, error) {

@@ -173,6 +173,18 @@ func (f *Federation) Closing(log eventlog.LogID) (eventlog.Head, bool) {
 	return head, true
 }
 
+// Withdrawn reports whether the authority has allowed this site once and does not any more, or this site was removed: then
+// nothing of the authority may stay here. An authority of which facts are still missing is not withdrawn.
+func (f *Federation) Withdrawn(authority event.AuthorityID) bool {
+	s := f.snap.Load()
+	if authority == event.Federation {
+		return false
+	}
+	_, removed := s.removed[f.self]
+	p := s.authorities[authority]
+	return removed || p != nil && p.closed[f.self] != nil
+}
+
 // Members returns all members, this site included, in order of their ids.
 func (f *Federation) Members() []Member { return slices.Clone(f.snap.Load().roll.Members) }
 
