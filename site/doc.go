@@ -27,6 +27,8 @@
 //   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
 //     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page.
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays.
+//     A withdrawal that would leave an authority without any site does not count: its data would be lost.
+//   - The logs of a site that is not allowed any more are closed as those that forbade it last knew them.
 //   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
 //   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
 //   - A fact that breaks a rule is passed over; it never stops the fold.

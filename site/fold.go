@@ -38,11 +38,22 @@ type AuthorityState struct {
 	Founded []byte `json:"founded,omitempty"`
 	NameDE  string `json:"nameDe,omitempty"`
 	NameEN  string `json:"nameEn,omitempty"`
-	// Allowances are by site the ids of the facts that allow it; a founding allows all its sites under its own id.
-	Allowances map[event.SiteID][]event.ID `json:"allowances,omitempty"`
-	// Withdrawals are by site the allowances that were withdrawn, known here or not.
-	Withdrawals map[event.SiteID][]event.ID      `json:"withdrawals,omitempty"`
-	Closings    map[event.SiteID][]eventlog.Head `json:"closings,omitempty"`
+	// Facts are what was allowed and withdrawn, in their order. What they come to is calculated from all of them (replay), so
+	// that a late fact finds its place.
+	Facts []PolicyFact `json:"facts,omitempty"`
+	// Closings are by site where the logs of a site end that is not allowed any more.
+	Closings map[event.SiteID][]eventlog.Head `json:"closings,omitempty"`
+}
+
+// PolicyFact is one fact about who may hold an authority's data. A founding allows all its sites under its own id.
+type PolicyFact struct {
+	ID     event.ID       `json:"id"`
+	Place  []byte         `json:"place"`
+	Allows []event.SiteID `json:"allows,omitempty"`
+	// Forbids is the site whose allowances of the ids Withdraws are withdrawn; Closes is where its logs end.
+	Forbids   event.SiteID    `json:"forbids,omitempty"`
+	Withdraws []event.ID      `json:"withdraws,omitempty"`
+	Closes    []eventlog.Head `json:"closes,omitempty"`
 }
 
 // parts are the two folds of the package, by the root that each owns.
@@ -110,7 +121,7 @@ func applyMembership(m Membership, e readmodel.Entry) (Membership, error) {
 	at, known := slices.BinarySearchFunc(m.Facts, f.Place, func(o MembershipFact, place []byte) int {
 		return bytes.Compare(o.Place, place)
 	})
-	if known || slices.ContainsFunc(m.Facts, func(o MembershipFact) bool { return o.ID == f.ID }) {
+	if known || slices.ContainsFunc(m.Facts, func(o MembershipFact) bool { return o.ID == f.ID && o.By == f.By }) {
 		return m, nil
 	}
 	m.Facts = slices.Insert(m.Facts, at, f)
@@ -182,83 +193,109 @@ func (m Membership) descriptions() map[event.SiteID]Description {
 	return d
 }
 
-// applyAuthority gathers allowances and withdrawals: sets that only grow, so that their order does not matter.
+// applyAuthority puts a fact into its place and calculates anew what all of them come to.
 func applyAuthority(s AuthorityState, e readmodel.Entry) (AuthorityState, error) {
-	if !trusted(e) || e.Subject != SubjectOf(event.AuthorityID(e.Subject.Part(1))) {
+	authority := event.AuthorityID(e.Subject.Part(1))
+	if !trusted(e) || e.Subject != SubjectOf(authority) {
 		return s, nil
 	}
+	f := PolicyFact{ID: e.ID, Place: e.Place.Key()}
 	switch e.Kind {
 	case KindAuthorityFounded:
-		var f AuthorityFounded
-		if e.Decode(&f) == nil && plain(f.NameDE) && plain(f.NameEN) && len(f.Sites) <= maxSites {
-			s.founded(e, f)
+		var in AuthorityFounded
+		if e.Decode(&in) != nil || !plain(in.NameDE) || !plain(in.NameEN) || len(in.Sites) > maxSites {
+			return s, nil
+		}
+		f.Allows = slices.DeleteFunc(in.Sites, func(site event.SiteID) bool { return !isSite(site) })
+		if s.Founded == nil || bytes.Compare(f.Place, s.Founded) < 0 {
+			s.Founded, s.NameDE, s.NameEN = f.Place, in.NameDE, in.NameEN
 		}
 	case KindAllowed:
-		var f Allowed
-		if e.Decode(&f) == nil && isSite(f.Site) {
-			s.Allowances = add(s.Allowances, f.Site, e.ID)
+		var in Allowed
+		if e.Decode(&in) != nil || !isSite(in.Site) {
+			return s, nil
 		}
+		f.Allows = []event.SiteID{in.Site}
 	case KindForbidden:
-		var f Forbidden
-		if e.Decode(&f) == nil && isSite(f.Site) {
-			s.Withdrawals = add(s.Withdrawals, f.Site, f.Withdraws...)
-			s.close(f.Site, f.Closes, event.AuthorityID(e.Subject.Part(1)))
+		var in Forbidden
+		if e.Decode(&in) != nil || !isSite(in.Site) {
+			return s, nil
 		}
+		f.Forbids, f.Withdraws = in.Site, in.Withdraws
+		f.Closes = slices.DeleteFunc(ofSite(in.Closes, in.Site), func(h eventlog.Head) bool { return h.Branch.Authority != authority })
+	}
+	at, known := slices.BinarySearchFunc(s.Facts, f.Place, func(o PolicyFact, place []byte) int { return bytes.Compare(o.Place, place) })
+	if !known {
+		s.Facts = slices.Insert(s.Facts, at, f)
+		s.Closings = s.replay().closings
 	}
 	return s, nil
 }
 
-func (s *AuthorityState) founded(e readmodel.Entry, f AuthorityFounded) {
-	for _, site := range f.Sites {
-		if isSite(site) {
-			s.Allowances = add(s.Allowances, site, e.ID)
+// standing is what an authority's facts come to.
+type standing struct {
+	live     map[event.SiteID][]event.ID // allowances by site that were not withdrawn
+	closings map[event.SiteID][]eventlog.Head
+}
+
+// replay goes through the facts in their order. A withdrawal that would leave no site at all does not count, now or later:
+// of sites that forbid each other while they are cut off from each other one must stay, or everything would be lost.
+func (s AuthorityState) replay() standing {
+	st := standing{live: make(map[event.SiteID][]event.ID), closings: make(map[event.SiteID][]eventlog.Head)}
+	for _, f := range s.Facts {
+		for _, site := range f.Allows {
+			st.live[site] = append(st.live[site], f.ID)
+			delete(st.closings, site)
+		}
+		if f.Forbids != "" {
+			st.forbid(f)
 		}
 	}
-	place := e.Place.Key()
-	if s.Founded == nil || bytes.Compare(place, s.Founded) < 0 {
-		s.Founded, s.NameDE, s.NameEN = place, f.NameDE, f.NameEN
-	}
+	return st
 }
 
-func (s *AuthorityState) close(site event.SiteID, heads []eventlog.Head, authority event.AuthorityID) {
-	heads = slices.DeleteFunc(ofSite(heads, site), func(h eventlog.Head) bool { return h.Branch.Authority != authority })
-	if s.Closings == nil {
-		s.Closings = make(map[event.SiteID][]eventlog.Head)
+func (st standing) forbid(f PolicyFact) {
+	before, known := st.live[f.Forbids]
+	if !known {
+		return // never allowed, or only by a fact that sorts later: nothing to withdraw
 	}
-	s.Closings[site] = lowest(s.Closings[site], heads)
-}
-
-// add puts ids into a sorted set.
-func add(sets map[event.SiteID][]event.ID, site event.SiteID, ids ...event.ID) map[event.SiteID][]event.ID {
-	if sets == nil {
-		sets = make(map[event.SiteID][]event.ID)
+	left := slices.DeleteFunc(slices.Clone(before), func(id event.ID) bool { return slices.Contains(f.Withdraws, id) })
+	others := func() bool {
+		for site, ids := range st.live {
+			if site != f.Forbids && len(ids) > 0 {
+				return true
+			}
+		}
+		return false
 	}
-	set := append(slices.Clone(sets[site]), ids...)
-	slices.Sort(set)
-	sets[site] = slices.Compact(set)
-	return sets
+	if len(left) == 0 && !others() {
+		return
+	}
+	st.live[f.Forbids] = left
+	if len(left) == 0 { // of two closings that were on their way at the same time the lower one counts
+		st.closings[f.Forbids] = lowest(st.closings[f.Forbids], f.Closes)
+	}
 }
 
 // Live returns the allowances of a site that were not withdrawn.
-func (s AuthorityState) Live(site event.SiteID) []event.ID {
-	return slices.DeleteFunc(slices.Clone(s.Allowances[site]), func(id event.ID) bool {
-		return slices.Contains(s.Withdrawals[site], id)
-	})
-}
+func (s AuthorityState) Live(site event.SiteID) []event.ID { return s.replay().live[site] }
 
 // Sites returns the sites that the authority allows, in order. An authority that was not founded (yet) allows nobody.
 func (s AuthorityState) Sites() []event.SiteID {
 	if s.Founded == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.Allowances)), func(site event.SiteID) bool { return len(s.Live(site)) == 0 })
+	return s.sitesBy(func(live []event.ID) bool { return len(live) > 0 })
 }
 
 // withdrawn returns the sites that were allowed once and are not any more, in order.
 func (s AuthorityState) withdrawn() []event.SiteID {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.Withdrawals)), func(site event.SiteID) bool {
-		return len(s.Allowances[site]) == 0 || len(s.Live(site)) > 0
-	})
+	return s.sitesBy(func(live []event.ID) bool { return len(live) == 0 })
+}
+
+func (s AuthorityState) sitesBy(is func(live []event.ID) bool) []event.SiteID {
+	live := s.replay().live
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(live)), func(site event.SiteID) bool { return !is(live[site]) })
 }
 
 // mustJSON encodes what is known to have a JSON form.

@@ -351,7 +351,81 @@ func TestPoliciesDoNotDependOnTheOrderOfArrival(t *testing.T) {
 		if diff := cmp.Diff(mustJSON(want), mustJSON(got)); diff != "" || got.NameDE != "Landkreis Nordtal" {
 			t.Fatal(diff, got.NameDE)
 		}
+		if len(got.Sites()) == 0 {
+			t.Fatal("nobody is allowed any more, so everything would be lost")
+		}
 	})
+}
+
+// policyOf folds the script's facts as those of one authority.
+func policyOf(t *testing.T, s *script) (a AuthorityState) {
+	for i := range s.entries {
+		s.entries[i].Subject = SubjectOf("lk-nordtal")
+		var err error
+		if a, err = applyAuthority(a, s.entries[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+func TestOfSitesThatForbidEachOtherOneStays(t *testing.T) {
+	var s script
+	both := []event.SiteID{cast[0].Site(), cast[2].Site()}
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", both})
+	founding := []event.ID{s.entries[0].ID}
+	s.add(0, KindForbidden, Forbidden{Site: both[1], Withdraws: founding})
+	s.add(2, KindForbidden, Forbidden{Site: both[0], Withdraws: founding})
+	if got := policyOf(t, &s).Sites(); !slices.Equal(got, both[:1]) {
+		t.Fatalf("allowed are %v, want the one that was forbidden last", got)
+	}
+	// What did not count then does not count when somebody else is allowed later, who has nothing yet.
+	s.add(0, KindAllowed, Allowed{cast[3].Site()})
+	if got := policyOf(t, &s).Sites(); !slices.Contains(got, both[0]) {
+		t.Errorf("allowed are %v: the only site that has everything is not", got)
+	}
+}
+
+func TestASiteThatWasAllowedAgainIsClosedWhereItWasForbiddenLast(t *testing.T) {
+	var s script
+	both := []event.SiteID{cast[0].Site(), cast[2].Site()}
+	head := func(page uint64) []eventlog.Head {
+		l := logOf(2)
+		l.Authority = "lk-nordtal"
+		return []eventlog.Head{{Branch: eventlog.Branch{LogID: l}, Page: page}}
+	}
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", both})
+	s.add(0, KindForbidden, Forbidden{Site: both[1], Withdraws: []event.ID{s.entries[0].ID}, Closes: head(3)})
+	s.add(0, KindAllowed, Allowed{both[1]})
+	again := []event.ID{s.entries[2].ID}
+	s.add(0, KindForbidden, Forbidden{Site: both[1], Withdraws: again, Closes: head(9)})
+	s.add(0, KindForbidden, Forbidden{Site: both[1], Withdraws: again, Closes: head(8)})
+	got := policyOf(t, &s).Closings[both[1]]
+	if len(got) != 1 || got[0].Page != 8 {
+		t.Errorf("the site's log is closed at %v, want page 8: what it wrote while it was allowed again counts", got)
+	}
+}
+
+func TestAnIDThatAnotherSiteHasCopiedDisplacesNoMembershipFact(t *testing.T) {
+	var s script
+	s.found()
+	s.propose(0, 1)
+	s.endorse(0, 1)
+	forged := s.entries[2]
+	forged.Place.Site, forged.Log.Site = cast[2].Site(), cast[2].Site()
+	forged.Place.Stamp = 1
+	state, err := applyMembership(Membership{}, forged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range s.entries {
+		if state, err = applyMembership(state, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(state.Facts); n != 4 {
+		t.Errorf("%d facts, want all 4", n)
+	}
 }
 
 func TestAPinCountsUntilTheFactsKnow(t *testing.T) {
