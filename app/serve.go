@@ -78,7 +78,7 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 
 // caughtUp reports whether this site has pulled and folded what the others held when it started. Once true it stays true.
 func (s *Site) caughtUp(context.Context) bool {
-	if !s.ready.Load() && s.replicator.CaughtUp() && s.model.Behind() == 0 {
+	if !s.ready.Load() && s.settled.Load() && s.replicator.CaughtUp() && s.model.Behind() == 0 {
 		s.ready.Store(true)
 	}
 	return s.ready.Load()
@@ -86,6 +86,8 @@ func (s *Site) caughtUp(context.Context) bool {
 
 // Run serves until ctx ends. It returns nil after an orderly end.
 func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
+	// Before anybody can make this site append: people, other sites, or one of the loops.
+	s.log.Hold()
 	if err := s.answerPeers(); err != nil {
 		return err
 	}
@@ -102,8 +104,6 @@ func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
 	if err != nil {
 		return errors.Join(err, ln.Close(), control.Close())
 	}
-	// Before any loop runs: one of them may be the first to append.
-	s.log.Hold()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, loop := range s.loops() {
 		g.Go(func() error { loop(ctx); return nil })
@@ -138,9 +138,18 @@ func (s *Site) loops() []func(context.Context) {
 	}
 }
 
-// settle decides at the start whether our logs may go on; appends wait until then. Run has put the log on hold.
+// settle decides at the start whether our logs may go on; appends wait until then. Run has put the log on hold. Whom to ask is
+// in the read model, which is empty after a new version: it is folded first.
 func (s *Site) settle(ctx context.Context) {
 	defer s.log.Release()
+	defer s.settled.Store(true)
+	_, err := s.model.CatchUp(ctx)
+	if err == nil {
+		_, err = s.sites.Refresh(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.logger.Error("the site starts without knowing all others", "error", err)
+	}
 	if !s.replicator.Settle(ctx) && ctx.Err() == nil {
 		s.logger.Info("nobody could confirm where our logs end; they go on under a new incarnation")
 	}
