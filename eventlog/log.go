@@ -41,7 +41,9 @@ type Config struct {
 	// Elsewhere reports whether another site holds the branch at least up to this head; Scrub deletes nothing damaged
 	// without it. nil means that nobody does.
 	Elsewhere func(Head) bool
-	// HoldLimit is how long an append waits at most while the log is on hold; 0 means two seconds.
+	// HoldLimit is how long an append waits at most while the log is on hold; 0 means three seconds: longer than
+	// Replicator.Settle takes when a peer does not answer, or the first append after a start would give up what another
+	// peer is about to confirm.
 	HoldLimit time.Duration
 	// StoreTimeout is how long one page may take to be stored; 0 means ten seconds.
 	StoreTimeout time.Duration
@@ -117,7 +119,7 @@ var _ Appender = (*Log)(nil)
 // the present one's logs are damaged or forked it is given up. It returns an error if the store does.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if cfg.HoldLimit == 0 {
-		cfg.HoldLimit = 2 * time.Second
+		cfg.HoldLimit = settleTimeout + time.Second
 	}
 	if cfg.StoreTimeout == 0 {
 		cfg.StoreTimeout = 10 * time.Second
