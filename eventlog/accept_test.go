@@ -3,7 +3,10 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -387,4 +390,36 @@ func TestTheLogsOfAnAuthorityThatForbidsTheSiteAreDropped(t *testing.T) {
 	if r.append(note("c")).Log == log {
 		t.Error("the deleted log was begun again")
 	}
+}
+
+// lateKeys answers that a key is missing, and has it arrive before its answer is heard.
+type lateKeys struct{ arrive func() }
+
+func (k *lateKeys) Missing(_ context.Context, _ event.AuthorityID, ids []event.KeyID) ([]event.KeyID, error) {
+	if k.arrive == nil {
+		return nil, nil
+	}
+	arrive := k.arrive
+	k.arrive = nil
+	arrive()
+	return ids, nil
+}
+
+func TestAKeyThatArrivesWhileItIsAskedForIsNotMissed(t *testing.T) {
+	r, w, keys := newRig(t), logtest.NewWriter(t, 2, 1), &lateKeys{}
+	r.cfg.Keys = keys
+	r.open()
+	e := w.Event("a")
+	e.Keys = []event.KeyID{"00000000000000aa"}
+	r.accepts(1, nil, w.PageOf(t, e))
+	var work sync.WaitGroup
+	keys.arrive = func() {
+		work.Go(func() { r.log.Recheck(t.Context()) })
+		for range 1000 { // it gets as far as it can
+			runtime.Gosched()
+		}
+	}
+	r.log.Durable(t.Context())
+	work.Wait()
+	equal(t, "durable heads", len(r.log.Durable(t.Context())), 1)
 }

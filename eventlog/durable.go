@@ -60,6 +60,11 @@ func (d *durability) pop() {
 func (l *Log) Durable(ctx context.Context) []Head {
 	l.durableMu.Lock()
 	defer l.durableMu.Unlock()
+	return l.durable(ctx)
+}
+
+// durable does it. The caller holds durableMu.
+func (l *Log) durable(ctx context.Context) []Head {
 	l.mu.Lock()
 	branches := append([]*branch(nil), l.sorted()...)
 	l.mu.Unlock()
@@ -86,6 +91,9 @@ func (l *Log) Durable(ctx context.Context) []Head {
 // Recheck looks again at the pages that lacked a key, and wakes the subscribers if more has become durable. It is to be
 // called after keys or marks arrived.
 func (l *Log) Recheck(ctx context.Context) {
+	// From here on, so that a Durable that has just asked for keys does not block the branch after we have unblocked it.
+	l.durableMu.Lock()
+	defer l.durableMu.Unlock()
 	l.mu.Lock()
 	before := make(map[*branch]uint64)
 	for _, b := range l.sorted() {
@@ -93,7 +101,7 @@ func (l *Log) Recheck(ctx context.Context) {
 		before[b] = b.ready.page
 	}
 	l.mu.Unlock()
-	l.Durable(ctx)
+	l.durable(ctx)
 	l.mu.Lock()
 	more := false
 	for b, page := range before {
