@@ -95,7 +95,6 @@ type Email struct {
 // The file names inside a data folder.
 const (
 	ConfigFile  = "config.yaml"
-	SocketFile  = "control.sock"
 	localFile   = "local.db"
 	keyringFile = "keyring.db"
 	modelFile   = "read.db"

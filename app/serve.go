@@ -247,7 +247,7 @@ func (s *Site) followClocks(ctx context.Context) {
 
 // listenControl opens the operator's socket; the file system says who may use it.
 func (s *Site) listenControl() (net.Listener, error) {
-	path := s.path(SocketFile)
+	path := s.path(api.SocketFile)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove an old control socket: %w", err)
 	}
