@@ -213,11 +213,25 @@ func (s *Site) sweep(ctx context.Context) {
 	every(ctx, 10*time.Minute, func() { _, _ = s.local.Sweep(ctx) })
 }
 
-// scrubEvery is how often all logs are read back and checked against their hashes and signatures.
-const scrubEvery = 24 * time.Hour
+// scrubEvery is how often all logs are read back and checked against their hashes and signatures; the first time is soon
+// enough after the start that a site which is started anew every night is checked too.
+const (
+	scrubFirst = time.Hour
+	scrubEvery = 24 * time.Hour
+)
 
 // scrub reads all logs back and reports what is damaged.
-func (s *Site) scrub(ctx context.Context) { every(ctx, scrubEvery, func() { s.scrubOnce(ctx) }) }
+func (s *Site) scrub(ctx context.Context) {
+	first := time.NewTimer(scrubFirst)
+	defer first.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-first.C:
+		s.scrubOnce(ctx)
+	}
+	every(ctx, scrubEvery, func() { s.scrubOnce(ctx) })
+}
 
 func (s *Site) scrubOnce(ctx context.Context) []eventlog.Damage {
 	damages, err := s.log.Scrub(ctx)
@@ -261,10 +275,7 @@ func (s *Site) listenControl() (net.Listener, error) {
 // handlers returns what stands behind the portal's port and behind the operator's socket.
 func (s *Site) handlers() (people, operator http.Handler, err error) {
 	once := &web.Once{Store: s.local, Rand: rand.Reader, Now: time.Now}
-	p, err := portal.New(portal.Config{
-		Federation: portalSites{s.federation}, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
-		Sessions: s.sessions, Once: once, Zone: zone(), Now: time.Now, Logger: s.logger,
-	})
+	p, err := s.newPortal(once)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -279,6 +290,13 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 	a.Mount(control, web.Fixed{ID: "operator"})
 	operator = web.Handler(web.HandlerConfig{Errors: p.Errors(), LargeBody: a.LargeBody}, control)
 	return people, operator, nil
+}
+
+func (s *Site) newPortal(once *web.Once) (*portal.Portal, error) {
+	return portal.New(portal.Config{
+		Federation: portalSites{s.federation}, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
+		Sessions: s.sessions, Once: once, Zone: zone(), Now: time.Now, Logger: s.logger,
+	})
 }
 
 // showReady answers 200 when the site reads and writes, else 503 with what is missing.

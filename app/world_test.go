@@ -5,6 +5,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -28,6 +29,7 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/seal"
 	"codeberg.org/holdfast/holdfast/site"
 )
 
@@ -324,6 +326,8 @@ func (s *station) readable(id event.AuthorityID, person directory.PersonID, want
 		return err
 	})
 }
+
+func newIdentity() (*seal.Identity, error) { return seal.NewIdentity(rand.Reader) }
 
 // freePort returns an address of this machine that nobody listens on now.
 func freePort(t *testing.T) string {
