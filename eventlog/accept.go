@@ -154,7 +154,13 @@ func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork,
 		// Given up before the page is stored: nothing may be signed after a page that we did not know of.
 		l.Reincarnate("another site has pages of an own log that this site did not have")
 	}
-	if err := l.store(ctx, to.branch, p); err != nil {
+	err = l.store(ctx, to.branch, p)
+	if errors.Is(err, ErrDamaged) {
+		if to, err = l.replace(ctx, r, to.branch, p); err == nil {
+			err = l.store(ctx, to.branch, p)
+		}
+	}
+	if err != nil {
 		return nil, false, err
 	}
 	l.put(r, to.branch, p)
@@ -164,17 +170,32 @@ func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork,
 	return fork, true, nil
 }
 
+// replace deletes a branch whose end is damaged or gone, so that it takes no page any more, and returns where the page goes
+// now: ErrGap if the pages before it must be fetched first. The page follows what is here, so whoever sent it has all that
+// goes: a page is only ever held together with those before it. The caller holds the record's lock.
+func (l *Log) replace(ctx context.Context, r *record, damaged Branch, p *Page) (belonging, error) {
+	l.cfg.Logger.Error("a log is damaged and is fetched again", "log", damaged.String(), "page", p.Number)
+	if err := l.cfg.Store.Delete(ctx, damaged); err != nil {
+		return belonging{}, fmt.Errorf("delete the damaged %s: %w", damaged, err)
+	}
+	l.forget(r, damaged)
+	return l.belongs(ctx, r, p)
+}
+
 // store stores a foreign page. If the store could not tell, it looks whether the page is there.
 func (l *Log) store(ctx context.Context, b Branch, p *Page) error {
 	err := l.cfg.Store.Append(ctx, b, p)
-	if err == nil || errors.Is(err, ErrNoRoom) {
+	if err == nil || errors.Is(err, ErrNoRoom) || errors.Is(err, ErrDamaged) {
 		return err
 	}
 	pages, readErr := l.cfg.Store.Read(ctx, b, p.Number-1, 1)
 	if readErr == nil && len(pages) > 0 && pages[0].Hash == p.Hash {
 		return nil
 	}
-	return errors.Join(err, readErr)
+	if readErr != nil {
+		return fmt.Errorf("%w; reading it back: %v", err, readErr) // what reading says is no answer to storing
+	}
+	return err
 }
 
 // report tells what others must know of a page that was just stored. No lock is held.
