@@ -42,6 +42,7 @@ e2e:
 
 bench: all
 	./holdfast bench all --json
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./eventlog/... ./readmodel ./directory ./keyring ./alarm ./portal
 
 soak: all
 	for seed in 1 2 3 4 5 6 7 8 9 10; do ./holdfast demo --people 5000 --seed $$seed --exit --json || exit 1; done

@@ -22,9 +22,9 @@ func collect(t *testing.T, run func(report func(Metric)) error) map[string]Metri
 	return got
 }
 
-func TestLogIsMeasured(t *testing.T) {
+func TestAppendIsMeasured(t *testing.T) {
 	o := Options{Duration: 800 * time.Millisecond, Dir: t.TempDir()}
-	got := collect(t, func(report func(Metric)) error { return Log(t.Context(), o, report) })
+	got := collect(t, func(report func(Metric)) error { return Append(t.Context(), o, report) })
 	if m := got["log_append"]; m.Value <= 0 || m.Ratio <= 0 || m.Against == "" {
 		t.Errorf("log_append: %+v", m)
 	}

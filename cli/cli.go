@@ -30,7 +30,7 @@ type Commands struct {
 	// Demo tells the story; Phones plays the phones for it.
 	Demo   func(ctx context.Context, o DemoOptions, out, progress io.Writer) error
 	Phones func(ctx context.Context, seed uint64, share float64, ready func(any)) error
-	// Bench measures one subject ("log", "fold", "import", ... or "all") and calls report for each figure.
+	// Bench measures one subject ("append", "replication", "fold", or several: "log", "all") and calls report for each figure.
 	Bench func(ctx context.Context, subject string, seconds int, report func(Metric)) error
 }
 
@@ -130,7 +130,11 @@ func Run(ctx context.Context, args []string, roof Commands, in io.Reader, out, e
 func (s *shell) complain(err error) {
 	if s.json {
 		f := fault.Of(err)
-		_ = json.NewEncoder(s.err).Encode(map[string]any{"kind": f.Kind, "code": f.Code, "message": f.Message, "wayOut": f.WayOut, "line": f.Line, "field": f.Field})
+		message := f.Message
+		if f.Kind == fault.Internal {
+			message = err.Error()
+		}
+		_ = json.NewEncoder(s.err).Encode(map[string]any{"kind": f.Kind, "code": f.Code, "message": message, "wayOut": f.WayOut, "line": f.Line, "field": f.Field})
 		return
 	}
 	fmt.Fprintln(s.err, "holdfast:", err)

@@ -20,8 +20,8 @@ import (
 // machine does hits both.
 const turn = 250 * time.Millisecond
 
-// Log measures acknowledged appends against plain synchronous publishes. It takes twice the duration.
-func Log(ctx context.Context, o Options, report func(Metric)) error {
+// Append measures acknowledged appends against plain synchronous publishes. It takes twice the duration.
+func Append(ctx context.Context, o Options, report func(Metric)) error {
 	o = o.withDefaults()
 	ours, err := newNode(ctx, o.Dir, "")
 	if err != nil {
