@@ -147,7 +147,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 
 func (s *Site) openModel(ctx context.Context) (err error) {
 	s.model, err = readmodel.Open(ctx, readmodel.Config{
-		Path: s.path(modelFile), Folds: folds(), Source: s.log, Keys: s.ring, Self: s.identity.Site(), Now: time.Now, Logger: s.logger,
+		Path: s.path(modelFile), Folds: folds(), Source: eventlog.Counted{Log: s.log}, Keys: s.ring, Self: s.identity.Site(), Now: time.Now, Logger: s.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("open the read model: %w", err)

@@ -5,6 +5,7 @@ package eventlog_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"runtime"
 	"sync"
 	"testing"
@@ -422,4 +423,39 @@ func TestAKeyThatArrivesWhileItIsAskedForIsNotMissed(t *testing.T) {
 	r.log.Durable(t.Context())
 	work.Wait()
 	equal(t, "durable heads", len(r.log.Durable(t.Context())), 1)
+}
+
+func TestAClosedLogCountsUpToItsEnd(t *testing.T) {
+	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
+	p1, p2, p3 := w.Page(t, "a"), w.Page(t, "b"), w.Page(t, "c")
+	fork := logtest.NewWriter(t, 2, 1)
+	fork.Number, fork.Prev = 1, p1.Hash
+	q2, q3 := fork.Page(t, "x"), fork.Page(t, "y")
+	r.accepts(5, nil, p1, p2, p3, q2, q3)
+	counted := eventlog.Counted{Log: r.log}
+	main, other := eventlog.Branch{LogID: w.Log}, eventlog.Branch{LogID: w.Log, Fork: q2.Hash.String()[:16]}
+	for _, tt := range []struct {
+		name  string
+		last  eventlog.Head
+		wants map[eventlog.Branch]eventlog.Hash
+	}{
+		{"at the second page", eventlog.Head{Page: 2, Hash: p2.Hash}, map[eventlog.Branch]eventlog.Hash{main: p2.Hash}},
+		{"at the fork", eventlog.Head{Page: 2, Hash: q2.Hash}, map[eventlog.Branch]eventlog.Hash{main: p1.Hash, other: q2.Hash}},
+		{"at the end", eventlog.Head{Page: 3, Hash: p3.Hash}, map[eventlog.Branch]eventlog.Hash{main: p3.Hash, other: q2.Hash}},
+		{"at a page not here", eventlog.Head{Page: 9}, map[eventlog.Branch]eventlog.Hash{main: p3.Hash, other: q3.Hash}},
+		{"before the first page", eventlog.Head{}, map[eventlog.Branch]eventlog.Hash{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r.closed[w.Log.String()] = tt.last
+			got := map[eventlog.Branch]eventlog.Hash{}
+			for _, h := range counted.Heads() {
+				got[h.Branch] = h.Hash
+			}
+			if !maps.Equal(got, tt.wants) {
+				t.Errorf("got %v, want %v", got, tt.wants)
+			}
+		})
+	}
+	delete(r.closed, w.Log.String())
+	equal(t, "heads of an open log", len(counted.Heads()), 2)
 }

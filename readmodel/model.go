@@ -179,17 +179,28 @@ func (m *Model) Close() error {
 // branches go in the order of their names, our own first, their pages in order, so the same source gives the same run.
 // It blocks until that is done; what is committed stays if ctx ends before. A branch that cannot be read and a subject
 // that cannot be folded are no errors, see SetAside. Do not call it from within a View.
+//
+// If a log was closed before a page that has been folded, it folds everything anew, see Rebuild.
 func (m *Model) CatchUp(ctx context.Context) (int, error) {
+	n, overshot, err := m.catchUp(ctx)
+	if err != nil || !overshot {
+		return n, err
+	}
+	m.cfg.Logger.Info("a log was closed before what has been folded of it; the read model is folded anew")
+	return n, m.Rebuild(ctx)
+}
+
+func (m *Model) catchUp(ctx context.Context) (n int, overshot bool, err error) {
 	if err := m.lock(ctx); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer m.unlock()
 	if m.cur == nil {
-		return 0, ErrClosed
+		return 0, false, ErrClosed
 	}
-	n, err := m.cur.catchUp(ctx)
+	n, err = m.cur.catchUp(ctx)
 	m.note(m.cur)
-	return n, err
+	return n, m.cur.overshot(), err
 }
 
 // Run catches up whenever the source or Wake says that there is something, and every second, until ctx ends. An error is

@@ -556,3 +556,53 @@ func TestAFullDiskEndsTheCatchUpAndSetsNothingAside(t *testing.T) {
 		t.Errorf("%d events when there was room again", n)
 	}
 }
+
+// closedSource is a source in which a log was closed.
+type closedSource struct {
+	*fakeSource
+	ends map[eventlog.Branch]uint64
+}
+
+func (s closedSource) Ended(h eventlog.Head) bool {
+	end, closed := s.ends[h.Branch]
+	return closed && h.Page > end
+}
+
+func (s closedSource) Heads() []eventlog.Head {
+	heads := s.fakeSource.Heads()
+	for i, h := range heads {
+		if s.Ended(h) {
+			last := s.pages[h.Branch][s.ends[h.Branch]-1]
+			heads[i].Page, heads[i].Hash = last.Number, last.Hash
+		}
+	}
+	return heads
+}
+
+func TestWhatWasFoldedBehindTheEndOfAClosedLogIsTakenBack(t *testing.T) {
+	src := closedSource{newSource(), map[eventlog.Branch]uint64{}}
+	m, other := open(t, Config{Source: src}), branchOf("site-b")
+	for i, word := range []string{"one", "two", "late"} {
+		src.write(other, epoch, happened("list/1", added, epoch.Add(time.Duration(i)*time.Second), word))
+	}
+	src.write(branchOf("site-a"), epoch, happened("list/1", added, epoch.Add(time.Hour), "ours"))
+	catchUp(t, m)
+	src.ends[other] = 2
+	catchUp(t, m)
+	if diff := cmp.Diff([]string{"one", "two", "ours"}, words(t, m, "list/1")); diff != "" {
+		t.Error(diff)
+	}
+	fresh := open(t, Config{Source: src})
+	catchUp(t, fresh)
+	if stateHash(t, m) != stateHash(t, fresh) {
+		t.Error("a site that never had the late page comes to something else")
+	}
+	if catchUp(t, m) != 0 || m.cur.overshot() {
+		t.Error("it would be folded anew again and again")
+	}
+	delete(src.ends, other)
+	catchUp(t, m)
+	if diff := cmp.Diff([]string{"one", "two", "late", "ours"}, words(t, m, "list/1")); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -12,7 +12,9 @@ import (
 )
 
 // Source is where the pages come from: an eventlog.Log, or a fake of plain maps. If it also has
-// Subscribe() (<-chan struct{}, func()), Run is woken by it. Both methods are safe for concurrent use.
+// Subscribe() (<-chan struct{}, func()), Run is woken by it. If it has Ended(eventlog.Head) bool (eventlog.Counted), that
+// tells which pages have come not to count any more; a model that has folded such a page is folded anew.
+// All methods are safe for concurrent use.
 type Source interface {
 	// Heads returns how far each branch goes on this site's disk.
 	Heads() []eventlog.Head
@@ -43,12 +45,33 @@ type branchReader struct {
 	rewound bool
 }
 
+// ended reports whether the page that the cursor of a branch names does not count any more.
+func (e *engine) ended(b eventlog.Branch, at cursor) bool {
+	s, ok := e.cfg.Source.(interface {
+		Ended(eventlog.Head) bool
+	})
+	return ok && at.page > 0 && s.Ended(eventlog.Head{Branch: b, Page: at.page, Hash: at.hash})
+}
+
+// overshot reports whether pages have been folded that do not count any more.
+func (e *engine) overshot() bool {
+	for b, at := range e.cursors {
+		if e.ended(b, at) {
+			return true
+		}
+	}
+	return false
+}
+
 // behind returns a reader for each branch that has pages we have not folded: our own site's first, since somebody waits
 // for those, then by name, so that the order is the same in every run.
 func (e *engine) behind() []*branchReader {
 	var rs []*branchReader
 	for _, h := range e.cfg.Source.Heads() {
 		at := e.cursors[h.Branch]
+		if e.ended(h.Branch, at) {
+			continue // its cursor keeps saying so until everything is folded anew
+		}
 		r := &branchReader{branch: h.Branch, head: h, at: at}
 		if h.Page < at.page || h.Page == at.page && h.Hash != at.hash {
 			// The branch was replaced by another one, or its damaged copy is being fetched again. What was folded before

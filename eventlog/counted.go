@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// Counted is a Log as it is read by whoever makes something of its events: a log that was closed ends where it was closed.
+// Some sites have taken pages behind that end before they heard of the closing, others refuse them; only without them all
+// come to the same. The pages themselves stay where they are.
+//
+// The federation's own logs are counted in full: where logs end is told in them, so it cannot depend on where they end.
+type Counted struct{ *Log }
+
+// Heads returns how far every branch counts, sorted by branch. It reads the disk for closed logs that go beyond their end;
+// what cannot be read is left out.
+func (c Counted) Heads() []Head {
+	heads := c.Log.Heads()
+	counted := heads[:0]
+	for _, h := range heads {
+		if h, ok := c.count(h); ok {
+			counted = append(counted, h)
+		}
+	}
+	return counted
+}
+
+// Ended reports whether the page that h names does not count. It does not block.
+func (c Counted) Ended(h Head) bool {
+	last, closed := c.end(h.Branch.LogID)
+	return closed && (h.Page > last.Page || h.Page == last.Page && h.Hash != last.Hash)
+}
+
+func (c Counted) end(id LogID) (Head, bool) {
+	if id.Authority == event.Federation {
+		return Head{}, false
+	}
+	return c.closing(id)
+}
+
+// count applies the rule of Accept: before the last page everything counts, of the last page only the one that was named.
+func (c Counted) count(h Head) (Head, bool) {
+	if !c.Ended(h) {
+		return h, true
+	}
+	last, _ := c.end(h.Branch.LogID)
+	for page := last.Page; page > 0 && page+1 >= last.Page; page-- {
+		hash, there, err := c.HashAt(context.Background(), h.Branch, page)
+		if err != nil || !there {
+			return h, false
+		}
+		if page < last.Page || hash == last.Hash {
+			return Head{h.Branch, page, hash}, true
+		}
+	}
+	return h, false
+}
