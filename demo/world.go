@@ -50,6 +50,7 @@ type station struct {
 	data    string
 	logPath string
 	portal  string // host:port, kept over restarts: it stands in the links
+	claim   net.Listener
 	relay   *relay
 	proc    *process
 	id      event.SiteID
@@ -89,9 +90,8 @@ func (w *world) close() {
 		if s.proc != nil {
 			s.proc.stop()
 		}
-		if s.relay != nil {
-			s.relay.close()
-		}
+		s.relay.close()
+		_ = s.claim.Close()
 	}
 	if w.phones != nil {
 		w.phones.stop()
@@ -127,16 +127,22 @@ func (w *world) askPhones(ctx context.Context, path string, into any) error {
 // its port free when it returns.
 const firstPortalPort = 8600
 
-func freePort(host string) (string, error) {
+// claimPort finds a free port of host. The claim is a listener on the port a thousand above: as long as it is open, no
+// other demonstration takes the port, even while its site is dead.
+func claimPort(host string) (portal string, claim net.Listener, err error) {
 	for port := firstPortalPort; port < firstPortalPort+400; port++ {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, fmt.Sprint(port)))
+		claim, err := net.Listen("tcp", net.JoinHostPort(host, fmt.Sprint(port+1000)))
 		if err != nil {
 			continue
 		}
-		_ = l.Close()
-		return net.JoinHostPort(host, fmt.Sprint(port)), nil
+		portal := net.JoinHostPort(host, fmt.Sprint(port))
+		if l, err := net.Listen("tcp", portal); err == nil {
+			_ = l.Close()
+			return portal, claim, nil
+		}
+		_ = claim.Close()
 	}
-	return "", fmt.Errorf("no free port from %d on at %s (does this machine answer on 127.0.0.0/8?)", firstPortalPort, host)
+	return "", nil, fmt.Errorf("no free port from %d on at %s (does this machine answer on 127.0.0.0/8?)", firstPortalPort, host)
 }
 
 // startSites makes the first site, then invites, joins and admits the others as an operator would.
@@ -167,16 +173,17 @@ func (w *world) startSites(ctx context.Context) error {
 }
 
 func (w *world) prepare(p place) (*station, error) {
-	portal, err := freePort(p.host)
+	portal, claim, err := claimPort(p.host)
 	if err != nil {
 		return nil, err
 	}
 	r, err := newRelay(p.host)
 	if err != nil {
+		_ = claim.Close()
 		return nil, err
 	}
 	data := filepath.Join(w.dir, p.label)
-	return &station{place: p, data: data, logPath: data + ".log", portal: portal, relay: r, remote: newRemote(data)}, nil
+	return &station{place: p, data: data, logPath: data + ".log", portal: portal, claim: claim, relay: r, remote: newRemote(data)}, nil
 }
 
 func (w *world) invite(ctx context.Context, s *station) error {
