@@ -27,6 +27,10 @@ const (
 // and every stamp fits into a signed integer of a database.
 const MaxStamp event.Stamp = 1 << 62
 
+// maxWall is the wall clock of MaxStamp, in milliseconds. Beyond the year 9999 a time has no JSON any more, and one such
+// event would spoil every list that shows it.
+const maxWall = int64(MaxStamp >> 16)
+
 const (
 	pageMagic      = "HFP1"
 	maxHeaderBytes = 4 << 10
@@ -299,6 +303,9 @@ func decodePage(raw []byte, trusted bool) (*Page, error) {
 	if err := p.Log.Check(); err != nil || p.Number == 0 {
 		return nil, ErrMalformed.Because("header names no log or page: %v", err)
 	}
+	if p.Wall < 0 || p.Wall >= maxWall {
+		return nil, ErrMalformed.Because("an impossible time")
+	}
 	n := binary.BigEndian.Uint32(body)
 	if n == 0 || n > MaxPageEvents {
 		return nil, ErrMalformed.Because("%d events", n)
@@ -319,8 +326,8 @@ func (p *Page) decodeEvents(n int, body []byte, trusted bool) error {
 		if err := p.Events[i].Check(); err != nil {
 			return ErrMalformed.Because("event %d: %v", i, err)
 		}
-		if p.Events[i].Stamp >= MaxStamp {
-			return ErrMalformed.Because("event %d has an impossible stamp", i)
+		if e := &p.Events[i]; e.Stamp >= MaxStamp || e.Wall < 0 || e.Wall >= maxWall {
+			return ErrMalformed.Because("event %d has an impossible stamp or time", i)
 		}
 		body = rest
 	}

@@ -89,6 +89,25 @@ func TestAPageWithAnImpossibleStampIsMalformed(t *testing.T) {
 	}
 }
 
+func TestAPageWithATimeThatHasNoJSONIsMalformed(t *testing.T) {
+	for _, wall := range []int64{-1, 1 << 46, 1 << 62} {
+		w := logtest.NewWriter(t, 1, 1)
+		e := w.Event("a")
+		e.Wall = wall
+		h := eventlog.Header{Log: w.Log, Number: 1, Wall: wall}
+		for name, make := range map[string]func() (*eventlog.Page, error){
+			"event": func() (*eventlog.Page, error) { return w.PageOf(t, e), nil },
+			"page":  func() (*eventlog.Page, error) { return eventlog.SignPage(w.Identity, h, []event.Event{w.Event("b")}) },
+		} {
+			p, err := make()
+			must(t, err)
+			if _, err := eventlog.ParsePage(p.Raw()); !errors.Is(err, eventlog.ErrMalformed) {
+				t.Errorf("%s at %d: got %v, want ErrMalformed", name, wall, err)
+			}
+		}
+	}
+}
+
 func TestEveryByteOfAPageCounts(t *testing.T) {
 	raw := goldenPage(t).Raw()
 	for i := range raw {
