@@ -147,11 +147,23 @@ func joinAt(ctx context.Context, token string, set cli.SiteSettings, now func() 
 		}
 	}
 	r := cli.JoinResult{Site: string(j.identity.Site())}
-	if r.Pending, r.SignIn, err = j.enter(ctx); err != nil && fault.KindOf(err) != fault.Unavailable {
+	if r.Pending, r.SignIn, err = j.enter(ctx); isRefusal(err) {
 		err = errors.Join(err, undo(set.Data))
 	}
 	return r, err
 }
+
+// isRefusal reports whether err is a final word; other errors leave open whether the inviter has heard of the site.
+func isRefusal(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Forbidden, fault.NotFound, fault.Conflict, fault.TooLarge:
+		return true
+	}
+	return err != nil && fault.Of(err).Code == codeOtherSite
+}
+
+// codeOtherSite is the code of the fault that another site answers where the inviter should.
+const codeOtherSite = "peer.other_site"
 
 // joiner is a site that wants to join.
 type joiner struct {
@@ -226,7 +238,7 @@ func (j *joiner) join(ctx context.Context, local *localstore.Store) (pending boo
 func askToJoin(ctx context.Context, cfg jetstream.LinksConfig, to event.SiteID, addresses []string, body []byte) ([]byte, error) {
 	for {
 		answer, err := askOnce(ctx, cfg, to, addresses, body)
-		if fault.KindOf(err) != fault.Unavailable {
+		if fault.KindOf(err) != fault.Unavailable || fault.Of(err).Code == codeOtherSite {
 			return answer, err
 		}
 		select {

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -111,11 +112,26 @@ func (s *shell) showStatus(st api.Status) error {
 	for _, a := range st.Authorities {
 		fmt.Fprintf(t, "%s\t%s\t%d\n", a.ID, a.NameDE, len(a.Sites))
 	}
+	for _, m := range st.Members {
+		if p := peers[m.Site]; p.Trouble != "" {
+			fmt.Fprintf(t, "\n%s: %s\n", m.Name, p.Trouble)
+		}
+		if p := peers[m.Site]; math.Abs(p.OffsetSeconds) > clockTolerance.Seconds() {
+			fmt.Fprintf(t, "\n%s: its clock and ours differ by %s: compare both with a clock you trust and set the wrong one\n", m.Name,
+				time.Duration(math.Abs(p.OffsetSeconds)*float64(time.Second)).Round(time.Second))
+		}
+	}
+	if st.BehindPages > 0 {
+		fmt.Fprintf(t, "\n%d pages are here and not shown yet.\n", st.BehindPages)
+	}
 	if st.Forks > 0 {
 		fmt.Fprintf(t, "\n%d forks: a site has signed two different pages of one number. Both are kept; look at the site's log.\n", st.Forks)
 	}
 	return t.Flush()
 }
+
+// clockTolerance is from which difference on a wrong clock is told of: people go by the times on the board.
+const clockTolerance = 30 * time.Second
 
 func (s *shell) authority() *cobra.Command {
 	c := &cobra.Command{Use: "authority", Short: "Add authorities and say which sites may hold their data"}

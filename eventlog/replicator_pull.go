@@ -131,7 +131,7 @@ func (r *Replicator) noteResult(peer event.SiteID, h Head, err error) {
 	}
 	s.lastError = err.Error()
 	f := s.failures[h.Branch]
-	f.count = min(f.count+1, maxFailures)
+	f.count, f.text = min(f.count+1, maxFailures), err.Error()
 	switch fault.KindOf(err) {
 	case fault.Unavailable:
 	case fault.Forbidden, fault.Invalid:
@@ -148,6 +148,7 @@ func (r *Replicator) noteResult(peer event.SiteID, h Head, err error) {
 type pullFailure struct {
 	count int
 	until time.Time
+	text  string
 }
 
 const maxFailures = 5

@@ -23,7 +23,7 @@ type PeerLag struct {
 	// Offset is how far the peer's wall clock is ahead of ours, from its last answer; more than a few seconds is a clock
 	// to be mended.
 	Offset time.Duration
-	// Trouble is the last error with this peer, "" after a good exchange.
+	// Trouble is the last error with this peer, or why pages of it were refused; "" when all is well.
 	Trouble string
 }
 
@@ -36,10 +36,25 @@ func (r *Replicator) Lag() []PeerLag {
 	for _, id := range peers {
 		s := r.peer(id)
 		out = append(out, PeerLag{
-			Peer: id, LastHeard: s.lastHeard, Behind: r.behind(s), Ahead: r.ahead(id, s), Offset: s.offset, Trouble: s.lastError,
+			Peer: id, LastHeard: s.lastHeard, Behind: r.behind(s), Ahead: r.ahead(id, s), Offset: s.offset, Trouble: s.trouble(),
 		})
 	}
 	return out
+}
+
+// trouble returns the last error with the peer, or why something that it has was refused: that stays to be seen after the
+// next exchange has gone well.
+func (s *peerState) trouble() string {
+	if s.lastError != "" {
+		return s.lastError
+	}
+	first := "" // of several always the same one
+	for b, f := range s.failures {
+		if h := s.heads[b]; h != nil && h.relation == refusedHead && (first == "" || f.text < first) {
+			first = f.text
+		}
+	}
+	return first
 }
 
 // behind counts a second branch that we lack as one page at least; how many it has is only known when it is there.

@@ -14,8 +14,11 @@ import (
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
-// maxTokenBytes bounds a token's text.
-const maxTokenBytes = 4 << 10
+// maxTokenBytes bounds a token's text. A shorter signature is one that was cut off in copying.
+const (
+	maxTokenBytes  = 4 << 10
+	signatureBytes = 64
+)
 
 // The refusals of an invitation. Each has a code of its own, because each has a way out of its own.
 var (
@@ -90,7 +93,7 @@ func ParseToken(text string) (Token, error) {
 	b, err := tokenEncoding.DecodeString(payload)
 	sig, err2 := tokenEncoding.DecodeString(signature)
 	var t Token
-	if err != nil || err2 != nil || json.Unmarshal(b, &t) != nil || !t.wellFormed() {
+	if err != nil || err2 != nil || len(sig) != signatureBytes || json.Unmarshal(b, &t) != nil || !t.wellFormed() {
 		return Token{}, ErrTokenMalformed
 	}
 	if !seal.Verify(t.Inviter, "invitation", b, sig) {
