@@ -155,11 +155,8 @@ const maxFailures = 5
 
 // pullLog fetches the pages on the way to one head of a peer, in bounded rounds.
 func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head) (pulled int, err error) {
-	id := target.Branch.LogID
-	if id.Site == r.cfg.Self && id.Incarnation == r.cfg.Log.Incarnation() {
-		// Somebody has pages of ours that we do not have: we were restored or cloned, and must not sign these numbers again.
-		r.cfg.Log.Reincarnate("another site has more of our log than we do")
-	}
+	// If these are pages of our own that we do not have, we were restored or cloned, and Accept gives the incarnation up. A
+	// head alone does not: it is only a claim, and each would cost a new log of every authority.
 	after := r.firstGuess(target)
 	for range maxRoundsPerLog {
 		answer, raw, err := r.requestPages(ctx, peer, target, after)

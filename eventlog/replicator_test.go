@@ -200,6 +200,21 @@ func TestTheClosedLogsOfARemovedSiteStillReachWhoLacksThem(t *testing.T) {
 	}
 }
 
+func TestAHeadThatNobodyCanShowCostsNoIncarnation(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1]
+	r := a.append("nordtal", "one")
+	f.exchange()
+	claim := fmt.Sprintf(`{"session":"x","upTo":1,"heads":[{"branch":%s,"page":99,"hash":"%064x","version":1}]}`, logJSON(r.Log), 7)
+	b.port.Handle(eventlog.VerbHeads, func(context.Context, event.SiteID, []byte) ([]byte, error) { return []byte(claim), nil })
+	if _, err := a.rep.Step(t.Context(), b.name); err != nil {
+		t.Log(err)
+	}
+	if got := a.append("nordtal", "two").Log; got != r.Log {
+		t.Errorf("a peer's bare word made the site go on with %s", got)
+	}
+}
+
 func logJSON(id eventlog.LogID) string {
 	return fmt.Sprintf(`{"authority":%q,"class":%q,"site":%q,"incarnation":%q}`, id.Authority, id.Class, id.Site, id.Incarnation)
 }
