@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
@@ -142,7 +144,7 @@ func (t *texts) duration(d time.Duration) string {
 
 // fault returns message and way out of a fault in this language; in English where nobody has translated it.
 func (t *texts) fault(f *fault.Fault) (message, wayOut string) {
-	message, wayOut = f.Message, f.WayOut
+	message, wayOut = sentence(f.Message), sentence(f.WayOut)
 	translated, ok := t.faults[f.Code]
 	if !ok {
 		return message, wayOut
@@ -151,4 +153,17 @@ func (t *texts) fault(f *fault.Fault) (message, wayOut string) {
 		wayOut = w
 	}
 	return translated, wayOut
+}
+
+// sentence writes what Go's habit has as "there is no such page" as people do.
+func sentence(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	if size == 0 {
+		return s
+	}
+	s = string(unicode.ToUpper(first)) + s[size:]
+	if !strings.ContainsAny(s[len(s)-1:], ".!?:") {
+		s += "."
+	}
+	return s
 }
