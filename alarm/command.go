@@ -49,9 +49,11 @@ type Config struct {
 	Directory  Directory
 	Federation Federation
 	Keys       Keys
-	Now        func() time.Time
-	Rand       io.Reader
-	Logger     *slog.Logger
+	// TakeoverAfter is the delay of drafts that say none; 0 is DefaultTakeover.
+	TakeoverAfter time.Duration
+	Now           func() time.Time
+	Rand          io.Reader
+	Logger        *slog.Logger
 }
 
 // Service takes commands and answers questions about alarms. It is safe for concurrent use. Commands return when the
@@ -117,6 +119,7 @@ func (s *Service) resolve(ctx context.Context, authority event.AuthorityID, audi
 // many people are called and how many have no channel. Calling is the Caller's duty, at whichever site is first. Errors:
 // one of this package's refusals of a draft, ErrNobody, ErrTooMany, ErrRanking, those of the directory and of the log.
 func (s *Service) Raise(ctx context.Context, authority event.AuthorityID, d Draft) (Alarm, eventlog.Receipt, error) {
+	d.TakeoverAfter = orDefault(d.TakeoverAfter, s.cfg.TakeoverAfter)
 	if err := d.check(); err != nil {
 		return Alarm{}, eventlog.Receipt{}, err
 	}

@@ -23,6 +23,15 @@ func channels(c Channels) ([]alarm.Channel, error) {
 	return out, nil
 }
 
+// release ends the connections of those channels that keep some open.
+func release(drivers []alarm.Channel) {
+	for _, d := range drivers {
+		if c, ok := d.(interface{ Close() }); ok {
+			c.Close()
+		}
+	}
+}
+
 func openSMS(c Channels) (alarm.Channel, error) {
 	if c.SMS == nil {
 		return nil, nil
@@ -38,7 +47,7 @@ func openEmail(c Channels) (alarm.Channel, error) {
 	if c.Email == nil {
 		return nil, nil
 	}
-	security := smtp.Offered
+	security := smtp.Security(c.Email.Security)
 	if c.Email.Plain {
 		security = smtp.Plain
 	}

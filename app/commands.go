@@ -20,10 +20,7 @@ func Commands() cli.Commands {
 	return cli.Commands{
 		Init: Init, Join: Join, Serve: Serve,
 		SampleConfig: SampleConfig,
-		CheckConfig: func(data string) error {
-			_, err := LoadConfig(data)
-			return err
-		},
+		CheckConfig:  checkConfig,
 		Demo: func(ctx context.Context, o cli.DemoOptions, out, progress io.Writer) error {
 			return demo.Run(ctx, demo.Options{People: o.People, Scenario: o.Scenario, Seed: o.Seed, Exit: o.Exit, JSON: o.JSON}, out, progress)
 		},
@@ -32,6 +29,17 @@ func Commands() cli.Commands {
 		},
 		Bench: measure,
 	}
+}
+
+// checkConfig reads the configuration and builds the gateways, as serving would; it talks to none of them.
+func checkConfig(data string) error {
+	c, err := LoadConfig(data)
+	if err != nil {
+		return err
+	}
+	drivers, err := channels(c.Channels)
+	release(drivers)
+	return err
 }
 
 // measure runs one subject of the benchmarks, or all.

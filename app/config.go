@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,10 +24,10 @@ import (
 )
 
 // Config is the whole configuration of a site: one file, config.yaml in the data folder. Every field has its
-// documentation in the doc tag, from which 'holdfast config sample' writes the annotated sample.
+// documentation in the doc tag and a value in the sample tag, from which 'holdfast config sample' writes the annotated sample.
 type Config struct {
-	Name     string   `yaml:"name" doc:"The site's name as people say it, e.g. 'Rechenzentrum Nord'."`
-	Operator string   `yaml:"operator" doc:"Who runs this site. Sites of one operator fall together; secured means at least two operators."`
+	Name     string   `yaml:"name" doc:"The site's name as people say it, e.g. 'Rechenzentrum Nord'." sample:"Rechenzentrum Nord"`
+	Operator string   `yaml:"operator" doc:"Who runs this site. Sites of one operator fall together; secured means at least two operators." sample:"Nordwolke eG"`
 	Box      bool     `yaml:"box" doc:"True if this is the box in an authority's own building."`
 	Portal   Portal   `yaml:"portal" doc:"Where people come in."`
 	Peer     Peer     `yaml:"peer" doc:"Where other sites come in."`
@@ -37,8 +38,8 @@ type Config struct {
 
 // Portal configures the listener for people and programs.
 type Portal struct {
-	Listen  string `yaml:"listen" doc:"Address and port to listen on. Without a certificate only loopback is accepted, or say plain_http."`
-	URL     string `yaml:"url" doc:"How phones reach this portal from outside; it stands in every reply link."`
+	Listen  string `yaml:"listen" doc:"Address and port to listen on. Without a certificate only loopback is accepted, or say plain_http." sample:"127.0.0.1:8600"`
+	URL     string `yaml:"url" doc:"How phones reach this portal from outside; it stands in every reply link." sample:"https://alarm.example"`
 	TLSCert string `yaml:"tls_cert" doc:"PEM file of the certificate chain."`
 	TLSKey  string `yaml:"tls_key" doc:"PEM file of the private key."`
 	Plain   bool   `yaml:"plain_http" doc:"True if a proxy in front of the portal speaks TLS."`
@@ -46,20 +47,20 @@ type Portal struct {
 
 // Peer configures the connections between sites.
 type Peer struct {
-	Listen    string   `yaml:"listen" doc:"Address and port to listen on for other sites. TLS with pinned keys; no certificate is needed."`
-	Advertise []string `yaml:"advertise" doc:"Addresses under which other sites reach this one; empty: the listen address."`
+	Listen    string   `yaml:"listen" doc:"Address and port to listen on for other sites. TLS with pinned keys; no certificate is needed." sample:"0.0.0.0:8601"`
+	Advertise []string `yaml:"advertise" doc:"Addresses under which other sites reach this one; empty: the listen address." sample:"[nord.example:8601]"`
 	DialFrom  string   `yaml:"dial_from" doc:"Local address to dial from; empty: the system chooses."`
 }
 
 // Disk configures the reserve.
 type Disk struct {
-	ReserveMiB int `yaml:"reserve_mib" doc:"Writing is refused while less than this is free; reading goes on. Default 256."`
+	ReserveMiB int `yaml:"reserve_mib" doc:"Writing is refused while less than this is free; reading goes on. Default 256." sample:"256"`
 }
 
 // Alarm configures the caller.
 type Alarm struct {
-	TakeoverAfter time.Duration `yaml:"takeover_after" doc:"How long a site waits without news of the calling site, times its rank, before it carries on. Default 5s."`
-	Workers       int           `yaml:"workers" doc:"How many messages are under way at the same time. Default 32."`
+	TakeoverAfter time.Duration `yaml:"takeover_after" doc:"For alarms raised here: how long a site waits without news of the calling site, times its rank, before it carries on. Default 5s." sample:"5s"`
+	Workers       int           `yaml:"workers" doc:"How many messages are under way at the same time. Default 32." sample:"32"`
 }
 
 // Channels configures the gateways.
@@ -70,13 +71,13 @@ type Channels struct {
 
 // SMS configures an HTTP gateway; package driver/sms explains the templates.
 type SMS struct {
-	URL               string            `yaml:"url" doc:"Template of the address to send the request to."`
-	Method            string            `yaml:"method" doc:"HTTP method. Default POST."`
-	Headers           map[string]string `yaml:"headers" doc:"Additional headers."`
-	Body              string            `yaml:"body" doc:"Template of the body with {{.To}}, {{.Text}} and {{.Key}}."`
-	Encoding          string            `yaml:"encoding" doc:"How values are escaped in the body: json (default) or form."`
-	Success           []int             `yaml:"success" doc:"Statuses that mean taken. Default 200 to 299."`
-	IdempotencyHeader string            `yaml:"idempotency_header" doc:"Header that carries the idempotency key. Default Idempotency-Key."`
+	URL               string            `yaml:"url" doc:"Template of the address to send the request to." sample:"https://sms.example/messages"`
+	Method            string            `yaml:"method" doc:"HTTP method. Default POST." sample:"POST"`
+	Headers           map[string]string `yaml:"headers" doc:"Additional headers." sample:"{X-Sender: holdfast}"`
+	Body              string            `yaml:"body" doc:"Template of the body with {{.To}}, {{.Text}} and {{.Key}}." sample:"'{\"to\": \"{{.To}}\", \"text\": \"{{.Text}}\", \"key\": \"{{.Key}}\"}'"`
+	Encoding          string            `yaml:"encoding" doc:"How values are escaped in the body: json (default) or form." sample:"json"`
+	Success           []int             `yaml:"success" doc:"Statuses that mean taken. Default 200 to 299." sample:"[200, 202]"`
+	IdempotencyHeader string            `yaml:"idempotency_header" doc:"Header that carries the idempotency key. Default Idempotency-Key." sample:"Idempotency-Key"`
 	Auth              string            `yaml:"auth" doc:"How the secret is sent: bearer, basic, or empty for none."`
 	User              string            `yaml:"user" doc:"Name for basic authentication."`
 	SecretFile        string            `yaml:"secret_file" doc:"File that holds the secret; it is read for every message."`
@@ -85,10 +86,11 @@ type SMS struct {
 
 // Email configures a mail server.
 type Email struct {
-	Server       string `yaml:"server" doc:"host:port of the mail server."`
-	From         string `yaml:"from" doc:"Address the mail comes from."`
+	Server       string `yaml:"server" doc:"host:port of the mail server." sample:"mail.example:587"`
+	From         string `yaml:"from" doc:"Address the mail comes from." sample:"alarm@example.org"`
 	Username     string `yaml:"username" doc:"Name to sign in with, if the server wants one."`
-	PasswordFile string `yaml:"password_file" doc:"File that holds the password."`
+	PasswordFile string `yaml:"password_file" doc:"File that holds the password; it is read for every connection."`
+	Security     string `yaml:"security" doc:"starttls: encrypted or not at all; tls: encrypted from the first byte (port 465); empty: STARTTLS where it is offered." sample:"starttls"`
 	Plain        bool   `yaml:"plain" doc:"True to send without TLS; only for a server on this machine."`
 }
 
@@ -168,15 +170,30 @@ func (c *Config) check() error {
 		return badField("operator", "the site has no operator", "say who runs it")
 	case c.Disk.ReserveMiB < 16:
 		return badField("disk.reserve_mib", "a reserve below 16 MiB does not keep the disk from filling up", "choose 16 or more")
-	case c.Alarm.TakeoverAfter < 100*time.Millisecond || c.Alarm.TakeoverAfter > time.Hour:
-		return badField("alarm.takeover_after", "the wait is out of bounds", "choose between 100ms and 1h, for example 5s")
+	case c.Alarm.TakeoverAfter < 100*time.Millisecond || c.Alarm.TakeoverAfter > 10*time.Minute:
+		return badField("alarm.takeover_after", "the wait is out of bounds", "choose between 100ms and 10m, for example 5s")
 	case c.Alarm.Workers < 1 || c.Alarm.Workers > 512:
 		return badField("alarm.workers", "the number of workers is out of bounds", "choose between 1 and 512")
 	}
 	if err := c.checkPortal(); err != nil {
 		return err
 	}
+	if err := c.Channels.check(); err != nil {
+		return err
+	}
 	return checkAddress("peer.listen", c.Peer.Listen)
+}
+
+func (c Channels) check() error {
+	if e := c.Email; e != nil {
+		if !slices.Contains([]string{"", "starttls", "tls"}, e.Security) {
+			return badField("channels.email.security", fmt.Sprintf("%q is no kind of encryption", e.Security), "say starttls or tls, or leave it empty")
+		}
+		if e.Plain && e.Security != "" {
+			return badField("channels.email.plain", "the mail server's connection cannot be both plain and encrypted", "remove plain or security")
+		}
+	}
+	return nil
 }
 
 func (c *Config) checkPortal() error {
@@ -284,25 +301,26 @@ func SampleConfig() string {
 	b.WriteString("# config.yaml of a Holdfast site. Every key, with its meaning; secrets stay in files of their own.\n")
 	eachField(reflect.TypeFor[Config](), func(f reflect.StructField, depth int) {
 		pad := strings.Repeat("  ", depth)
-		fmt.Fprintf(&b, "%s# %s\n%s#%s: %s\n", pad, f.Tag.Get("doc"), pad, f.Tag.Get("yaml"), sampleValue(f.Type))
+		key := strings.TrimRight(f.Tag.Get("yaml")+": "+sampleValue(f), " ")
+		fmt.Fprintf(&b, "%s# %s\n%s#%s\n", pad, f.Tag.Get("doc"), pad, key)
 	})
 	return b.String()
 }
 
-func sampleValue(t reflect.Type) string {
-	switch t.Kind() {
+// sampleValue is the field's own sample, or the empty value of its type.
+func sampleValue(f reflect.StructField) string {
+	if v := f.Tag.Get("sample"); v != "" {
+		return v
+	}
+	switch f.Type.Kind() {
 	case reflect.String:
 		return `""`
 	case reflect.Bool:
 		return "false"
 	case reflect.Slice:
 		return "[]"
-	case reflect.Map:
-		return "{}"
-	case reflect.Int, reflect.Int64:
-		return "0"
 	}
-	return ""
+	return "" // a section
 }
 
 // WriteConfig writes c as config.yaml into the data folder; it refuses to replace one.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
@@ -140,11 +141,14 @@ func (s *Site) followPolicies(ctx context.Context) {
 	defer stop()
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
+	told := ""
 	for again := true; ; {
 		if again {
 			err := s.leave(ctx)
-			if again = err != nil; again && ctx.Err() == nil {
-				s.logger.Error("the data of an authority that forbids this site is still here; it is tried again", "error", err)
+			again = err != nil
+			if again && ctx.Err() == nil && err.Error() != told {
+				s.logger.Warn("the data of an authority that forbids this site is still here; it is tried again", "error", err)
+				told = err.Error()
 			}
 		}
 		select {
@@ -157,31 +161,61 @@ func (s *Site) followPolicies(ctx context.Context) {
 	}
 }
 
-// leave deletes the keys and logs of all authorities that have withdrawn from this site, and folds the read model anew. What
-// is being left is kept in the local store, so that a crash in the middle leaves nothing behind.
+// errNotHandedOver is why data is still here that this site may not hold: deleting it could lose what people were told is
+// stored.
+var errNotHandedOver = fault.New(fault.Unavailable, "app.not_handed_over", "the sites that the authority allows have not got everything from this one yet",
+	"let two of them, of different operators, reach this site; if one will never come back, forbid it too")
+
+// fetchLimit is how long forbidding a site waits for what that site has.
+const fetchLimit = 5 * time.Second
+
+// fetch asks a peer for what we lack; it may not answer.
+func (s *Site) fetch(ctx context.Context, peer event.SiteID) {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	if _, err := s.replicator.Step(ctx, peer); err != nil {
+		s.logger.Info("a site is forbidden without having been asked for its last pages", "site", peer.Short(), "error", err)
+	}
+}
+
+// leave deletes the keys and logs of all authorities that have withdrawn from this site, when other sites have everything, and
+// folds the read model anew. What is being left is kept in the local store, so that a crash in the middle leaves nothing
+// behind.
 func (s *Site) leave(ctx context.Context) error {
 	leaving, err := s.leaving(ctx)
-	if err != nil || len(leaving) == 0 {
+	if err != nil {
 		return err
 	}
+	var left []event.AuthorityID
+	var errs []error
 	for _, a := range leaving {
-		if !s.federation.Withdrawn(a) {
-			continue // allowed again meanwhile; the read model is still folded anew
+		if err := s.leaveOne(ctx, a); err != nil {
+			errs = append(errs, fmt.Errorf("delete the data of %s: %w", a, err))
+			continue
 		}
-		s.logger.Warn("an authority no longer allows this site; its data is deleted here", "authority", a)
-		if err := errors.Join(s.ring.Drop(ctx, a), s.log.Drop(ctx, a)); err != nil {
-			return fmt.Errorf("delete the data of %s: %w", a, err)
-		}
+		left = append(left, a)
 	}
-	if err := s.model.Rebuild(ctx); err != nil {
-		return err
-	}
-	for _, a := range leaving {
-		if err := s.local.Delete(ctx, bucketLeaving, string(a)); err != nil {
-			return err
+	if len(left) > 0 {
+		if err := s.model.Rebuild(ctx); err != nil {
+			return errors.Join(append(errs, err)...)
 		}
 	}
-	return nil
+	for _, a := range left {
+		errs = append(errs, s.local.Delete(ctx, bucketLeaving, string(a)))
+	}
+	return errors.Join(errs...)
+}
+
+// leaveOne deletes what is here of an authority, unless it has allowed this site again meanwhile.
+func (s *Site) leaveOne(ctx context.Context, a event.AuthorityID) error {
+	if !s.federation.Withdrawn(a) {
+		return nil
+	}
+	if done, err := s.replicator.HandedOver(ctx, a); !done {
+		return errNotHandedOver.With(err)
+	}
+	s.logger.Warn("an authority no longer allows this site; its data is deleted here", "authority", a)
+	return errors.Join(s.ring.Drop(ctx, a), s.log.Drop(ctx, a))
 }
 
 // leaving returns the authorities that are to be left: those noted before a crash, and those that have withdrawn.

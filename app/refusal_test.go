@@ -233,6 +233,10 @@ func TestMistakesInTheConfigurationAreNamed(t *testing.T) {
 		{"not YAML", "name:", "name: [", "config.malformed", "", "shows the form", ""},
 		{"open to the world", "listen: " + a.portal, "listen: 0.0.0.0:8600", "config.invalid", "plain HTTP to the network", "tls_cert and tls_key", "portal.listen"},
 		{"no port", "listen: " + a.portal, "listen: localhost", "config.invalid", "not an address with a port", "127.0.0.1:8600", "portal.listen"},
+		{"no such encryption", "email: null", "email: {server: 'mail.example:25', from: 'a@b.example', security: rot13}", "config.invalid",
+			"no kind of encryption", "starttls or tls", "channels.email.security"},
+		{"a gateway that cannot be", "sms:\n        url: ", "sms:\n        url: http://sms.example/?", "sms.config", "only https leaves the house",
+			"docs/operating.md", "url"},
 		{"wait out of bounds", "takeover_after: 5s", "takeover_after: 5h", "config.invalid", "out of bounds", "for example 5s", "alarm.takeover_after"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,7 +51,7 @@ var errHalfMade = fault.New(fault.Conflict, "app.half_made", "the site in this f
 func (s *Site) openServices(ctx context.Context) (err error) {
 	s.sites, err = site.New(ctx, site.Config{
 		Identity: s.identity, Log: s.log, Model: s.model, Ring: s.ring, Local: s.local, Federation: s.federation,
-		Now: time.Now, Rand: rand.Reader, Logger: s.logger, Heads: s.log.Heads,
+		Now: time.Now, Rand: rand.Reader, Logger: s.logger, Heads: s.log.Heads, Fetch: s.fetch,
 	})
 	if err != nil {
 		return fmt.Errorf("read the federation: %w", err)
@@ -59,12 +59,13 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 	s.directory = directory.New(directory.Config{Log: s.log, Model: s.model, Keys: s.ring, Rand: rand.Reader, Logger: s.logger})
 	s.alarms = alarm.NewService(alarm.Config{
 		Self: s.identity.Site(), Log: s.log, Model: s.model, Directory: s.directory, Federation: alarm.Members{Federation: s.federation},
-		Keys: s.ring, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
+		Keys: s.ring, TakeoverAfter: s.config.Alarm.TakeoverAfter, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
 	})
 	drivers, err := channels(s.config.Channels)
 	if err != nil {
 		return err
 	}
+	s.onClose(func() error { release(drivers); return nil })
 	s.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
 		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: drivers,

@@ -153,7 +153,8 @@ func (s *Site) openModel(ctx context.Context) (err error) {
 		return fmt.Errorf("open the read model: %w", err)
 	}
 	s.onClose(s.model.Close)
-	s.syncer = &keyring.Syncer{Ring: s.ring, Link: s.links, Policy: s.federation, Authorities: s.federation.AuthorityIDs}
+	s.syncer = &keyring.Syncer{Ring: s.ring, Link: s.links, Policy: s.federation, Authorities: s.federation.AuthorityIDs,
+		Needed: s.log.MissingKeys}
 	s.replicator, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: s.log, Link: s.links, Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
 		NeedKeys: s.needKeys, Now: time.Now, Rand: rand.Reader, Logger: s.logger,

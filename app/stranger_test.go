@@ -486,7 +486,10 @@ func TestAnAuthorityTakesItsDataFromASiteAndGivesItBack(t *testing.T) {
 	w.must(b.Forbid(t.Context(), nordtal, c.id))
 	c.start()
 	w.eventually("the site has lost it all", gone(c))
-	if _, err := os.Stat(filepath.Join(c.data, modelFile+".rebuild")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a half-made read model is left: %v", err)
-	}
+	w.eventually("no half-made read model is left", func() error {
+		if _, err := os.Stat(filepath.Join(c.data, modelFile+".rebuild")); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("it is there: %w", err)
+		}
+		return nil
+	})
 }

@@ -3,7 +3,9 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -64,9 +66,16 @@ type Errors struct {
 	Logger *slog.Logger
 }
 
+// ErrStopped is what a request is answered with that the end of the site, or of the caller's patience, has cut off.
+var ErrStopped = fault.New(fault.Unavailable, "web.stopped", "the site is stopping, or the request was given up",
+	"try again in a moment; what was not confirmed may have been written all the same")
+
 // Write answers r with err. It logs only what is our own mistake; everything else is the caller's to mend.
 func (e *Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 	f := fault.Of(err)
+	if f.Kind == fault.Internal && errors.Is(err, context.Canceled) {
+		f = ErrStopped
+	}
 	status := Status(f.Kind)
 	if status == http.StatusInternalServerError {
 		e.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "error", err)
