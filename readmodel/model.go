@@ -187,7 +187,7 @@ func (m *Model) CatchUp(ctx context.Context) (int, error) {
 		return n, err
 	}
 	m.cfg.Logger.Info("a log was closed before what has been folded of it; the read model is folded anew")
-	return n, m.Rebuild(ctx)
+	return n, m.rebuildIf(ctx, (*engine).overshot)
 }
 
 func (m *Model) catchUp(ctx context.Context) (n int, overshot bool, err error) {

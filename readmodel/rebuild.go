@@ -58,10 +58,23 @@ func (e *engine) emptyWAL(ctx context.Context) error {
 // then puts it in its place: reading waits for some milliseconds, and every watcher gets Name{All: true}. It blocks until
 // that is done. On an error the running database stays. One rebuild runs at a time; a second one waits for it.
 func (m *Model) Rebuild(ctx context.Context) error {
+	return m.rebuildIf(ctx, func(*engine) bool { return true })
+}
+
+// rebuildIf rebuilds if that is still needed when no other rebuild runs any more.
+func (m *Model) rebuildIf(ctx context.Context, needed func(*engine) bool) error {
 	if err := take(ctx, m.building); err != nil {
 		return err
 	}
 	defer func() { <-m.building }()
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	do := m.cur == nil || needed(m.cur)
+	m.unlock()
+	if !do {
+		return nil
+	}
 	m.collectKeys(true)
 	defer m.collectKeys(false)
 	path := m.cfg.Path
