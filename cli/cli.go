@@ -109,14 +109,42 @@ type shell struct {
 	out, err io.Writer
 	data     string
 	json     bool
+	// began is set when a command does its work: every error before that is about the command line.
+	began bool
+}
+
+// noteBegin has the command and all below it set began. A group of commands by itself prints its help, and refuses a word
+// that is none of its commands.
+func (s *shell) noteBegin(c *cobra.Command) {
+	if c.HasSubCommands() && c.HasParent() {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: '%s' has no command %q (see '%s --help')", errUsage, c.CommandPath(), args[0], c.CommandPath())
+			}
+			return c.Help()
+		}
+	}
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			s.began = true
+			return run(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		s.noteBegin(sub)
+	}
 }
 
 // Run carries out one command line and returns its exit code. It blocks until the command has ended or ctx has.
 func Run(ctx context.Context, args []string, roof Commands, in io.Reader, out, errOut io.Writer) int {
 	s := &shell{roof: roof, in: in, out: out, err: errOut}
 	root := s.root()
+	s.noteBegin(root)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err != nil && !s.began && !errors.Is(err, errUsage) {
+		err = fmt.Errorf("%w: %w (see 'holdfast --help')", errUsage, err)
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return 0 // a signal ended it, as it should
 	}
