@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
@@ -18,7 +19,7 @@ var (
 		"admit the site, or ignore it")
 	ErrOriginNotAllowed = fault.New(fault.Forbidden, "log.origin_not_allowed",
 		"the page was written by a site that may not hold the authority's data", "allow the site for the authority, or ignore it")
-	ErrClosed = fault.New(fault.Forbidden, "log.closed", "the page was written after its site had been removed",
+	ErrClosed = fault.New(fault.Forbidden, "log.closed", "the page was written after its site had been removed or forbidden",
 		"it is not taken over; who needs what it says writes it again at another site")
 	ErrTooManyForks = fault.New(fault.Forbidden, "log.too_many_forks",
 		"the site has signed too many different pages of the same number", "remove the site: it is broken or hostile")
@@ -27,9 +28,14 @@ var (
 // maxBranches bounds what one broken or hostile site can make everybody store of one log.
 const maxBranches = 32
 
+// maxApart bounds how many pages behind the ends of a site's closed logs of one authority are kept: enough for what an
+// honest site writes before it hears of the closing, and not enough to fill a disk with.
+const maxApart = 4096
+
 // Closer is what a Policy may be besides: it names the logs that were closed, because their site was removed or may no
-// longer hold the authority's data. What was written up to the head is accepted whoever the site is now; what comes after
-// it is refused.
+// longer hold the authority's data. What was written up to the head is accepted whoever the site is now. What comes after
+// it is kept apart: accepted too, up to a bound, so that what an honest site acknowledged before it heard of the closing is
+// not lost, but it does not count, see Counted. In the federation's own logs it is refused.
 type Closer interface {
 	Closing(LogID) (Head, bool)
 }
@@ -134,13 +140,31 @@ func (l *Log) closing(id LogID) (Head, bool) {
 	return Head{}, false
 }
 
-// open returns ErrClosed if the page's log ends before it. Of two pages of the last number only the named one counts.
+// open returns ErrClosed if the page's log ends before it and the page is not kept apart either. Of two pages of the last
+// number only the named one counts.
 func (l *Log) open(p *Page) error {
 	last, closed := l.closing(p.Log)
-	if closed && (p.Number > last.Page || p.Number == last.Page && p.Hash != last.Hash) {
+	if closed && beyond(Head{Page: p.Number, Hash: p.Hash}, last) &&
+		(p.Log.Authority == event.Federation || l.apart(p.Log.Authority, p.Log.Site) >= maxApart) {
 		return ErrClosed
 	}
 	return nil
+}
+
+// beyond reports whether a page does not count in a log that was closed at last.
+func beyond(h, last Head) bool {
+	return h.Page > last.Page || h.Page == last.Page && h.Hash != last.Hash
+}
+
+// apart counts the pages that are kept behind the ends of a site's closed logs of an authority.
+func (l *Log) apart(authority event.AuthorityID, site event.SiteID) (pages uint64) {
+	heads := l.headsOf(func(b *branch) bool { return b.id.Authority == authority && b.id.Site == site })
+	for _, h := range heads {
+		if last, closed := l.closing(h.Branch.LogID); closed && beyond(h, last) {
+			pages += max(1, h.Page-last.Page)
+		}
+	}
+	return pages
 }
 
 // acceptLocked stores the page where it belongs. The caller holds the record's lock.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -144,9 +145,33 @@ func TestALogOfARemovedSiteEndsWhereItWasClosed(t *testing.T) {
 	p4 := w.Page(t, "d")
 	r.stray[w.Log.Site], r.barred[w.Log.Site] = true, true
 	r.closed[w.Log.String()] = eventlog.Head{Branch: eventlog.Branch{LogID: w.Log}, Page: 3, Hash: p3.Hash}
-	r.accepts(2, eventlog.ErrClosed, p1, p2, q3)
-	r.accepts(1, eventlog.ErrClosed, p3, p4)
-	equal(t, "texts", r.texts(w.Log), "a b c")
+	r.accepts(5, nil, p1, p2, q3, p3, p4)
+	var counted []eventlog.Head
+	for _, h := range (eventlog.Counted{Log: r.log}).Heads() {
+		counted = append(counted, eventlog.Head{Page: h.Page, Hash: h.Hash})
+	}
+	if want := []eventlog.Head{{Page: 2, Hash: p2.Hash}, {Page: 3, Hash: p3.Hash}}; !slices.Equal(counted, want) {
+		t.Errorf("counted up to %v, want %v", counted, want)
+	}
+	equal(t, "branches with pages kept apart", len((eventlog.Counted{Log: r.log}).Apart()), 2)
+	r.open()
+	equal(t, "branches with pages kept apart after a start", len((eventlog.Counted{Log: r.log}).Apart()), 2)
+}
+
+func TestWhatIsKeptApartIsBounded(t *testing.T) {
+	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
+	r.closed[w.Log.String()] = eventlog.Head{Branch: eventlog.Branch{LogID: w.Log}}
+	for range 4096 {
+		r.accepts(1, nil, w.Page(t, "a"))
+	}
+	r.accepts(0, eventlog.ErrClosed, w.Page(t, "one too many"))
+}
+
+func TestOfTheFederationsLogsNothingIsKeptApart(t *testing.T) {
+	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
+	w.Log.Authority = event.Federation
+	r.closed[w.Log.String()] = eventlog.Head{Branch: eventlog.Branch{LogID: w.Log}}
+	r.accepts(0, eventlog.ErrClosed, w.Page(t, "a"))
 }
 
 func TestAForkIsKeptApartReportedAndClosed(t *testing.T) {

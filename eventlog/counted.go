@@ -9,8 +9,8 @@ import (
 )
 
 // Counted is a Log as it is read by whoever makes something of its events: a log that was closed ends where it was closed.
-// Some sites have taken pages behind that end before they heard of the closing, others refuse them; only without them all
-// come to the same. The pages themselves stay where they are.
+// Sites may have taken pages behind that end before they heard of the closing, and they take more; only without them all
+// come to the same. The pages themselves are kept apart: they stay where they are, and count when the site is allowed again.
 //
 // The federation's own logs are counted in full: where logs end is told in them, so it cannot depend on where they end.
 type Counted struct{ *Log }
@@ -28,10 +28,21 @@ func (c Counted) Heads() []Head {
 	return counted
 }
 
+// Apart returns the branches that go on behind the end of their log, each with the last page that is here.
+func (c Counted) Apart() []Head {
+	var apart []Head
+	for _, h := range c.Log.Heads() {
+		if c.Ended(h) {
+			apart = append(apart, h)
+		}
+	}
+	return apart
+}
+
 // Ended reports whether the page that h names does not count. It does not block.
 func (c Counted) Ended(h Head) bool {
 	last, closed := c.end(h.Branch.LogID)
-	return closed && (h.Page > last.Page || h.Page == last.Page && h.Hash != last.Hash)
+	return closed && beyond(h, last)
 }
 
 func (c Counted) end(id LogID) (Head, bool) {

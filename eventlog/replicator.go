@@ -40,10 +40,11 @@ const (
 	VerbHeads = "heads" // push of heads; the answer is the other side's
 	VerbPages = "pages" // pages of one log after a page
 	VerbHash  = "hash"  // hashes of some pages of one log: how a fork's last common page is found
+	VerbHeld  = "held"  // whether the other has certain pages: what a site asks before it deletes its copies
 )
 
 // Verbs are all verbs of a Replicator, for wiring them to a link.
-func Verbs() []string { return []string{VerbHeads, VerbPages, VerbHash} }
+func Verbs() []string { return []string{VerbHeads, VerbPages, VerbHash, VerbHeld} }
 
 // Handler answers a peer's request. The link has made sure that the request is peer's. It returns a fault for what it
 // refuses; the answer is at most 768 KiB.
@@ -173,6 +174,8 @@ func (r *Replicator) Serve(verb string) Handler {
 		return r.guarded(r.servePages)
 	case VerbHash:
 		return r.guarded(r.serveHash)
+	case VerbHeld:
+		return r.guarded(r.serveHeld)
 	}
 	return nil
 }

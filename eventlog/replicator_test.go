@@ -277,9 +277,9 @@ func (c closing) Closing(id eventlog.LogID) (eventlog.Head, bool) { h, ok := c.e
 func TestPagesThatAreRefusedAreNotFetchedAgainAndAgain(t *testing.T) {
 	f := newFederation(t, "a", "b")
 	a, b := f.sites[0], f.sites[1]
-	r := a.append("nordtal", "one")
+	r := a.append(event.Federation, "one")
 	last := a.log.Heads()[0]
-	a.append("nordtal", "two")
+	a.append(event.Federation, "two")
 	log, err := eventlog.Open(t.Context(), eventlog.Config{
 		Identity: b.id, Store: b.disk, Clock: event.NewClock(f.clock), Rand: b.rnd, Now: f.clock, Logger: slog.New(slog.DiscardHandler),
 		Policy: closing{f, map[eventlog.LogID]eventlog.Head{r.Log: last}},
