@@ -456,3 +456,45 @@ func FuzzMerge(f *testing.F) {
 type parrot []byte
 
 func (p parrot) Request(context.Context, event.SiteID, string, []byte) ([]byte, error) { return p, nil }
+
+func TestOfAForbiddenSiteOnlyTheKeysThatPagesWaitForAreTaken(t *testing.T) {
+	ctx, n := context.Background(), newNetwork()
+	a, b := n.add(t, ""), n.add(t, "")
+	n.allow(a, b)
+	must(t, a.Found(ctx, nordtal))
+	must(t, a.Grant(ctx, nordtal, b.Self(), b.pub()))
+	old, err := a.NewKeys(ctx, nordtal, 1)
+	must(t, err)
+	_, err = b.sync.Step(ctx, a.Self())
+	must(t, err)
+	keys, err := b.NewKeys(ctx, nordtal, 2)
+	must(t, err)
+	must(t, b.Erase(ctx, nordtal, old[0].ID))
+	n.allow(a)
+	if got, err := a.sync.Step(ctx, b.Self()); err != nil || got != 0 {
+		t.Errorf("without need %d keys were taken, %v", got, err)
+	}
+	a.sync.Needed = func(_ context.Context, authority event.AuthorityID) ([]event.KeyID, error) {
+		return a.Missing(ctx, authority, []event.KeyID{keys[0].ID})
+	}
+	for range 2 {
+		_, err = a.sync.Step(ctx, b.Self())
+		must(t, err)
+	}
+	missing, err := a.Missing(ctx, nordtal, []event.KeyID{keys[0].ID, keys[1].ID})
+	if err != nil || len(missing) != 1 || missing[0] != keys[1].ID {
+		t.Errorf("missing are %v, %v, want only the key that no page waits for", missing, err)
+	}
+	if _, err := a.Key(ctx, nordtal, old[0].ID); err != nil {
+		t.Errorf("a forbidden site has erased a key: %v", err)
+	}
+	n.allow(a, b)
+	_, err = a.sync.Step(ctx, b.Self())
+	must(t, err)
+	if missing, err := a.Missing(ctx, nordtal, []event.KeyID{keys[1].ID}); err != nil || len(missing) > 0 {
+		t.Errorf("allowed again: missing are %v, %v", missing, err)
+	}
+	if _, err := a.Key(ctx, nordtal, old[0].ID); !errors.Is(err, ErrErased) {
+		t.Errorf("allowed again: the erasure is not here: %v", err)
+	}
+}
