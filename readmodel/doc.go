@@ -61,7 +61,8 @@
 // transaction of the states, so a crash or power cut makes the model a little old and never wrong; synchronous=NORMAL
 // costs a sync per checkpoint and keeps the file whole. At Open a version, the hash of this package's and of all folds'
 // names, roots, kinds and schemas, is compared; if it differs, or the file is damaged, the model starts empty and is
-// folded again. There are no migrations. Rebuild does the same beside the running model, which goes on being read and
+// folded again. The same happens if a cursor names a page that the logs do not have (any more): they were put back from a
+// backup, and this file was not. There are no migrations. Rebuild does the same beside the running model, which goes on being read and
 // written, and swaps at the end; it replaces the file as a whole, so nothing that was erased is left in it.
 //
 // Only three things are this site's own observations and no part of states: when something arrived (Arrived), the merges,

@@ -75,7 +75,7 @@ func openEngine(ctx context.Context, cfg *Config, folds *registry, path string, 
 	}
 	version, err := e.connectAndAsk(ctx)
 	if err == nil && version == folds.version {
-		if err = e.load(ctx); err == nil {
+		if err = e.load(ctx); err == nil && !e.outlived(ctx) {
 			return e, nil
 		}
 	}
@@ -85,6 +85,29 @@ func openEngine(ctx context.Context, cfg *Config, folds *registry, path string, 
 		return nil, fmt.Errorf("make a new read model: %w", err)
 	}
 	return e, e.keep(ctx, kept)
+}
+
+// outlived reports whether something was folded that is not in the logs any more: they were put back from a backup and the
+// model was not, or they were deleted and the process ended before the model was made anew. What it says would stay for ever.
+// A page that cannot be read proves nothing.
+func (e *engine) outlived(ctx context.Context) bool {
+	heads := make(map[eventlog.Branch]eventlog.Head)
+	for _, h := range e.cfg.Source.Heads() {
+		heads[h.Branch] = h
+	}
+	for b, at := range e.cursors {
+		h, there := heads[b]
+		gone := !there || h.Page < at.page || h.Page == at.page && h.Hash != at.hash
+		if !gone && h.Page > at.page {
+			pages, err := e.cfg.Source.Read(ctx, b, at.page-1, 1)
+			gone = err == nil && len(pages) > 0 && (pages[0].Number != at.page || pages[0].Hash != at.hash)
+		}
+		if gone {
+			e.cfg.Logger.Warn("the logs have lost pages that were folded; the read model is folded anew", "branch", b.String(), "page", at.page)
+			return true
+		}
+	}
+	return false
 }
 
 func (e *engine) connectAndAsk(ctx context.Context) (version string, err error) {

@@ -606,3 +606,87 @@ func TestWhatWasFoldedBehindTheEndOfAClosedLogIsTakenBack(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Apart makes the source tell which branches go on behind their end.
+func (s closedSource) Apart() (apart []eventlog.Head) {
+	for _, h := range s.fakeSource.Heads() {
+		if s.Ended(h) {
+			apart = append(apart, h)
+		}
+	}
+	return apart
+}
+
+func TestWhatIsKeptApartIsShown(t *testing.T) {
+	src := closedSource{newSource(), map[eventlog.Branch]uint64{}}
+	m, other := open(t, Config{Source: src}), branchOf("site-b")
+	src.write(other, epoch, happened("list/1", added, epoch, "one"))
+	src.write(other, epoch, happened("list/1", added, epoch, "late"))
+	src.ends[other] = 1
+	catchUp(t, m)
+	aside, err := m.SetAside(t.Context())
+	if err != nil || len(aside) != 1 || !aside[0].Apart || aside[0].Branch != other || aside[0].Authority != town {
+		t.Errorf("set aside are %+v, %v", aside, err)
+	}
+	if m.Behind() != 0 {
+		t.Error("the model waits for pages that it will not fold")
+	}
+}
+
+func TestAModelThatHasOutlivedItsLogsIsFoldedAnew(t *testing.T) {
+	for name, lose := range map[string]func(*fakeSource, eventlog.Branch){
+		"the log is shorter": func(s *fakeSource, b eventlog.Branch) { s.pages[b] = s.pages[b][:1] },
+		"the log is gone":    func(s *fakeSource, b eventlog.Branch) { delete(s.pages, b) },
+		"the log went on otherwise": func(s *fakeSource, b eventlog.Branch) {
+			s.pages[b] = s.pages[b][:1]
+			for i, word := range []string{"x", "y", "z"} {
+				p := s.write(b, epoch, happened("list/1", added, epoch.Add(time.Duration(i+9)*time.Second), word))
+				p.Hash[0] ^= 0xff
+			}
+		},
+		"the last page is another one": func(s *fakeSource, b eventlog.Branch) {
+			s.pages[b] = s.pages[b][:1]
+			p := s.write(b, epoch, happened("list/1", added, epoch.Add(time.Minute), "x"))
+			p.Hash[0] ^= 0xff
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src, b, path := newSource(), branchOf("site-b"), filepath.Join(t.TempDir(), "model.db")
+			src.write(branchOf("site-a"), epoch, happened("list/2", added, epoch, "kept"))
+			src.write(b, epoch, happened("list/1", added, epoch, "one"))
+			src.write(b, epoch, happened("list/1", added, epoch.Add(time.Second), "lost"))
+			m := open(t, Config{Source: src, Path: path})
+			catchUp(t, m)
+			if err := m.Close(); err != nil {
+				t.Fatal(err)
+			}
+			lose(src, b)
+			m = open(t, Config{Source: src, Path: path})
+			catchUp(t, m)
+			fresh := open(t, Config{Source: src})
+			catchUp(t, fresh)
+			if stateHash(t, m) != stateHash(t, fresh) {
+				t.Error("what is not in the logs any more is still folded")
+			}
+		})
+	}
+}
+
+func TestAModelOnWholeLogsIsNotFoldedAnew(t *testing.T) {
+	src, b, path := newSource(), branchOf("site-b"), filepath.Join(t.TempDir(), "model.db")
+	for i := range 3 {
+		src.write(b, epoch, happened("list/1", added, epoch.Add(time.Duration(i)*time.Second), "word"))
+	}
+	src.visible[b] = 2
+	m := open(t, Config{Source: src, Path: path})
+	catchUp(t, m)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	delete(src.visible, b)
+	src.damaged[b] = 2
+	m = open(t, Config{Source: src, Path: path})
+	if got := catchUp(t, m); got != 1 {
+		t.Errorf("%d events were folded, want the new one", got)
+	}
+}

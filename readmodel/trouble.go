@@ -5,6 +5,7 @@ package readmodel
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -20,8 +21,11 @@ const troublesShown = 1000
 // cannot be read.
 type Trouble struct {
 	Ref
-	// Branch is set, and Subject empty, when a branch of a log cannot be read.
+	// Branch is set, and Subject empty, when a branch of a log cannot be read, or when its last pages are kept apart.
 	Branch eventlog.Branch
+	// Apart is set when the branch goes on behind the end of its closed log: these pages are not folded. They will be if the
+	// site that wrote them is allowed again.
+	Apart bool
 	// Kind and EventID name the event that Apply refused; both are empty when it was Save that failed.
 	Kind    event.Kind
 	EventID event.ID
@@ -31,15 +35,16 @@ type Trouble struct {
 	Since time.Time
 }
 
-// SetAside returns what is set aside now: branches first, then at most a thousand subjects. Nothing is lost by it: the
-// events are kept, and the subject is tried again with its next event (if Save had failed), at the next start, and by
-// Rebuild.
+// SetAside returns what is set aside now: branches first, those with pages kept apart behind the others, then at most a
+// thousand subjects. Nothing is lost by it: the events are kept, and the subject is tried again with its next event (if Save
+// had failed), at the next start, and by Rebuild.
 func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 	m.mu.Lock()
 	found := slices.SortedFunc(maps.Values(m.damaged), func(a, b Trouble) int {
 		return compare(a.Branch.String(), b.Branch.String())
 	})
 	m.mu.Unlock()
+	found = append(found, m.apart()...)
 	err := m.View(ctx, func(q Query) error {
 		return each(ctx, q, func(rows *sql.Rows) error {
 			var t Trouble
@@ -52,6 +57,19 @@ func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 			ORDER BY s.authority, s.subject LIMIT ?`, troublesShown)
 	})
 	return found, err
+}
+
+// apart returns the branches with pages that do not count because their log was closed before them.
+func (m *Model) apart() (found []Trouble) {
+	s, ok := m.cfg.Source.(interface{ Apart() []eventlog.Head })
+	if !ok {
+		return nil
+	}
+	for _, h := range s.Apart() {
+		found = append(found, Trouble{Ref: Ref{Authority: h.Branch.Authority}, Branch: h.Branch, Apart: true, Reason: fmt.Sprintf(
+			"what site %s wrote after it was forbidden or removed, up to page %d, is kept apart", h.Branch.Site.Short(), h.Page)})
+	}
+	return found
 }
 
 // tryAsideAgain folds every set-aside subject from nothing; the program may be a better one than when it failed.
