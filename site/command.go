@@ -59,7 +59,11 @@ type Config struct {
 	Rand       io.Reader
 	Logger     *slog.Logger
 	// Heads returns how far this site knows all logs; a log that is closed ends there. nil closes logs before their start.
+	// As long as there are logs of an authority that no longer allows this site, its keys stay, too: both are being handed over.
 	Heads func() []eventlog.Head
+	// Fetch asks a member once for what it has and this site has not. Forbid does so before it closes the member's logs; what
+	// comes of it makes no difference. nil does nothing.
+	Fetch func(context.Context, event.SiteID)
 }
 
 // Service takes commands about sites and authorities. It is safe for concurrent use; methods block for the disk and for
@@ -255,10 +259,17 @@ func (s *Service) Allow(ctx context.Context, authority event.AuthorityID, site e
 	return s.Reconcile(ctx)
 }
 
-// Forbid withdraws what allows a site to hold the authority's logs and keys: the site deletes its keys, and a new key is
-// used from then on. What it has read cannot be unread. It returns ErrNotMember, ErrNoAuthority or ErrLastSite; for a
-// site that is not allowed it does nothing.
+// Forbid withdraws what allows a site to hold the authority's logs and keys: the site stops writing when it hears of it,
+// hands over what only it has, and deletes its logs and keys; a new key is used from then on. What it has read cannot be
+// unread. Its logs are closed where this site knows them, so that a hostile site cannot go on by dating back; this site first
+// fetches what it can. What an honest site wrote and nobody had fetched is kept apart at all allowed sites, and counts again
+// if the site is allowed again.
+//
+// It returns ErrNotMember, ErrNoAuthority or ErrLastSite; for a site that is not allowed it does nothing.
 func (s *Service) Forbid(ctx context.Context, authority event.AuthorityID, site event.SiteID) error {
+	if s.Fetch != nil && site != s.Identity.Site() && s.Federation.Member(site) {
+		s.Fetch(ctx, site)
+	}
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
 	p, err := s.policy(authority)
@@ -333,6 +344,9 @@ func (s *Service) Reconcile(ctx context.Context) error {
 func (s *Service) reconcileOne(ctx context.Context, snap *snapshot, p *policy) error {
 	self := s.Identity.Site()
 	if _, removed := snap.removed[self]; removed || p.closed[self] != nil {
+		if s.handingOver(p.ID) {
+			return nil
+		}
 		return s.Ring.Drop(ctx, p.ID)
 	}
 	if !p.allowed[self] {
@@ -350,6 +364,11 @@ func (s *Service) reconcileOne(ctx context.Context, snap *snapshot, p *policy) e
 		}
 	}
 	return notHeld(s.Ring.Forbid(ctx, p.ID, remaining))
+}
+
+// handingOver reports whether logs of the authority are still here.
+func (s *Service) handingOver(authority event.AuthorityID) bool {
+	return s.Heads != nil && slices.ContainsFunc(s.Heads(), func(h eventlog.Head) bool { return h.Branch.Authority == authority })
 }
 
 // notHeld forgives that this site has no key to give: somebody else has.

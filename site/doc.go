@@ -28,7 +28,9 @@
 //     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page.
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays.
 //     A withdrawal that would leave an authority without any site does not count: its data would be lost.
-//   - The logs of a site that is not allowed any more are closed as those that forbade it last knew them.
+//   - The logs of a site that is not allowed any more are closed as those that forbade it last knew them. What it wrote
+//     behind that is kept apart: stored at the allowed sites, not folded, shown, and counted when it is allowed again.
+//   - A site that is forbidden deletes its copies when sites of two operators have everything that it holds.
 //   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
 //   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
 //   - A fact that breaks a rule is passed over; it never stops the fold.

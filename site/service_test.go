@@ -264,14 +264,23 @@ func TestAForbiddenSiteDropsItsKeysAndANewKeyIsUsed(t *testing.T) {
 	}
 	c.alone = false
 	w.exchange()
+	if _, err := c.Ring.Key(w.ctx, nordtal, before[0].ID); err != nil {
+		t.Errorf("the keys are gone before the logs were handed over: %v", err)
+	}
+	must(t, c.log.Drop(w.ctx, nordtal))
+	w.exchange()
 	if _, err := c.Ring.Key(w.ctx, nordtal, before[0].ID); !errors.Is(err, keyring.ErrMissing) {
 		t.Errorf("the forbidden site still reads: %v", err)
 	}
 	if _, err := c.log.Append(w.ctx, nordtal, event.Register, event.Draft{Subject: "person/3", Kind: "test.Happened"}); !errors.Is(err, eventlog.ErrSiteNotAllowed) {
 		t.Errorf("the forbidden site still writes: %v", err)
 	}
-	if head, _ := a.log.Head(eventlog.Branch{LogID: receipt.Log}); head.Page != receipt.Last.Page {
-		t.Errorf("a holds the closed log up to page %d", head.Page)
+	if head, _ := a.log.Head(eventlog.Branch{LogID: receipt.Log}); head.Page != receipt.Last.Page+1 {
+		t.Errorf("a holds the closed log up to page %d, want one more than its end", head.Page)
+	}
+	apart := eventlog.Counted{Log: a.log}.Apart()
+	if len(apart) != 1 || apart[0].Branch.LogID != receipt.Log {
+		t.Errorf("kept apart is %v, want the end of the closed log", apart)
 	}
 	must(t, a.Forbid(w.ctx, nordtal, b.id.Site()))
 	if err := a.Forbid(w.ctx, nordtal, a.id.Site()); !errors.Is(err, ErrLastSite) {
@@ -279,6 +288,9 @@ func TestAForbiddenSiteDropsItsKeysAndANewKeyIsUsed(t *testing.T) {
 	}
 	must(t, a.Allow(w.ctx, nordtal, c.id.Site()))
 	w.exchange()
+	if apart := (eventlog.Counted{Log: a.log}).Apart(); len(apart) > 0 {
+		t.Errorf("allowed again, the site's log is still cut: %v", apart)
+	}
 	if _, err := c.Ring.Key(w.ctx, nordtal, before[0].ID); err != nil {
 		t.Errorf("allowed again, the site cannot read: %v", err)
 	}
