@@ -41,6 +41,7 @@ var actions = []action{
 	{2, (*World).snapshotAndClone},
 	{2, (*World).endClone},
 	{1, (*World).allowMore},
+	{2, (*World).forbidSome},
 	{1, (*World).rebuild},
 	{6, (*World).checkSecured},
 	{1, (*World).vanish},
@@ -449,7 +450,7 @@ func (w *World) endClone(ctx context.Context) error {
 // vanish takes a site away for good, at most one in a world.
 func (w *World) vanish(ctx context.Context) error {
 	n := w.lossy()
-	if n == nil || n.twin != nil || len(w.nodes) < 4 {
+	if n == nil || n.twin != nil || len(w.nodes) < 4 || !w.mayGo(n) {
 		return nil
 	}
 	for _, other := range w.nodes {
@@ -511,8 +512,23 @@ type located struct {
 
 // entriesAt reads every event on a site's disk.
 func (w *World) entriesAt(ctx context.Context, n *node) []located {
+	return w.entriesOf(ctx, n, func(*eventlog.Page) bool { return true })
+}
+
+// countedAt reads every event on a site's disk but those behind the end of a closed log.
+func (w *World) countedAt(ctx context.Context, n *node) []located {
+	return w.entriesOf(ctx, n, func(p *eventlog.Page) bool {
+		end, closed := n.fed.Closing(p.Log)
+		return !closed || p.Number < end.Page || p.Number == end.Page && p.Hash == end.Hash
+	})
+}
+
+func (w *World) entriesOf(ctx context.Context, n *node, counts func(*eventlog.Page) bool) []located {
 	var out []located
 	for _, p := range w.pagesAt(ctx, n) {
+		if !counts(p) {
+			continue
+		}
 		for i, e := range p.Events {
 			out = append(out, located{e, p.Log.Authority, p.PlaceOf(i)})
 		}

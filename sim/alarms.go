@@ -147,7 +147,7 @@ func (w *World) checkAlarm(ctx context.Context, n *node, r *raised, al alarm.Ala
 func (w *World) owed(ctx context.Context, n *node, r *raised, wave alarm.Wave) map[directory.PersonID]bool {
 	out := make(map[directory.PersonID]bool)
 	prefix := "alarm/" + string(r.id) + "/"
-	for _, e := range w.entriesAt(ctx, n) {
+	for _, e := range w.countedAt(ctx, n) {
 		if e.authority != r.authority || !strings.HasPrefix(string(e.event.Subject), prefix) {
 			continue
 		}

@@ -157,10 +157,10 @@ func (w *World) checkStates(ctx context.Context, a *authority) error {
 	return nil
 }
 
-// naive folds a site's notes by sorting everything.
+// naive folds a site's notes by sorting everything that counts.
 func (w *World) naive(ctx context.Context, n *node, id event.AuthorityID) map[event.Subject][]int {
 	var all []located
-	for _, e := range w.entriesAt(ctx, n) {
+	for _, e := range w.countedAt(ctx, n) {
 		if e.authority == id && e.event.Kind == noteKind {
 			all = append(all, e)
 		}
@@ -204,6 +204,9 @@ func (w *World) checkNode(ctx context.Context, n *node) error {
 		return err
 	}
 	for _, t := range aside {
+		if t.Apart {
+			continue
+		}
 		w.violate("%v has set something aside: %+v", n, t)
 	}
 	w.checkDurable(ctx, n)
@@ -233,16 +236,41 @@ func (w *World) observe(m logtest.Message) {
 		}
 	case eventlog.VerbPages, eventlog.VerbHash:
 		var q struct{ Log eventlog.LogID }
-		if json.Unmarshal(m.Body, &q) == nil && m.Err == nil && !w.Allowed(m.From, q.Log.Authority) {
+		if json.Unmarshal(m.Body, &q) == nil && m.Err == nil && !w.mayTell(m.To, m.From, q.Log.Authority) {
 			w.violate("%v gave %s of %s to %v, which may not have them", w.node(m.To), m.Verb, q.Log.Authority, w.node(m.From))
 		}
 	case keyring.Verb:
 		for _, a := range w.authorities {
-			if !w.Allowed(m.From, a.id) && m.Err == nil && strings.Contains(string(m.Answer), string(a.id)) {
-				w.violate("%v named %s to %v in an answer about keys", w.node(m.To), a.id, w.node(m.From))
+			if !w.mayTell(m.To, m.From, a.id) && m.Err == nil && givesKeys(m.Answer, a.id) {
+				w.violate("%v gave keys of %s to %v", w.node(m.To), a.id, w.node(m.From))
 			}
 		}
 	}
+}
+
+// givesKeys reports whether an answer about keys has any of the authority. A refusal names it, too, to who has named it.
+func givesKeys(answer []byte, id event.AuthorityID) bool {
+	var a struct {
+		Given []struct {
+			Authority event.AuthorityID
+			Records   []json.RawMessage
+		}
+	}
+	if json.Unmarshal(answer, &a) != nil {
+		return true
+	}
+	for _, g := range a.Given {
+		if g.Authority == id && len(g.Records) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// mayTell reports whether somebody has ever allowed the hearing site, and the telling one does not know that this has ended.
+func (w *World) mayTell(from, to event.SiteID, id event.AuthorityID) bool {
+	teller := w.node(from)
+	return w.Allowed(to, id) && (teller.fed == nil || teller.fed.Allowed(to, id))
 }
 
 func (w *World) observeHeads(from, to event.SiteID, body []byte) {
@@ -253,7 +281,7 @@ func (w *World) observeHeads(from, to event.SiteID, body []byte) {
 		return
 	}
 	for _, h := range m.Heads {
-		if !w.Allowed(to, h.Branch.Authority) {
+		if !w.mayTell(from, to, h.Branch.Authority) {
 			w.violate("%v told %v of %s, which it may not know", w.node(from), w.node(to), h.Branch.LogID)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/localstore"
@@ -17,7 +16,7 @@ import (
 func (n *node) openFederation(ctx context.Context, logger *slog.Logger) (err error) {
 	n.sites, err = site.New(ctx, site.Config{
 		Identity: n.id, Log: recorder{n}, Model: n.model, Ring: n.ring, Local: n.local, Federation: n.fed, Now: n.clock, Rand: n.rnd,
-		Logger: logger, Heads: n.log.Heads,
+		Logger: logger, Heads: n.log.Heads, Fetch: func(ctx context.Context, peer event.SiteID) { n.w.step(ctx, n, n.w.node(peer)) },
 	})
 	if err != nil {
 		return err
@@ -37,6 +36,13 @@ func (n *node) fold(ctx context.Context) (folded int, err error) {
 	}
 	if changed {
 		n.reconcile(ctx)
+	}
+	left, err := n.leave(ctx)
+	if err != nil {
+		return folded, err
+	}
+	if left {
+		folded++
 	}
 	return folded, nil
 }
@@ -134,49 +140,6 @@ func (w *World) settle(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// allowMore lets another site hold an authority's logs. Who decides it knows it at once; the others hear of it.
-func (w *World) allowMore(ctx context.Context) error {
-	a := w.authorities[w.rnd.IntN(len(w.authorities))]
-	n, by := w.nodes[w.rnd.IntN(len(w.nodes))], w.someone()
-	if by == nil || w.Allowed(n.site, a.id) || n.gone {
-		return nil
-	}
-	// Allowed from now on for all that the simulator watches: even if the disk cannot tell, the fact may be there.
-	a.allowed = append(a.allowed, n.site)
-	err := by.sites.Allow(ctx, a.id, n.site)
-	w.logf("%v lets %v hold %s: %s", by, n, a.id, outcome(err))
-	return unexpected(err)
-}
-
-// checkPolicies: all sites agree on who may hold what. From here on that is what counts: a decision that was lost with
-// the only disk it was on was never made.
-func (w *World) checkPolicies() {
-	living := w.living()
-	for _, a := range w.authorities {
-		var want []event.SiteID
-		for i, n := range living {
-			known, _ := n.fed.Authority(a.id)
-			got := slices.Sorted(slices.Values(known.Sites))
-			if i == 0 {
-				want = got
-			} else if !slices.Equal(got, want) {
-				w.violate("%v and %v do not agree on who may hold %s", living[0], n, a.id)
-			}
-		}
-		for _, s := range want {
-			if !slices.Contains(a.allowed, s) {
-				w.violate("%s allows %v, which nobody decided", a.id, w.node(s))
-			}
-		}
-		a.allowed = want
-	}
-	for _, n := range living {
-		if got := len(n.fed.Members()); got != len(w.nodes) {
-			w.violate("%v knows %d members, want %d", n, got, len(w.nodes))
-		}
-	}
 }
 
 // openLocal opens what stays on the node's machine.

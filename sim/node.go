@@ -97,7 +97,7 @@ func (n *node) start(ctx context.Context, settle bool) error {
 		n.copies = n.w.plant.Copies(n.w.rnd, log)
 	}
 	n.port = n.w.net.Join(n.site)
-	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.fed, Authorities: n.fed.AuthorityIDs}
+	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.fed, Authorities: n.fed.AuthorityIDs, Needed: n.log.MissingKeys}
 	n.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: n.copies, Link: n.port, Policy: n.fed, Self: n.site, Peers: n.fed.Peers, Now: n.clock, Rand: n.rnd, Logger: logger,
 		NeedKeys: func(ctx context.Context, peer event.SiteID) error { _, err := n.syncer.Step(ctx, peer); return err },
@@ -123,9 +123,9 @@ func (n *node) openModel(ctx context.Context, logger *slog.Logger) (err error) {
 	if n.w.dir != "" && n.w.onFile {
 		path = filepath.Join(n.w.dir, fmt.Sprintf("model-%d-%d.db", n.no, n.disks))
 	}
-	var source readmodel.Source = n.log
+	var source readmodel.Source = eventlog.Counted{Log: n.log}
 	if n.w.plant.Source != nil {
-		source = n.w.plant.Source(rand.New(rand.NewPCG(n.w.seed, uint64(n.no))), n.log)
+		source = n.w.plant.Source(rand.New(rand.NewPCG(n.w.seed, uint64(n.no))), eventlog.Counted{Log: n.log})
 	}
 	n.model, err = readmodel.Open(ctx, readmodel.Config{
 		Path: path, Folds: n.w.folds(), Source: source, Keys: n.ring, Self: n.site, Now: n.clock, Logger: logger,

@@ -41,9 +41,9 @@ func wantFound(t *testing.T, p Plant, promises ...string) {
 }
 
 func TestPlantedRandomFoldOrderIsFound(t *testing.T) {
-	wantFound(t, Plant{Source: func(rnd *rand.Rand, log *eventlog.Log) readmodel.Source {
+	wantFound(t, Plant{Source: func(rnd *rand.Rand, log eventlog.Counted) readmodel.Source {
 		salt := rnd.Uint64()
-		return &restamped{Log: log, stamp: func(e event.Event) event.Stamp {
+		return &restamped{Counted: log, stamp: func(e event.Event) event.Stamp {
 			sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(e.ID), salt))
 			return event.Stamp(binary.BigEndian.Uint64(sum[:]) >> 1)
 		}}
@@ -51,9 +51,9 @@ func TestPlantedRandomFoldOrderIsFound(t *testing.T) {
 }
 
 func TestPlantedLateEventFoldedAsTheLastIsFound(t *testing.T) {
-	wantFound(t, Plant{Source: func(_ *rand.Rand, log *eventlog.Log) readmodel.Source {
+	wantFound(t, Plant{Source: func(_ *rand.Rand, log eventlog.Counted) readmodel.Source {
 		arrived := make(map[event.ID]event.Stamp)
-		return &restamped{Log: log, stamp: func(e event.Event) event.Stamp {
+		return &restamped{Counted: log, stamp: func(e event.Event) event.Stamp {
 			if arrived[e.ID] == 0 {
 				arrived[e.ID] = event.Stamp(len(arrived) + 1)
 			}
@@ -80,13 +80,13 @@ func TestPlantedForkThatIsAcceptedIsFound(t *testing.T) {
 
 // restamped is a source that lies about the stamps of events, and so about their order.
 type restamped struct {
-	*eventlog.Log
+	eventlog.Counted
 	stamp func(event.Event) event.Stamp
 }
 
 // Read implements readmodel.Source.
 func (r *restamped) Read(ctx context.Context, b eventlog.Branch, after uint64, most int) ([]*eventlog.Page, error) {
-	pages, err := r.Log.Read(ctx, b, after, most)
+	pages, err := r.Counted.Read(ctx, b, after, most)
 	for i, p := range pages {
 		if p.Log.Authority == event.Federation {
 			continue // who belongs must stay known, or nothing happens at all

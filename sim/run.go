@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"codeberg.org/holdfast/holdfast/eventlog"
 )
 
 // Report is what came of a world.
@@ -17,6 +19,8 @@ type Report struct {
 	// Facts, Acknowledged, Pages, Forks, Called and Rounds tell how much happened, so that a world in which nothing
 	// happens is noticed.
 	Facts, Acknowledged, Secured, Pages, Forks, Alarms, Called, Twice, Rounds int
+	// Left counts how often a forbidden site has deleted what it held, Apart the logs of which pages are kept apart.
+	Left, Apart int
 }
 
 // String prints the seed, what is broken, and the end of the trace.
@@ -168,5 +172,9 @@ func (w *World) report() Report {
 		r.Forks = max(r.Forks, len(n.log.Forks()))
 	}
 	r.Alarms, r.Called, r.Twice = w.alarms.count()
+	r.Left = w.left
+	for _, n := range w.living() {
+		r.Apart = max(r.Apart, len(eventlog.Counted{Log: n.log}.Apart()))
+	}
 	return r
 }

@@ -43,11 +43,13 @@ func TestSeeds(t *testing.T) {
 		sum.Alarms += r.Alarms
 		sum.Called += r.Called
 		sum.Twice += r.Twice
+		sum.Left += r.Left
+		sum.Apart += r.Apart
 		sum.Rounds = max(sum.Rounds, r.Rounds)
 	}
-	t.Logf("%d worlds: %d facts, %d acknowledged, %d secured, %d copies of pages, %d forks, %d alarms, %d hand-overs, %d of them twice; at most %d rounds to settle",
-		*seeds, sum.Facts, sum.Acknowledged, sum.Secured, sum.Pages, sum.Forks, sum.Alarms, sum.Called, sum.Twice, sum.Rounds)
-	if *seeds >= 25 && (sum.Secured == 0 || sum.Forks == 0) {
+	t.Logf("%d worlds: %d facts, %d acknowledged, %d secured, %d copies of pages, %d forks, %d alarms, %d hand-overs, %d of them twice, %d forbidden sites left, %d logs with pages apart; at most %d rounds to settle",
+		*seeds, sum.Facts, sum.Acknowledged, sum.Secured, sum.Pages, sum.Forks, sum.Alarms, sum.Called, sum.Twice, sum.Left, sum.Apart, sum.Rounds)
+	if *seeds >= 25 && (sum.Secured == 0 || sum.Forks == 0 || sum.Left == 0 || sum.Apart == 0) {
 		t.Error("too little happened in these worlds for them to mean anything")
 	}
 }

@@ -43,7 +43,7 @@ type Plant struct {
 	// Copies wraps what a replicator takes for the log.
 	Copies func(rnd *rand.Rand, log *eventlog.Log) eventlog.Copies
 	// Source wraps what a read model folds.
-	Source func(rnd *rand.Rand, log *eventlog.Log) readmodel.Source
+	Source func(rnd *rand.Rand, log eventlog.Counted) readmodel.Source
 	// Lying disks acknowledge before they have synced.
 	Lying bool
 }
@@ -68,6 +68,7 @@ type World struct {
 	alarms      alarms
 	trace       []string
 	violations  []string
+	left        int  // how often a forbidden site has deleted what it held
 	healed      bool // the gateways are well, too
 	checking    bool // everything has settled
 	cleanup     []func()
@@ -75,8 +76,11 @@ type World struct {
 
 // authority is one authority and who may hold its logs.
 type authority struct {
-	id      event.AuthorityID
-	allowed []event.SiteID
+	id event.AuthorityID
+	// allowed are all that somebody has ever allowed; in the end, those that all sites agree on.
+	allowed   []event.SiteID
+	founding  []event.SiteID
+	forbidden map[event.SiteID]bool // by anybody, ever
 }
 
 // start is when every world begins: any instant will do.
@@ -173,6 +177,7 @@ func (w *World) addAuthority(id string) {
 			a.allowed = append(a.allowed, n.site)
 		}
 	}
+	a.founding = slices.Clone(a.allowed)
 	w.authorities = append(w.authorities, a)
 }
 
