@@ -282,6 +282,19 @@ await attempt("instruments", async () => {
   must(v.foreign.length === 0 && v.complaints.length === 0, "the page itself was not clean");
   await v.page.evaluate(() => { console.error("planted"); const i = new Image(); i.src = location.origin.replace("0.2", "0.3") + "/x.png"; document.body.append(i); });
   await until("a foreign request or the browser's refusal is seen", async () => v.foreign.length + v.complaints.length > 1);
+  await v.page.goto(here + "/");
+  await v.page.evaluate(() => {
+    const plain = new CSSStyleSheet();
+    plain.replaceSync("* { outline: none !important; box-shadow: none !important }");
+    document.adoptedStyleSheets = [plain];
+  });
+  await v.page.keyboard.press("Tab");
+  must(!(await focused(v.page)).ring, "a focus without a ring was not noticed");
+  await v.page.evaluate(() => { document.adoptedStyleSheets[0].replaceSync("* { outline: 2px solid red !important }"); });
+  await v.page.keyboard.press("Tab");
+  await focused(v.page);
+  await v.page.keyboard.press("Tab");
+  must((await focused(v.page)).same, "a ring that is always there was not noticed");
   must(v.bytes > 3000, `${v.bytes} bytes cannot be true`);
   await v.context.close();
 });
@@ -348,10 +361,15 @@ function focused(page) {
   return page.evaluate(() => {
     const e = document.activeElement;
     if (!e || e === document.body) return { what: "nothing" };
+    // A ring that is there without the focus is none: the look of each stop is compared with its look at the next stop.
+    const look = (x) => { const s = getComputedStyle(x); return [s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow].join(); };
+    const looks = (x) => look(x) + (x.nextElementSibling ? look(x.nextElementSibling) : "");
+    const last = window.hfLast, same = last && last.e !== e && last.e.isConnected && looks(last.e) === last.looks ? last.what : "";
     const box = (x) => { const s = getComputedStyle(x); return (s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none"; };
     const r = e.getBoundingClientRect();
     const what = `${e.tagName.toLowerCase()}${e.id ? "#" + e.id : ""}${e.getAttribute("href") ? `[href="${e.getAttribute("href")}"]` : ""} "${(e.innerText || e.value || "").trim().slice(0, 30)}"`;
-    return { what, id: e.id, href: e.getAttribute("href") ?? "", tag: e.tagName, form: e.closest("form")?.getAttribute("action") ?? "", text: e.innerText ?? "",
+    window.hfLast = { e, what, looks: looks(e) };
+    return { what, same, id: e.id, href: e.getAttribute("href") ?? "", tag: e.tagName, form: e.closest("form")?.getAttribute("action") ?? "", text: e.innerText ?? "",
       ring: box(e) || (e.nextElementSibling?.tagName === "LABEL" && box(e.nextElementSibling)),
       inView: r.width > 0 && r.height > 0 && r.bottom > 0 && r.right > 0 && r.top < innerHeight && r.left < innerWidth };
   });
@@ -409,7 +427,7 @@ for (const language of ["de", "en"]) for (const width of [360, 1440]) {
     await page.waitForURL(/list=coming/);
   });
   await attempt(`${name}/focus-is-visible`, () => {
-    const hidden = [...new Set(trail.filter((f) => !f.ring).map((f) => f.what))];
+    const hidden = [...new Set(trail.map((f) => (f.ring ? f.same : f.what)).filter(Boolean))];
     must(trail.length > 40, `only ${trail.length} stops`);
     must(hidden.length === 0, hidden.join("\n"));
     return `${trail.length} stops`;

@@ -32,7 +32,7 @@ type check struct {
 const fewestChecks = 900
 
 // TestPortal lets portal.mjs walk through the portal of a demonstration that was cut and has healed. Every page, language,
-// width and check is a test of its own.
+// width and check is a test of its own. With UPDATE_SCREENSHOTS=1 it takes the pictures of docs/screenshots anew.
 func TestPortal(t *testing.T) {
 	holdfast := build(t)
 	d := startDemo(t, holdfast, "--people", "240", "--scenario", "partition")
