@@ -107,7 +107,43 @@ func (s *Service) Refresh(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return s.Federation.update(newSnapshot(s.Identity.Site(), f, s.boot)), nil
+	snap := newSnapshot(s.Identity.Site(), f, s.boot)
+	return s.Federation.update(snap), s.keepPins(ctx, snap)
+}
+
+// keepPins keeps whom the facts know as members pinned as they are now, and nobody whom they know as removed. So a site that
+// loses its copies of the federation's logs still knows whom it can fetch them from. The caller holds refreshing.
+func (s *Service) keepPins(ctx context.Context, snap *snapshot) error {
+	if s.boot.founder == "" {
+		return nil
+	}
+	pinned := make(map[event.SiteID]string, len(s.boot.pins))
+	for _, m := range s.boot.pins {
+		pinned[m.Site] = mustJSON(m)
+	}
+	var errs []error
+	changed := false
+	for _, m := range snap.roll.Members {
+		m.Self = false
+		if text := mustJSON(m); snap.folded[m.Site] && pinned[m.Site] != text {
+			errs = append(errs, s.Local.Put(ctx, bucketPins, string(m.Site), []byte(text), time.Time{}))
+			changed = true
+		}
+	}
+	for site := range pinned {
+		if snap.removed[site] != nil {
+			errs = append(errs, s.Local.Delete(ctx, bucketPins, string(site)))
+			changed = true
+		}
+	}
+	if err := errors.Join(errs...); err != nil || !changed {
+		return err
+	}
+	b, err := s.readPins(ctx)
+	if err == nil {
+		s.boot = b
+	}
+	return err
 }
 
 // Found begins a federation with this site as its only member. It returns ErrFounded if the site belongs to one, and
@@ -427,9 +463,20 @@ const (
 )
 
 func (s *Service) loadPins(ctx context.Context) error {
+	b, err := s.readPins(ctx)
+	if err != nil {
+		return err
+	}
+	s.refreshing.Lock()
+	s.boot = b
+	s.refreshing.Unlock()
+	return nil
+}
+
+func (s *Service) readPins(ctx context.Context) (bootstrap, error) {
 	founder, err := s.Local.Get(ctx, bucketSite, keyFounder)
 	if err != nil && !errors.Is(err, localstore.ErrNotFound) {
-		return err
+		return bootstrap{}, err
 	}
 	b := bootstrap{founder: event.SiteID(founder)}
 	err = s.Local.Each(ctx, bucketPins, func(_ string, value []byte) error {
@@ -440,13 +487,7 @@ func (s *Service) loadPins(ctx context.Context) error {
 		b.pins = append(b.pins, m)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	s.refreshing.Lock()
-	s.boot = b
-	s.refreshing.Unlock()
-	return nil
+	return b, err
 }
 
 func (s *Service) pin(ctx context.Context, founder event.SiteID, members []Member) error {

@@ -12,7 +12,8 @@
 //   - An Authority allows sites; only they may hold its logs and keys. Names and allowed sites of authorities are known
 //     to every member.
 //   - The Federation is this site's view of all that, held in memory: the policy that logs and keyring ask.
-//   - A pin is a member that this site was told of when it joined, before it had any log to read it from.
+//   - A pin is a member in this site's local store: at first whom it was told of when it joined, before it had any log to read
+//     it from; later whom the facts know. A site that loses its logs still knows whom to ask.
 //
 // # Life of a site
 //

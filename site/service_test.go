@@ -12,6 +12,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
@@ -351,5 +352,38 @@ func TestASiteSaysWhereItIsReached(t *testing.T) {
 	case <-woken:
 	default:
 		t.Error("nobody was told that a member has moved")
+	}
+}
+
+func TestASiteThatLosesItsLogsStillKnowsWhomToAsk(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.three()
+	must(t, b.Describe(w.ctx, Description{Name: "moved", Kind: Provider, Addresses: []string{"elsewhere.example.org:7443"}}))
+	w.exchange()
+	forgotten := func() *Federation {
+		t.Helper()
+		empty, err := readmodel.Open(w.ctx, readmodel.Config{Path: ":memory:", Folds: []readmodel.Fold{Fold()},
+			Source: eventlog.Counted{Log: w.site("empty").log}, Self: a.id.Site(), Now: a.Now})
+		must(t, err)
+		t.Cleanup(func() { must(t, empty.Close()) })
+		cfg := a.Config
+		cfg.Model, cfg.Federation = empty, NewFederation(a.id.Site())
+		_, err = New(w.ctx, cfg)
+		must(t, err)
+		return cfg.Federation
+	}
+	fed := forgotten()
+	m, known := fed.MemberOf(b.id.Site())
+	if !known || !slices.Equal(m.Addresses, []string{"elsewhere.example.org:7443"}) || len(fed.Peers()) != 2 {
+		t.Errorf("the founder without its logs knows %+v", fed.Members())
+	}
+	removal := event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: c.id.Site()}}
+	must(t, a.record(w.ctx, removal))
+	w.exchange()
+	must(t, b.record(w.ctx, removal))
+	c.alone = true
+	w.exchange()
+	if fed := forgotten(); fed.Member(c.id.Site()) || !fed.Member(b.id.Site()) {
+		t.Errorf("the founder without its logs knows %+v, want nobody who was removed", fed.Members())
 	}
 }
