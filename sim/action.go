@@ -322,9 +322,6 @@ func (w *World) rot(ctx context.Context) error {
 	}
 	h := heads[w.rnd.IntN(len(heads))]
 	page := 1 + w.rnd.Uint64N(h.Page)
-	if h.Branch.Authority == event.Federation {
-		return nil // a founder that has lost its read model, too, knows nobody any more whom it could ask
-	}
 	if h.Branch.Fork != "" || len(n.rep.Secured(h.Branch.LogID, eventlog.Position{Page: h.Page})) < 2 {
 		return nil
 	}

@@ -164,3 +164,7 @@ func (f *forgiving) Holds(ctx context.Context, id eventlog.LogID, page uint64, h
 	}
 	return f.Log.Holds(ctx, id, page, hash)
 }
+
+func TestPlantedFoldingBehindTheEndOfAClosedLogIsFound(t *testing.T) {
+	wantFound(t, Plant{Source: func(_ *rand.Rand, log eventlog.Counted) readmodel.Source { return log.Log }}, "is folded as", "the states of")
+}
