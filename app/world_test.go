@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/seal"
 	"codeberg.org/holdfast/holdfast/site"
 )
@@ -69,9 +71,10 @@ type station struct {
 var operators = []string{"Nordwolke eG", "Südrechen GmbH", "Stadt Ostheim", "Vierte AG", "Fünfte AG"}
 
 // newWorld makes n sites of n operators and runs them. The first founds the federation and invites the others, the second
-// admits whoever needs a second operator's word.
+// admits whoever needs a second operator's word. Only whole tests have a world, because it makes them run beside others.
 func newWorld(t *testing.T, n int) *world {
 	t.Helper()
+	t.Parallel() // a world mostly waits
 	w := &world{t: t, sms: newGateway(t)}
 	for range n {
 		w.add()
@@ -251,7 +254,11 @@ func (w *world) authority(id event.AuthorityID, n int) {
 			if _, ok := s.site.federation.Authority(id); !ok {
 				return errors.New("it does not")
 			}
-			return nil
+			if !slices.Contains(d.Sites, s.id) {
+				return nil
+			}
+			_, err := s.site.ring.Named(w.t.Context(), id, keyring.NameID)
+			return err
 		})
 	}
 }
@@ -329,15 +336,24 @@ func (s *station) readable(id event.AuthorityID, person directory.PersonID, want
 
 func newIdentity() (*seal.Identity, error) { return seal.NewIdentity(rand.Reader) }
 
-// freePort returns an address of this machine that nobody listens on now.
+// nextPort is below the range from which Linux takes ports for outgoing connections, and another one in each process.
+var nextPort atomic.Int64
+
+// freePort returns an address of this machine that nobody listens on, and that no other test gets.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	nextPort.CompareAndSwap(0, int64(12_000+os.Getpid()%100*200))
+	for range 200 {
+		address := fmt.Sprintf("127.0.0.1:%d", nextPort.Add(1))
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return address
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // browser returns a client with a cookie jar of its own that follows no redirects.
