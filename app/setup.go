@@ -289,8 +289,11 @@ func finishJoining(ctx context.Context, data string, logger *slog.Logger) error 
 			return nil
 		}
 		if code := codeOf(err); ctx.Err() == nil && told != code {
-			logger.Info("waiting to be admitted by a second operator: there, run 'holdfast admit'", "site", id.Site(), "error", err)
-			told = code
+			if told = code; err != nil {
+				logger.Warn("joining is tried again", "site", id.Site(), "error", err)
+			} else {
+				logger.Info("waiting to be admitted by a second operator: there, run 'holdfast admit'", "site", id.Site())
+			}
 		}
 		select {
 		case <-ctx.Done():

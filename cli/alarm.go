@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -113,7 +114,7 @@ func (s *shell) alarms(whose func() event.AuthorityID) *cobra.Command {
 				if state == "" {
 					state = "open"
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d people\t%.60s\n", a.ID, a.RaisedAt.Format(time.DateTime), a.Raised.Mode, state, a.Raised.Recipients, a.Raised.TextDE+a.Raised.TextEN)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d people\t%.60s\n", a.ID, a.RaisedAt.Format(time.DateTime), a.Raised.Mode, state, a.Raised.Recipients, cmp.Or(a.Raised.TextDE, a.Raised.TextEN))
 			}
 			return t.Flush()
 		},

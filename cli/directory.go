@@ -4,6 +4,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
@@ -16,7 +17,7 @@ import (
 
 func (s *shell) directory() *cobra.Command {
 	c := &cobra.Command{Use: "directory", Short: "Import, search and erase people"}
-	c.AddCommand(s.importPeople(), s.people(), s.erase())
+	c.AddCommand(s.importPeople(), s.people(), s.units(), s.functions(), s.erase())
 	return c
 }
 
@@ -64,6 +65,12 @@ func (s *shell) showReport(r api.ImportReport) {
 	s.say("%d people read (%s): %s%d added, %d changed, %d unchanged, %d removed, %d refused", r.Read, r.Format, tense, r.Added, r.Changed, r.Unchanged, r.Tally.Removed, r.RefusedTotal)
 	s.say("units: %d added, %d changed, %d removed; functions: %d added, %d changed, %d removed", r.Units.Added, r.Units.Changed, r.Units.Removed,
 		r.Functions.Added, r.Functions.Changed, r.Functions.Removed)
+	if r.Disabled > 0 {
+		s.say("%d people's accounts are switched off: they are not in the register", r.Disabled)
+	}
+	if len(r.PassedOver) > 0 {
+		s.say("passed over: %s", strings.Join(r.PassedOver, ", "))
+	}
 	if r.WithoutChannel > 0 {
 		s.say("%d people have neither mobile number nor e-mail: no alarm can reach them", r.WithoutChannel)
 	}
@@ -107,6 +114,78 @@ func (s *shell) people() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&authority, "authority", "", "whose people")
+	_ = c.MarkFlagRequired("authority")
+	return c
+}
+
+func (s *shell) units() *cobra.Command {
+	var authority string
+	c := &cobra.Command{
+		Use: "units", Short: "List the organisational units with their ids, as a tree", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			list, err := s.site().Units(c.Context(), event.AuthorityID(authority))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(list)
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "UNIT\tPEOPLE\tNAME")
+			below := make(map[directory.UnitID][]api.Unit)
+			for _, u := range list {
+				below[u.Parent] = append(below[u.Parent], u)
+			}
+			showUnits(t, below, "", 0)
+			return t.Flush()
+		},
+	}
+	c.Flags().StringVar(&authority, "authority", "", "whose units")
+	_ = c.MarkFlagRequired("authority")
+	return c
+}
+
+// maxDepth bounds how deep a tree of units is shown.
+const maxDepth = 20
+
+func showUnits(w io.Writer, below map[directory.UnitID][]api.Unit, parent directory.UnitID, depth int) {
+	for _, u := range below[parent] {
+		fmt.Fprintf(w, "%s\t%d\t%s%s\n", u.ID, u.People, strings.Repeat("  ", depth), nameOr(u.Name, u.Readable))
+		if depth < maxDepth {
+			showUnits(w, below, u.ID, depth+1)
+		}
+	}
+}
+
+// nameOr returns the name, or why there is none.
+func nameOr(name string, r directory.Readability) string {
+	if name == "" {
+		return "(" + string(r) + ")"
+	}
+	return name
+}
+
+func (s *shell) functions() *cobra.Command {
+	var authority string
+	c := &cobra.Command{
+		Use: "functions", Short: "List the functions with their ids, in the order of a staff", Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			list, err := s.site().Functions(c.Context(), event.AuthorityID(authority))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(list)
+			}
+			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "FUNCTION\tHOLDERS\tDEPUTIES\tNAME")
+			for _, f := range list {
+				fmt.Fprintf(t, "%s\t%d\t%d\t%s\n", f.ID, len(f.Holders), len(f.Deputies), nameOr(f.Name, f.Readable))
+			}
+			return t.Flush()
+		},
+	}
+	c.Flags().StringVar(&authority, "authority", "", "whose functions")
 	_ = c.MarkFlagRequired("authority")
 	return c
 }

@@ -110,7 +110,7 @@ func (s *shell) showStatus(st api.Status) error {
 	}
 	fmt.Fprintln(t, "\nAUTHORITY\tNAME\tSITES")
 	for _, a := range st.Authorities {
-		fmt.Fprintf(t, "%s\t%s\t%d\n", a.ID, a.NameDE, len(a.Sites))
+		fmt.Fprintf(t, "%s\t%s\t%s\n", a.ID, a.NameDE, sitesOf(st, a))
 	}
 	for _, m := range st.Members {
 		if p := peers[m.Site]; p.Trouble != "" {
@@ -128,6 +128,21 @@ func (s *shell) showStatus(st api.Status) error {
 		fmt.Fprintf(t, "\n%d forks: a site has signed two different pages of one number. Both are kept; look at the site's log.\n", st.Forks)
 	}
 	return t.Flush()
+}
+
+// sitesOf names the sites that an authority allows.
+func sitesOf(st api.Status, a site.Authority) string {
+	names := make([]string, 0, len(a.Sites))
+	for _, id := range a.Sites {
+		name := id.Short()
+		for _, m := range st.Members {
+			if m.Site == id {
+				name = m.Name
+			}
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // clockTolerance is from which difference on a wrong clock is told of: people go by the times on the board.
@@ -158,7 +173,7 @@ func (s *shell) authority() *cobra.Command {
 			if err := s.site().AddAuthority(c.Context(), d); err != nil {
 				return err
 			}
-			s.say("%s is added; %d sites may hold its data.", d.ID, len(d.Sites))
+			s.say("%s is added; sites that may hold its data: %d.", d.ID, len(d.Sites))
 			return nil
 		},
 	}
@@ -240,8 +255,12 @@ func (s *shell) merges() *cobra.Command {
 			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "ARRIVED\tFROM\tAUTHORITY\tWRITTEN\tEVENTS\tLATE")
 			for _, m := range merges {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s to %s\t%d\t%d\n", m.ArrivedAt.Format(time.DateTime), m.From.Short(), m.Authority,
-					m.FirstWall.Format(time.DateTime), m.LastWall.Format(time.TimeOnly), m.Events, m.Late)
+				late := fmt.Sprint(m.Late)
+				if m.FirstCopy {
+					late = "first copy"
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s to %s\t%d\t%s\n", m.ArrivedAt.Format(time.DateTime), m.From.Short(), m.Authority,
+					m.FirstWall.Format(time.DateTime), m.LastWall.Format(time.TimeOnly), m.Events, late)
 			}
 			return t.Flush()
 		},
