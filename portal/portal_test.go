@@ -342,6 +342,10 @@ func TestReplyingFromAPhone(t *testing.T) {
 			t.Errorf("the page afterwards lacks %q", want)
 		}
 	}
+	again := w.get(t, "/r/good-token").Body.String()
+	if !strings.Contains(again, "Ihre Antwort ist eingetragen.") || strings.Contains(again, "Gespeichert") || strings.Contains(again, "Gesichert") {
+		t.Error("the link opened again claims more, or less, than that the reply is recorded")
+	}
 	if got := w.post(t, "/r/good-token", url.Values{"reply": {"maybe"}}); got.Code != http.StatusUnprocessableEntity {
 		t.Errorf("an unknown answer: %d, want 422", got.Code)
 	}

@@ -94,7 +94,8 @@ func textLanguage(l web.Language, a alarm.Raised) string {
 	return ""
 }
 
-// done tells what was answered, and how safe that is if the page knows the receipt.
+// done tells what was answered. How safe that is only the receipt tells, and the page has it right after the answer; who
+// opens the link again later is told that the reply is recorded, and no more.
 func (p *Portal) done(r *http.Request, t *texts, reply alarm.Reply) *doneView {
 	d := &doneView{What: t.t("reply.said." + string(reply.Kind)), Again: r.URL.RequestURI()}
 	if reply.Kind == alarm.Coming {
@@ -104,6 +105,7 @@ func (p *Portal) done(r *http.Request, t *texts, reply alarm.Reply) *doneView {
 		}
 	}
 	if receipt, err := web.ParseReceipt(r.URL.Query().Get("receipt")); err == nil {
+		d.Receipt = true
 		d.Operators = len(p.cfg.Copies.Secured(receipt.Log, receipt.At))
 		d.Secured = d.Operators >= 2
 	}

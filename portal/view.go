@@ -309,6 +309,7 @@ type replyView struct {
 
 type doneView struct {
 	What      string
+	Receipt   bool // the page knows where the reply lies, so Secured and Operators mean something
 	Secured   bool
 	Operators int
 	Again     string
