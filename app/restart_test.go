@@ -225,3 +225,18 @@ func TestASiteThatIsEndedInOrderAnswersWhatIsUnderWay(t *testing.T) {
 		t.Errorf("troubles: %v, %v", list, err)
 	}
 }
+
+func TestASiteWithoutGatewaysIsRepresentedByOneThatHasThem(t *testing.T) {
+	w := newWorld(t, 2)
+	w.authority(nordtal, 2)
+	a := w.sites[0]
+	a.importAt(nordtal, crowd(100, 12))
+	w.same(w.sites...)
+	a.end()
+	a.changeConfig(func(c *Config) { c.Channels.SMS = nil })
+	a.start()
+	w.alarmPeople("Alle.") // raised at a site that can hand over nothing; it waits until everybody is called
+	if b := a.onlyBoard(); b.Total.Called != 12 {
+		t.Errorf("the board shows %+v", b.Total)
+	}
+}

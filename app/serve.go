@@ -151,9 +151,7 @@ func (s *Site) settle(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		s.logger.Error("the site starts without knowing all others", "error", err)
 	}
-	if !s.replicator.Settle(ctx) && ctx.Err() == nil {
-		s.logger.Info("nobody could confirm where our logs end; they go on under a new incarnation")
-	}
+	s.replicator.Settle(ctx) // it tells why, when our logs go on under a new incarnation
 }
 
 // wakeModel folds what the log has taken, and looks for calls that are due.
