@@ -10,9 +10,15 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// heldRequest asks whether the other site has branches up to these heads, with all keys.
+// heldRequest asks whether the other site has branches up to these heads.
 type heldRequest struct {
-	Heads []Head `json:"heads"`
+	Heads []wantedHead `json:"heads"`
+}
+
+// wantedHead is a page that must be there, with those before it; with Keys, all their keys or marks must be there, too.
+type wantedHead struct {
+	Head
+	Keys bool `json:"keys,omitempty"`
 }
 
 // heldAnswer says so, in the order of the question.
@@ -36,22 +42,17 @@ func (r *Replicator) serveHeld(ctx context.Context, _ event.SiteID, body []byte)
 			continue
 		}
 		in, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
-		a.Held[i] = err == nil && held && durable[in] >= h.Page
+		a.Held[i] = err == nil && held && (!h.Keys || durable[in] >= h.Page)
 	}
 	return json.Marshal(a)
 }
 
 // HandedOver reports whether this site may delete what it holds of an authority that no longer allows it: sites of two
-// operators that the authority allows say now that they have every page that is here, with its keys; if it allows sites of
-// one operator only, that one suffices. What others have told before does not count. It blocks for the links; a site that
-// does not answer has nothing. The error is that of the last site that could not be asked.
+// operators that the authority allows say now that they have every page that is here, and the keys as far as they are here;
+// if it allows sites of one operator only, that one suffices. What others have told before does not count. It blocks for the
+// links; a site that does not answer has nothing. The error is that of the last site that could not be asked.
 func (r *Replicator) HandedOver(ctx context.Context, authority event.AuthorityID) (bool, error) {
-	var heads []Head
-	for _, h := range r.cfg.Log.Heads() {
-		if h.Branch.Authority == authority {
-			heads = append(heads, h)
-		}
-	}
+	heads := r.handover(ctx, authority)
 	if len(heads) == 0 {
 		return true, nil
 	}
@@ -77,8 +78,24 @@ func (r *Replicator) HandedOver(ctx context.Context, authority event.AuthorityID
 	return len(have) > 0 && len(have) >= min(2, len(all)), last
 }
 
+// handover returns what others must have of an authority before it may go from here. A page whose key is lost, because the
+// site that made it is, must not keep everything here for ever.
+func (r *Replicator) handover(ctx context.Context, authority event.AuthorityID) (heads []wantedHead) {
+	for _, h := range r.cfg.Log.Durable(ctx) {
+		if h.Branch.Authority == authority {
+			heads = append(heads, wantedHead{h, true})
+		}
+	}
+	for _, h := range r.cfg.Log.Heads() {
+		if h.Branch.Authority == authority {
+			heads = append(heads, wantedHead{h, false})
+		}
+	}
+	return heads
+}
+
 // askHeld reports whether a peer has all these heads.
-func (r *Replicator) askHeld(ctx context.Context, peer event.SiteID, heads []Head) (bool, error) {
+func (r *Replicator) askHeld(ctx context.Context, peer event.SiteID, heads []wantedHead) (bool, error) {
 	for len(heads) > 0 {
 		n := min(len(heads), maxHeadsPerPart)
 		body, err := json.Marshal(heldRequest{heads[:n]})

@@ -35,6 +35,11 @@ func TestAForbiddenSiteMayDeleteWhatTwoOperatorsHaveTakenOver(t *testing.T) {
 	if len(stranger.log.Heads()) > 0 {
 		t.Error("a site that is not allowed has got pages")
 	}
+	leaver.keys.missing[key], a.keys.missing[key], b.keys.missing[key] = true, true, true
+	for _, s := range []*testSite{a, b, leaver} {
+		s.start()
+	}
+	want("with a key that nobody has", true)
 	f.net.Cut(leaver.name, b.name)
 	sister.step(a)
 	if got, err := leaver.rep.HandedOver(t.Context(), "nordtal"); got || err == nil {
