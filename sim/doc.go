@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 
 // Package sim runs many sites in one process, badly: it cuts and heals links, loses messages, crashes, restores and clones
-// sites, fills and slows disks, turns clocks, and lets a site vanish for good, while facts are written everywhere. Then it
-// lets everything heal and looks whether the promises were kept.
+// sites, fills and slows disks, turns clocks, and lets a site vanish for good, and authorities forbid
+// sites and allow them again, while facts are written everywhere. Then it lets everything heal and looks whether the promises were kept.
 //
 // # Terms
 //
@@ -19,7 +19,9 @@
 //   - Every acknowledged fact is at every allowed site after healing, exactly once; nothing is there that nobody wrote.
 //   - All sites that may hold an authority's logs have the same heads; forks are the same everywhere, and reported.
 //   - The read models have the same state hash, and each subject is folded in the order of its places, recomputed naively.
-//   - No page, key or head of an authority has reached a site that it does not allow.
+//   - No page, key or head of an authority has reached a site that it never allowed, or was told by one that knew of the
+//     forbidding; and whoever is forbidden in the end has nothing left of it.
+//   - What a forbidden site wrote behind the end of its closed logs is kept by all allowed sites and folded by none.
 //   - Nobody who had a channel is left uncalled by an alarm, and whoever was called got its all-clear.
 //
 // Most worlds live in memory; a share of them has real JetStream stores in a temporary directory.
