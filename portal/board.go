@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"html/template"
@@ -10,6 +11,9 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"golang.org/x/text/collate"
+	"golang.org/x/text/language"
 
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
@@ -25,7 +29,7 @@ var statuses = []alarm.Status{alarm.StatusComing, alarm.StatusSafe, alarm.Status
 // Bounds of a board's lists.
 const (
 	boardUnits  = 200
-	boardPeople = 60
+	boardPeople = alarm.MaxList
 )
 
 func (p *Portal) showAlarms(w http.ResponseWriter, r *http.Request) error {
@@ -227,12 +231,8 @@ func (p *Portal) addList(r *http.Request, v *boardView) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range people {
-		name, err := p.personName(r.Context(), v.Authority, line.Person)
-		if err != nil {
-			return err
-		}
-		v.Listed = append(v.Listed, listedView{nameView: name, Note: replyNote(t, line.Reply)})
+	if v.Listed, err = p.listed(r.Context(), t, v.Authority, people); err != nil {
+		return err
 	}
 	first := v.Path + "?list=" + string(status)
 	if after != "" {
@@ -242,6 +242,33 @@ func (p *Portal) addList(r *http.Request, v *boardView) error {
 		v.Pager.Next = first + "&after=" + string(people[len(people)-1].Person) + "#list"
 	}
 	return nil
+}
+
+// listed names the people and orders them as the directory does, by family name; who cannot be read comes last. A list
+// of more than boardPeople is cut by id before it is ordered, because alarms know no names: each page is in order by itself.
+func (p *Portal) listed(ctx context.Context, t *texts, authority event.AuthorityID, people []alarm.PersonLine) ([]listedView, error) {
+	collator := collate.New(language.German) // DIN 5007: ö sorts as o; the same in both languages, as these are German names
+	var buffer collate.Buffer
+	out := make([]listedView, 0, len(people))
+	for _, line := range people {
+		person, err := p.personKnown(ctx, authority, line.Person)
+		if err != nil {
+			return nil, err
+		}
+		name := nameOf(person)
+		out = append(out, listedView{nameView: name, Note: replyNote(t, line.Reply)})
+		if name.Readable == directory.Readable {
+			family := cmp.Or(person.FamilyName, person.DisplayName)
+			out[len(out)-1].order = collator.KeyFromString(&buffer, family+" "+person.GivenName)
+		}
+	}
+	slices.SortStableFunc(out, func(x, y listedView) int {
+		if x.order == nil || y.order == nil {
+			return bytes.Compare(y.order, x.order) // the empty one behind
+		}
+		return bytes.Compare(x.order, y.order)
+	})
+	return out, nil
 }
 
 func replyNote(t *texts, reply *alarm.Reply) string {

@@ -63,11 +63,11 @@ func (fakeFederation) Authorities() []Authority {
 type fakeDirectory struct{}
 
 var people = []directory.Person{
-	{ID: "1111111111111111", DisplayName: "Dr. Jürgen Öztürk-Groß", Position: "Landrat", Language: directory.German, Units: []directory.UnitID{"a1"},
+	{ID: "1111111111111111", DisplayName: "Dr. Jürgen Öztürk-Groß", GivenName: "Jürgen", FamilyName: "Öztürk-Groß", Position: "Landrat", Language: directory.German, Units: []directory.UnitID{"a1"},
 		Reachability: []directory.Channel{{Kind: directory.SMS, Address: "+491713920012"}, {Kind: directory.Email, Address: "j.oeztuerk@nordtal.example"}}, Readable: directory.Readable},
-	{ID: "2222222222222222", DisplayName: "Mia Müller", Position: "Sachbearbeiterin", Language: directory.English, Units: []directory.UnitID{"a2"},
+	{ID: "2222222222222222", DisplayName: "Mia Müller", GivenName: "Mia", FamilyName: "Müller", Position: "Sachbearbeiterin", Language: directory.English, Units: []directory.UnitID{"a2"},
 		Reachability: []directory.Channel{{Kind: directory.Email, Address: "m.mueller@nordtal.example"}}, Readable: directory.Readable},
-	{ID: "3333333333333333", DisplayName: "Ohne Weg", Units: []directory.UnitID{"a2"}, Readable: directory.Readable},
+	{ID: "3333333333333333", DisplayName: "Ohne Weg", GivenName: "Ohne", FamilyName: "Weg", Units: []directory.UnitID{"a2"}, Readable: directory.Readable},
 	{ID: "4444444444444444", Readable: directory.Erased},
 	{ID: "5555555555555555", Readable: directory.NotYet},
 }

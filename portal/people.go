@@ -215,12 +215,15 @@ func (p *Portal) addFunctions(ctx context.Context, authority event.AuthorityID, 
 
 // personName returns a person's name, or that it cannot be read.
 func (p *Portal) personName(ctx context.Context, authority event.AuthorityID, id directory.PersonID) (nameView, error) {
+	person, err := p.personKnown(ctx, authority, id)
+	return nameOf(person), err
+}
+
+// personKnown returns a person of the directory. Whom it does not know has not arrived here yet.
+func (p *Portal) personKnown(ctx context.Context, authority event.AuthorityID, id directory.PersonID) (directory.Person, error) {
 	person, err := p.cfg.Directory.Person(ctx, authority, id)
 	if fault.KindOf(err) == fault.NotFound {
-		return nameView{ID: id, Readable: directory.NotYet}, nil
+		return directory.Person{ID: id, Readable: directory.NotYet}, nil
 	}
-	if err != nil {
-		return nameView{}, err
-	}
-	return nameOf(person), nil
+	return person, err
 }

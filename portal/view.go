@@ -283,7 +283,8 @@ type listTab struct {
 
 type listedView struct {
 	nameView
-	Note string
+	Note  string
+	order []byte // sorts as the name does; nil if it cannot be read
 }
 
 type closeView struct {
