@@ -441,9 +441,7 @@ func TestAnAuthorityTakesItsDataFromASiteAndGivesItBack(t *testing.T) {
 	w.alarmPeople("Quastenflosser geht vor.")
 	w.same(w.sites...)
 	secrets := map[string]bool{"Quastenflosser": true, "Zwergdommel": true, "Blesshuhn": true, "491713920101": true, "geht vor": true}
-	if found := c.holds(secrets, ""); len(found) == 0 {
-		t.Fatal("the site does not hold what it is to lose: the test proves nothing")
-	}
+	c.shows(secrets, "")
 	gone := func(s *station) func() error {
 		return func() error {
 			if found := s.holds(secrets, ""); len(found) > 0 {
