@@ -27,6 +27,7 @@ check:
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	$(GO) test -count=1 -run 'TestImports|TestGround|TestForeign|TestNoGrab|TestDomains|TestEvery|TestFunctions' .
 	$(GO) mod verify
+	$(GO) mod tidy -diff
 	$(GO) generate ./... && git diff --exit-code
 
 sim:
