@@ -25,9 +25,11 @@ type Result struct {
 	Handovers         int     `json:"handovers"`
 	Duplicates        int     `json:"duplicates"`
 	DuplicatesPercent float64 `json:"duplicates_percent"`
-	// Replies were taken by a site with a 2xx; RepliesLost are absent at any site after healing.
+	// Replies were taken by a site with a 2xx; RepliesLost are absent at any site after healing. Unanswered people wanted to
+	// reply, and no link of their message led to a site that took it, however often they tried.
 	Replies     int `json:"replies"`
 	RepliesLost int `json:"replies_lost"`
+	Unanswered  int `json:"unanswered"`
 	// CalledBeforeKill is how many persons had been called at the moment of the kill, and the same in per cent of Called.
 	CalledBeforeKill        int     `json:"called_before_kill"`
 	CalledBeforeKillPercent float64 `json:"called_before_kill_percent"`
@@ -79,7 +81,7 @@ func (r Result) writeTable(w io.Writer) error {
 		row("called before the kill", "%d (%.0f %%)", r.CalledBeforeKill, r.CalledBeforeKillPercent)
 		row("taken over", "%.2f s after the kill", r.TakeoverSeconds)
 	}
-	row("replies", "%d, lost %d", r.Replies, r.RepliesLost)
+	row("replies", "%d, lost %d, taken by no site %d", r.Replies, r.RepliesLost, r.Unanswered)
 	if r.Scenario != scenarioNone {
 		row("healed", "%.2f s after mending; %d events merged", r.HealSeconds, r.MergedEvents)
 	}

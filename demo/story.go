@@ -312,7 +312,7 @@ func (s *story) measure(ctx context.Context) error {
 	}
 	s.tell.closeBar()
 	r := &s.result
-	r.Called, r.Handovers, r.Duplicates, r.Replies = c.People, c.Handovers, c.Duplicates, c.Replies
+	r.Called, r.Handovers, r.Duplicates, r.Replies, r.Unanswered = c.People, c.Handovers, c.Duplicates, c.Replies, c.Unanswered
 	r.Unreached = max(0, s.expected-c.People)
 	r.DuplicatesPercent = 100 * float64(c.Duplicates) / float64(max(1, c.Handovers))
 	r.CalledBeforeKillPercent = 100 * float64(r.CalledBeforeKill) / float64(max(1, r.Called))
