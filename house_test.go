@@ -27,14 +27,16 @@ var floors = map[string]int{
 	"event": 0, "fault": 0, "seal": 0,
 	"eventlog": 1, "keyring": 1, "localstore": 1,
 	"eventlog/jetstream": 2, "eventlog/logtest": 2, "readmodel": 2,
-	"site":      3,
+	"site": 3, "audit": 3,
 	"directory": 4, "examples": 4,
-	"alarm":             5,
-	"alarm/channeltest": 6, "driver/sms": 6, "driver/smtp": 6, "web": 6,
-	"portal": 7, "api": 7, "bench": 7, "demo/phones": 7,
-	"cli": 8, "demo": 8, "sim": 8,
-	"app":          9,
-	"cmd/holdfast": 10, "examples/generate": 10,
+	"alarm": 5, "access": 5, "sheet": 5,
+	"alarm/channeltest": 6, "driver/sms": 6, "driver/smtp": 6, "session": 6, "guest": 6, "program": 6,
+	"identity": 7,
+	"web": 8, "driver/oidc": 8,
+	"portal": 9, "api": 9, "bench": 9, "demo/phones": 9,
+	"cli": 10, "demo": 10, "sim": 10,
+	"app":          11,
+	"cmd/holdfast": 12, "examples/generate": 12,
 }
 
 // sideways lists the imports between packages of one floor that are allowed, each with its reason.
@@ -53,6 +55,16 @@ var foreign = map[string]map[string]string{
 	"golang.org/x/text":      {"directory": "Windows-1252 and accents", "examples": "writes Windows-1252", "portal": "language choice", "web": "language choice"},
 	"golang.org/x/sys":       {"eventlog/jetstream": "free space of a disk", "app": "free space of a disk"},
 	"golang.org/x/sync":      {"app": "waits for loops"},
+
+	"github.com/go-webauthn/webauthn": {"identity": "passkeys"},
+	"github.com/fxamacker/cbor":       {"identity": "the tests' authenticator", "bench": "plays an authenticator"},
+	"github.com/pquerna/otp":          {"identity": "one-time passwords by time"},
+	"golang.org/x/crypto":             {"identity": "argon2id", "guest": "argon2id", "program": "argon2id"},
+	"golang.org/x/time":               {"web": "bounds of attempts"},
+	"github.com/coreos/go-oidc":       {"driver/oidc": "the authority's own identity provider"},
+	"golang.org/x/oauth2":             {"driver/oidc": "the authority's own identity provider"},
+	"codeberg.org/go-pdf/fpdf":        {"sheet": "writes PDF"},
+	"rsc.io/qr":                       {"sheet": "draws QR codes"},
 }
 
 type listed struct {
