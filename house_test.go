@@ -32,7 +32,7 @@ var floors = map[string]int{
 	"alarm": 5, "access": 5, "sheet": 5,
 	"alarm/channeltest": 6, "driver/sms": 6, "driver/smtp": 6, "session": 6, "guest": 6, "program": 6,
 	"identity": 7,
-	"web": 8, "driver/oidc": 8,
+	"web":      8, "driver/oidc": 8, "privacy": 8, "identity/authenticator": 6,
 	"portal": 9, "api": 9, "bench": 9, "demo/phones": 9,
 	"cli": 10, "demo": 10, "sim": 10,
 	"app":          11,
@@ -57,7 +57,7 @@ var foreign = map[string]map[string]string{
 	"golang.org/x/sync":      {"app": "waits for loops"},
 
 	"github.com/go-webauthn/webauthn": {"identity": "passkeys"},
-	"github.com/fxamacker/cbor":       {"identity": "the tests' authenticator", "bench": "plays an authenticator"},
+	"github.com/fxamacker/cbor":       {"identity/authenticator": "plays an authenticator"},
 	"github.com/pquerna/otp":          {"identity": "one-time passwords by time"},
 	"golang.org/x/crypto":             {"identity": "argon2id", "guest": "argon2id", "program": "argon2id"},
 	"golang.org/x/time":               {"web": "bounds of attempts"},

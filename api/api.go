@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
@@ -90,6 +91,8 @@ type Config struct {
 	Alarms     Alarms
 	Model      Model
 	Copies     Copies
+	Judge      web.Judge
+	Audit      web.Recorder
 	Once       *web.Once
 	// Scrub reads all logs back and returns what is damaged.
 	Scrub func(ctx context.Context) []eventlog.Damage
@@ -111,7 +114,8 @@ func New(c Config) *API { return &API{cfg: c, errors: &web.Errors{Logger: c.Logg
 
 // Mount adds the routes to mux, for those whom auth knows.
 func (a *API) Mount(mux *http.ServeMux, auth web.Authenticator) {
-	web.Mount(mux, a.Routes(), auth, a.errors.Write, a.errors)
+	g := &web.Guard{Auth: auth, Judge: a.cfg.Judge, Audit: a.cfg.Audit, Errors: a.errors, Refuse: a.errors.Write}
+	g.Mount(mux, a.Routes())
 }
 
 // LargeBody reports whether a request imports a directory and may therefore be large, for web.HandlerConfig.
@@ -126,32 +130,32 @@ func (a *API) Routes() []web.Route {
 	authority := prefix + "/authorities/{authority}"
 	return []web.Route{
 		{Pattern: "GET " + prefix + "/openapi.yaml", Open: true, Handle: a.describe},
-		{Pattern: "GET " + prefix + "/status", Handle: a.status},
-		{Pattern: "GET " + prefix + "/state", Handle: a.state},
-		{Pattern: "GET " + prefix + "/troubles", Handle: a.troubles},
-		{Pattern: "POST " + prefix + "/scrub", Handle: a.scrub},
-		{Pattern: "GET " + prefix + "/merges", Handle: a.merges},
-		{Pattern: "GET " + prefix + "/secured", Handle: a.secured},
-		{Pattern: "POST " + prefix + "/sign-in-links", Handle: a.signInLink},
-		{Pattern: "POST " + prefix + "/invitations", Handle: a.invite},
-		{Pattern: "POST " + prefix + "/sites/{site}/endorsement", Handle: a.admit},
-		{Pattern: "GET " + prefix + "/authorities", Handle: a.authorities},
-		{Pattern: "POST " + prefix + "/authorities", Handle: a.addAuthority},
-		{Pattern: "PUT " + authority + "/sites/{site}", Handle: a.allow},
-		{Pattern: "DELETE " + authority + "/sites/{site}", Handle: a.forbid},
-		{Pattern: "GET " + authority + "/people", Handle: a.people},
-		{Pattern: "GET " + authority + "/people/{person}", Handle: a.person},
-		{Pattern: "POST " + authority + "/people/{person}/erase", Handle: a.erase},
-		{Pattern: "GET " + authority + "/units", Handle: a.units},
-		{Pattern: "GET " + authority + "/functions", Handle: a.functions},
-		{Pattern: "POST " + authority + "/imports", Handle: a.importPeople},
-		{Pattern: "POST " + authority + "/alarms/preview", Handle: a.previewAlarm},
-		{Pattern: "POST " + authority + "/alarms", Handle: a.raise},
-		{Pattern: "GET " + authority + "/alarms", Handle: a.alarms},
-		{Pattern: "GET " + authority + "/alarms/{alarm}", Handle: a.board},
-		{Pattern: "GET " + authority + "/alarms/{alarm}/people", Handle: a.alarmPeople},
-		{Pattern: "POST " + authority + "/alarms/{alarm}/cancel", Handle: a.cancel},
-		{Pattern: "POST " + authority + "/alarms/{alarm}/all-clear", Handle: a.allClear},
+		{Pattern: "GET " + prefix + "/status", Need: access.SeeSite, Handle: a.status},
+		{Pattern: "GET " + prefix + "/state", Need: access.SeeSite, Handle: a.state},
+		{Pattern: "GET " + prefix + "/troubles", Need: access.SeeSite, Handle: a.troubles},
+		{Pattern: "POST " + prefix + "/scrub", Need: access.ManageSite, Handle: a.scrub},
+		{Pattern: "GET " + prefix + "/merges", Need: access.SeeOverview, Handle: a.merges},
+		{Pattern: "GET " + prefix + "/secured", Need: access.SeeOverview, Handle: a.secured},
+		{Pattern: "POST " + prefix + "/sign-in-links", Need: access.ManageSite, Handle: a.signInLink},
+		{Pattern: "POST " + prefix + "/invitations", Need: access.ManageSite, Handle: a.invite},
+		{Pattern: "POST " + prefix + "/sites/{site}/endorsement", Need: access.ManageSite, Handle: a.admit},
+		{Pattern: "GET " + prefix + "/authorities", Need: access.SeeOverview, Handle: a.authorities},
+		{Pattern: "POST " + prefix + "/authorities", Need: access.AddAuthority, Handle: a.addAuthority},
+		{Pattern: "PUT " + authority + "/sites/{site}", Need: access.PlaceAuthority, Handle: a.allow},
+		{Pattern: "DELETE " + authority + "/sites/{site}", Need: access.PlaceAuthority, Handle: a.forbid},
+		{Pattern: "GET " + authority + "/people", Need: access.SeePeople, Sealed: true, Handle: a.people},
+		{Pattern: "GET " + authority + "/people/{person}", Need: access.SeePeople, Sealed: true, Handle: a.person},
+		{Pattern: "POST " + authority + "/people/{person}/erase", Need: access.ErasePerson, Handle: a.erase},
+		{Pattern: "GET " + authority + "/units", Need: access.SeePeople, Handle: a.units},
+		{Pattern: "GET " + authority + "/functions", Need: access.SeePeople, Handle: a.functions},
+		{Pattern: "POST " + authority + "/imports", Need: access.ImportDirectory, Handle: a.importPeople},
+		{Pattern: "POST " + authority + "/alarms/preview", Need: access.RaiseAlarm, Handle: a.previewAlarm},
+		{Pattern: "POST " + authority + "/alarms", Need: access.RaiseAlarm, Handle: a.raise},
+		{Pattern: "GET " + authority + "/alarms", Need: access.SeeAlarms, Handle: a.alarms},
+		{Pattern: "GET " + authority + "/alarms/{alarm}", Need: access.SeeAlarms, Handle: a.board},
+		{Pattern: "GET " + authority + "/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: a.alarmPeople},
+		{Pattern: "POST " + authority + "/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: a.cancel},
+		{Pattern: "POST " + authority + "/alarms/{alarm}/all-clear", Need: access.CloseAlarm, Handle: a.allClear},
 		{Pattern: prefix + "/", Open: true, Handle: a.unknown},
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -35,21 +37,31 @@ func loadTexts(zone *time.Location) (map[web.Language]*texts, error) {
 	all := map[web.Language]*texts{}
 	for _, l := range languages {
 		t := &texts{language: l, zone: zone}
-		if err := readLocale(string(l)+".json", &t.words); err != nil {
+		if err := readLocale("*"+string(l)+".json", "faults", &t.words); err != nil {
 			return nil, err
 		}
 		all[l] = t
 	}
-	return all, readLocale("faults.de.json", &all[web.German].faults)
+	return all, readLocale("faults*.de.json", "", &all[web.German].faults)
 }
 
-func readLocale(name string, into *map[string]string) error {
-	b, err := localeFiles.ReadFile("locale/" + name)
+// readLocale reads all files that match the pattern, but those that begin with except, into one map: de.json, signin.de.json.
+func readLocale(pattern, except string, into *map[string]string) error {
+	names, err := fs.Glob(localeFiles, "locale/"+pattern)
 	if err != nil {
 		return fmt.Errorf("read the texts: %w", err)
 	}
-	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("read the texts of %s: %w", name, err)
+	for _, name := range names {
+		if except != "" && strings.HasPrefix(path.Base(name), except) {
+			continue
+		}
+		b, err := localeFiles.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read the texts: %w", err)
+		}
+		if err := json.Unmarshal(b, into); err != nil {
+			return fmt.Errorf("read the texts of %s: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
@@ -65,7 +67,12 @@ type Config struct {
 	Model      Model
 	Copies     Copies
 	Sessions   *web.Sessions
+	Judge      web.Judge
+	Audit      web.Recorder
 	Once       *web.Once
+	// SignIn is what the pages of signing in, enrolling and one's own account work with; Admin what those of administration do.
+	SignIn SignInConfig
+	Admin  AdminConfig
 	// Zone is the time zone that times are shown in.
 	Zone   *time.Location
 	Now    func() time.Time
@@ -107,44 +114,49 @@ func (p *Portal) Errors() *web.Errors { return p.errors }
 
 // Mount adds the portal's routes to mux.
 func (p *Portal) Mount(mux *http.ServeMux) {
-	web.Mount(mux, p.Routes(), p.cfg.Sessions, p.refuse, p.errors)
+	g := &web.Guard{Auth: p.cfg.Sessions, Judge: p.cfg.Judge, Audit: p.cfg.Audit, Errors: p.errors, Refuse: p.refuse}
+	g.Mount(mux, p.Routes())
 	mux.Handle("GET /assets/", p.render.assets)
 }
 
-// Routes is the portal's table of contents.
+// Routes is the portal's table of contents. Every route names the permission it takes, or is open to everybody.
 func (p *Portal) Routes() []web.Route {
-	return []web.Route{
-		{Pattern: "GET /{$}", Handle: p.showOverview},
-		{Pattern: "GET /fragment/overview", Handle: p.showOverviewFragment},
-		{Pattern: "GET /merges", Handle: p.showMerges},
-		{Pattern: "GET /fragment/merges", Handle: p.showMergesFragment},
-		{Pattern: "GET /receipt", Handle: p.showReceipt},
-		{Pattern: "GET /events", Handle: p.streamEvents},
-
-		{Pattern: "GET /a/{authority}/{$}", Handle: p.toAlarms},
-		{Pattern: "GET /a/{authority}/people", Handle: p.showPeople},
-		{Pattern: "GET /a/{authority}/people/{person}", Handle: p.showPerson},
-		{Pattern: "GET /a/{authority}/alarms", Handle: p.showAlarms},
-		{Pattern: "GET /a/{authority}/fragment/alarms", Handle: p.showAlarmsFragment},
-		{Pattern: "GET /a/{authority}/alarms/new", Handle: p.showRaise},
-		{Pattern: "POST /a/{authority}/alarms/new", Handle: p.showRaise},
-		{Pattern: "POST /a/{authority}/alarms/preview", Handle: p.previewAlarm},
-		{Pattern: "POST /a/{authority}/alarms", Handle: p.raiseAlarm},
-		{Pattern: "GET /a/{authority}/alarms/{alarm}", Handle: p.showBoard},
-		{Pattern: "GET /a/{authority}/alarms/{alarm}/fragment", Handle: p.showBoardFragment},
-		{Pattern: "GET /a/{authority}/alarms/{alarm}/people", Handle: p.showBoardPeople},
-		{Pattern: "GET /a/{authority}/alarms/{alarm}/cancel", Handle: p.showCancel},
-		{Pattern: "POST /a/{authority}/alarms/{alarm}/cancel", Handle: p.cancelAlarm},
-		{Pattern: "GET /a/{authority}/alarms/{alarm}/allclear", Handle: p.showAllClear},
-		{Pattern: "POST /a/{authority}/alarms/{alarm}/allclear", Handle: p.giveAllClear},
-
-		{Pattern: "GET /signin", Open: true, Handle: p.showSignIn},
-		{Pattern: "GET /signin/{secret}", Open: true, Handle: p.showSignIn},
-		{Pattern: "POST /signin/{secret}", Open: true, Handle: p.signIn},
-		{Pattern: "POST /signout", Open: true, Handle: p.signOut},
+	return slices.Concat(p.overviewRoutes(), p.alarmRoutes(), p.signInRoutes(), p.adminRoutes(), []web.Route{
 		{Pattern: "GET /r/{token}", Open: true, Handle: p.showReply},
 		{Pattern: "POST /r/{token}", Open: true, Handle: p.takeReply},
 		{Pattern: "/", Open: true, Handle: p.notFound},
+	})
+}
+
+func (p *Portal) overviewRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "GET /{$}", Need: access.SeeOverview, Handle: p.showOverview},
+		{Pattern: "GET /fragment/overview", Need: access.SeeOverview, Handle: p.showOverviewFragment},
+		{Pattern: "GET /merges", Need: access.SeeOverview, Handle: p.showMerges},
+		{Pattern: "GET /fragment/merges", Need: access.SeeOverview, Handle: p.showMergesFragment},
+		{Pattern: "GET /receipt", Need: access.SeeOverview, Handle: p.showReceipt},
+		{Pattern: "GET /events", Need: access.SeeOverview, Handle: p.streamEvents},
+	}
+}
+
+func (p *Portal) alarmRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "GET /a/{authority}/{$}", Need: access.SeeAlarms, Handle: p.toAlarms},
+		{Pattern: "GET /a/{authority}/people", Need: access.SeePeople, Sealed: true, Handle: p.showPeople},
+		{Pattern: "GET /a/{authority}/people/{person}", Need: access.SeePeople, Sealed: true, Handle: p.showPerson},
+		{Pattern: "GET /a/{authority}/alarms", Need: access.SeeAlarms, Handle: p.showAlarms},
+		{Pattern: "GET /a/{authority}/fragment/alarms", Need: access.SeeAlarms, Handle: p.showAlarmsFragment},
+		{Pattern: "GET /a/{authority}/alarms/new", Need: access.RaiseAlarm, Handle: p.showRaise},
+		{Pattern: "POST /a/{authority}/alarms/new", Need: access.RaiseAlarm, Handle: p.showRaise},
+		{Pattern: "POST /a/{authority}/alarms/preview", Need: access.RaiseAlarm, Handle: p.previewAlarm},
+		{Pattern: "POST /a/{authority}/alarms", Need: access.RaiseAlarm, Handle: p.raiseAlarm},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}", Need: access.SeeAlarms, Handle: p.showBoard},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}/fragment", Need: access.SeeAlarms, Handle: p.showBoardFragment},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: p.showBoardPeople},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: p.showCancel},
+		{Pattern: "POST /a/{authority}/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: p.cancelAlarm},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}/allclear", Need: access.CloseAlarm, Handle: p.showAllClear},
+		{Pattern: "POST /a/{authority}/alarms/{alarm}/allclear", Need: access.CloseAlarm, Handle: p.giveAllClear},
 	}
 }
 

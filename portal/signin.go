@@ -4,7 +4,23 @@ package portal
 
 import (
 	"net/http"
+
+	"codeberg.org/holdfast/holdfast/access"
+	"codeberg.org/holdfast/holdfast/web"
 )
+
+// SignInConfig is what the pages of signing in, enrolling and one's own account work with.
+type SignInConfig struct{}
+
+// signInRoutes are the ways in, enrolment, and one's own account.
+func (p *Portal) signInRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "GET /signin", Open: true, Handle: p.showSignIn},
+		{Pattern: "GET /signin/{secret}", Open: true, Handle: p.showSignIn},
+		{Pattern: "POST /signin/{secret}", Open: true, Handle: p.signIn},
+		{Pattern: "POST /signout", Open: true, Handle: p.signOut},
+	}
+}
 
 // showSignIn shows how to sign in, or the button of a sign-in link. It never uses the link up: mail scanners and
 // previews open links too.
@@ -17,7 +33,12 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err := p.signIns.Allow(r); err != nil {
 		return err
 	}
-	if _, err := p.cfg.Sessions.SignIn(r.Context(), w, r.PathValue("secret")); err != nil {
+	who, err := p.cfg.Sessions.UseLink(r.Context(), r.PathValue("secret"))
+	if err != nil {
+		p.cfg.Sessions.Refused(r, access.ByLink, err)
+		return err
+	}
+	if err := p.cfg.Sessions.Begin(w, r, who); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -25,7 +46,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) error {
-	if err := p.cfg.Sessions.SignOut(w, r); err != nil {
+	if err := p.cfg.Sessions.End(w, r); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)

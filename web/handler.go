@@ -4,6 +4,7 @@ package web
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"runtime/debug"
 
@@ -20,10 +21,14 @@ const (
 const ContentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +
 	"font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// HandlerConfig assembles what stands around all routes. Fill all fields; Secure as Sessions.Secure.
+// HandlerConfig assembles what stands around all routes.
 type HandlerConfig struct {
 	Errors *Errors
-	Secure bool
+	// BehindTLS is true if a proxy in front speaks TLS.
+	BehindTLS bool
+	// Strict reports whether browsers may be told to reach the host through TLS only (RFC 6797): true for the federation's names,
+	// never for a box's own address, where people must get in when the certificate has expired. May be nil: never.
+	Strict func(host string) bool
 	// LargeBody reports whether a request may carry MaxImport instead of MaxBody. May be nil.
 	LargeBody func(*http.Request) bool
 }
@@ -36,7 +41,7 @@ func Handler(c HandlerConfig, next http.Handler) http.Handler {
 		c.Errors.Write(w, r, ErrCrossOrigin)
 	}))
 	h := csrf.Handler(Compress(next))
-	h = withLanguage(c.Secure, h)
+	h = withLanguage(c.BehindTLS, h)
 	h = c.bound(h)
 	return c.headers(c.recover(h))
 }
@@ -58,13 +63,21 @@ func (c HandlerConfig) headers(next http.Handler) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), publickey-credentials-create=(self), publickey-credentials-get=(self)")
 		h.Set("Cache-Control", "no-store")
-		if c.Secure {
+		if (c.BehindTLS || r.TLS != nil) && c.Strict != nil && c.Strict(hostOf(r)) {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// hostOf returns the host that the browser asked for, without a port.
+func hostOf(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		return host
+	}
+	return r.Host
 }
 
 // recover answers a panic of a handler as an internal error; one bad request must not end the others.

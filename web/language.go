@@ -34,12 +34,12 @@ func LanguageOf(ctx context.Context) Language {
 }
 
 // withLanguage chooses by ?lang, then by the cookie that an earlier ?lang has left, then by Accept-Language.
-func withLanguage(secure bool, next http.Handler) http.Handler {
+func withLanguage(behindTLS bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l := Language(r.URL.Query().Get("lang"))
 		if l.Valid() {
 			http.SetCookie(w, &http.Cookie{Name: "lang", Value: string(l), Path: "/", MaxAge: 365 * 24 * 3600,
-				HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode})
+				HttpOnly: true, Secure: behindTLS || r.TLS != nil, SameSite: http.SameSiteLaxMode})
 		} else {
 			l = remembered(r)
 		}

@@ -3,28 +3,124 @@
 package web
 
 import (
+	"context"
 	"net/http"
+
+	"codeberg.org/holdfast/holdfast/access"
+	"codeberg.org/holdfast/holdfast/audit"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// Route is one entry of a package's table of routes. Whoever is not known is refused unless the route is Open.
+// Route is one entry of a package's table of routes. Deny by default: a route that is neither Open nor names what it Needs is
+// refused to everybody.
 type Route struct {
 	Pattern string // as of http.ServeMux: "POST /a/{authority}/alarms"
-	Open    bool
-	Handle  func(http.ResponseWriter, *http.Request) error
+	// Open routes are for strangers too. Whoever is signed in is known to the handler all the same.
+	Open bool
+	// Need is the permission that the route takes, in the authority of the path, or in the sender's own where the path has none.
+	Need access.Permission
+	// Sealed marks a page that shows what is stored sealed (names, addresses): who reads it is noted in the audit.
+	Sealed bool
+	Handle func(http.ResponseWriter, *http.Request) error
 }
 
-// Mount adds the routes to mux. Strangers at a route that is not open are given to refuse; what a handler returns is
-// given to errors.
-func Mount(mux *http.ServeMux, routes []Route, auth Authenticator, refuse func(http.ResponseWriter, *http.Request, error), errors *Errors) {
+// Judge decides whether a principal may do something in an authority: an access.Service.
+type Judge interface {
+	Judge(ctx context.Context, p access.Principal, authority event.AuthorityID, need access.Permission) (access.Verdict, error)
+}
+
+// Recorder writes the audit: an audit.Service. Record returns when the entry is on the disk; Gather returns at once.
+type Recorder interface {
+	Record(ctx context.Context, authority event.AuthorityID, e audit.Entry) error
+	Gather(authority event.AuthorityID, e audit.Entry)
+}
+
+// Guard stands before all routes: it finds out who asks, judges, and has the audit note what was done, refused, and read. Fill
+// all fields. It is safe for concurrent use.
+type Guard struct {
+	Auth   Authenticator
+	Judge  Judge
+	Audit  Recorder
+	Errors *Errors
+	// Refuse answers strangers at routes that are not open.
+	Refuse func(http.ResponseWriter, *http.Request, error)
+}
+
+// Mount adds the routes to mux.
+func (g *Guard) Mount(mux *http.ServeMux, routes []Route) {
 	for _, route := range routes {
-		var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := route.Handle(w, r); err != nil {
-				errors.Write(w, r, err)
-			}
-		})
-		if !route.Open {
-			h = Require(auth, refuse, h)
-		}
-		mux.Handle(route.Pattern, h)
+		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, route) })
 	}
+}
+
+func (g *Guard) serve(w http.ResponseWriter, r *http.Request, route Route) {
+	actor, err := g.Auth.Authenticate(r)
+	if route.Open {
+		if err == nil {
+			r = r.WithContext(WithActor(r.Context(), actor))
+		}
+		g.answer(w, r, route.Handle(w, r))
+		return
+	}
+	if err != nil {
+		g.Refuse(w, r, err)
+		return
+	}
+	authority := event.AuthorityID(r.PathValue("authority"))
+	actor.Verdict, err = g.Judge.Judge(r.Context(), actor.Principal, authority, route.Need)
+	if err != nil {
+		g.note(r, actor, route, err)
+		g.Errors.Write(w, r.WithContext(WithActor(r.Context(), actor)), err)
+		return
+	}
+	if renewer, ok := g.Auth.(interface {
+		Renew(http.ResponseWriter, *http.Request, Actor)
+	}); ok && actor.due {
+		renewer.Renew(w, r, actor)
+	}
+	r = r.WithContext(WithActor(r.Context(), actor))
+	err = route.Handle(w, r)
+	g.note(r, actor, route, err)
+	g.answer(w, r, err)
+}
+
+func (g *Guard) answer(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil {
+		g.Errors.Write(w, r, err)
+	}
+}
+
+// note has the audit write down a deed, a refusal, or that sealed data was read. Deeds are facts with actor and grant already
+// when they come here; the audit adds the way in and where from. Reads and refusals are gathered, so that nobody floods it.
+func (g *Guard) note(r *http.Request, a Actor, route Route, err error) {
+	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
+	refused := fault.KindOf(err) == fault.Forbidden || fault.KindOf(err) == fault.Unauthenticated
+	if err == nil && !changes && !route.Sealed || err != nil && !refused {
+		return
+	}
+	e := EntryOf(r, a)
+	e.Deed, e.Grant, e.Outcome = string(route.Need), a.Verdict.Grant, audit.Done
+	authority := event.AuthorityID(r.PathValue("authority"))
+	if authority == "" {
+		authority = a.Authority
+	}
+	switch {
+	case refused:
+		// What a stranger asked for in another authority is that stranger's own authority's business.
+		e.Outcome, e.Code, authority = audit.Refused, fault.Of(err).Code, a.Authority
+		g.Audit.Gather(authority, e)
+	case changes:
+		if err := g.Audit.Record(r.Context(), authority, e); err != nil {
+			g.Errors.Logger.ErrorContext(r.Context(), "a deed is missing in the audit", "deed", e.Deed, "error", err)
+		}
+	default:
+		e.Object = ""
+		g.Audit.Gather(authority, e)
+	}
+}
+
+// EntryOf returns an entry of the audit with who sent the request, how they came in, and from where.
+func EntryOf(r *http.Request, a Actor) audit.Entry {
+	return audit.Entry{Actor: a.ID, Way: string(a.Way), From: senderOf(r), Object: r.URL.Path}
 }

@@ -7,190 +7,173 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
+	"codeberg.org/holdfast/holdfast/audit"
+	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// Actor is whoever a request comes from, as it is recorded in facts ("operator", "person/12c0"), never a name.
-type Actor struct {
-	ID string `json:"id"`
-}
-
-// Authenticator finds out who sends a request. It returns ErrSignIn for a stranger. This is the seam where the identity
-// domain comes in: passkeys, recovery codes and grants end in an Actor as well.
-type Authenticator interface {
-	Authenticate(r *http.Request) (Actor, error)
-}
-
-// Fixed is an Authenticator for a door that only one may use, such as the operator's socket, which the file system guards.
-type Fixed Actor
-
-// Authenticate returns the fixed actor and never an error.
-func (f Fixed) Authenticate(*http.Request) (Actor, error) { return Actor(f), nil }
-
-// ErrSignIn is returned for a request whose sender is not known.
-var ErrSignIn = fault.New(fault.Unauthenticated, "web.sign_in", "you are not signed in at this site",
-	"open a sign-in link; the operator prints one with: holdfast signin-link")
-
 // ErrLinkUsed is returned for a sign-in secret that is unknown, used or expired; it does not say which.
 var ErrLinkUsed = fault.New(fault.Unauthenticated, "web.link_used", "this sign-in link was used already or has expired",
-	"ask the operator for a new link: holdfast signin-link")
+	"ask whoever gave it to you for a new one; an operator prints one with: holdfast signin-link")
 
-type actorKey struct{}
-
-// WithActor returns a context that carries who acts.
-func WithActor(ctx context.Context, a Actor) context.Context {
-	return context.WithValue(ctx, actorKey{}, a)
-}
-
-// ActorOf returns who acts, and false if nobody was authenticated.
-func ActorOf(ctx context.Context) (Actor, bool) {
-	a, ok := ctx.Value(actorKey{}).(Actor)
-	return a, ok
-}
-
-// Require lets only known senders through to next, with the Actor in the context. Strangers are given to refuse.
-func Require(auth Authenticator, refuse func(http.ResponseWriter, *http.Request, error), next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		actor, err := auth.Authenticate(r)
-		if err != nil {
-			refuse(w, r, err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(WithActor(r.Context(), actor)))
-	})
-}
-
-// Store is what sessions need of the local store. Take is atomic: of two callers one gets the value. Get and Take
-// return a fault of kind NotFound for a key that is not there or has expired.
+// Store is what links need of the local store. Take is atomic: of two callers one gets the value. Take returns a fault of kind
+// NotFound for a key that is not there or has expired.
 type Store interface {
 	Put(ctx context.Context, bucket, key string, value []byte, expires time.Time) error
-	Get(ctx context.Context, bucket, key string) ([]byte, error)
 	Take(ctx context.Context, bucket, key string) ([]byte, error)
-	Delete(ctx context.Context, bucket, key string) error
+}
+
+// Tokens makes and checks the tokens that cookies carry: a session.Service.
+type Tokens interface {
+	Issue(ctx context.Context, p access.Principal) (token string, expires time.Time, err error)
+	Verify(ctx context.Context, token string) (p access.Principal, due bool, err error)
+	Renew(ctx context.Context, p access.Principal) (token string, expires time.Time, err error)
+	End(ctx context.Context, p access.Principal) (eventlog.Receipt, error)
 }
 
 const (
-	bucketSignIn  = "web.signin"
-	bucketSession = "web.session"
-	// SessionLife is how long a session lasts: one long shift.
-	SessionLife = 12 * time.Hour
+	bucketSignIn = "web.signin"
 	// LinkLife is how long a sign-in link may be used unless another life is asked for.
 	LinkLife = 24 * time.Hour
+	// maxToken bounds what is taken for a token.
+	maxToken = 2000
 )
 
-// Sessions keeps sign-in links and browser sessions. Fill all fields; Secure is false only on a plain loopback port.
+// Sessions gives browsers their sessions. Fill all fields.
 type Sessions struct {
 	Store  Store
+	Tokens Tokens
+	Audit  Recorder
+	Self   access.Principal // who a console's link signs in
 	Rand   io.Reader
 	Now    func() time.Time
-	Secure bool
+	// BehindTLS is true if a proxy in front speaks TLS.
+	BehindTLS bool
 }
 
 var _ Authenticator = (*Sessions)(nil)
 
-// NewLink returns the path of a fresh sign-in link for the actor, valid once, for the given life (0 is LinkLife).
-func (s *Sessions) NewLink(ctx context.Context, actor Actor, life time.Duration) (path string, expires time.Time, err error) {
+// NewLink returns the path of a fresh sign-in link for whoever holds this machine, valid once, at this site, for the given life
+// (0 is LinkLife).
+func (s *Sessions) NewLink(ctx context.Context, life time.Duration) (path string, expires time.Time, err error) {
 	if life <= 0 {
 		life = LinkLife
 	}
-	secret, expires, err := s.issue(ctx, bucketSignIn, actor, life)
-	if err != nil {
+	var b [24]byte
+	if _, err := io.ReadFull(s.Rand, b[:]); err != nil {
+		return "", time.Time{}, fmt.Errorf("make a sign-in link: %w", err)
+	}
+	secret := base64.RawURLEncoding.EncodeToString(b[:])
+	expires = s.Now().Add(life)
+	if err := s.Store.Put(ctx, bucketSignIn, digest(secret), []byte("1"), expires); err != nil {
 		return "", time.Time{}, fmt.Errorf("make a sign-in link: %w", err)
 	}
 	return "/signin/" + secret, expires, nil
 }
 
-// SignIn uses up the secret of a sign-in link and gives the browser a session. It returns ErrLinkUsed if the link is
-// worth nothing.
-func (s *Sessions) SignIn(ctx context.Context, w http.ResponseWriter, secret string) (Actor, error) {
-	value, err := s.Store.Take(ctx, bucketSignIn, digest(secret))
-	actor, err := actorIn(value, err, ErrLinkUsed)
-	if err != nil {
-		return Actor{}, fmt.Errorf("use a sign-in link: %w", err)
-	}
-	token, expires, err := s.issue(ctx, bucketSession, actor, SessionLife)
-	if err != nil {
-		return Actor{}, fmt.Errorf("begin a session: %w", err)
-	}
-	http.SetCookie(w, s.cookie(token, expires))
-	return actor, nil
-}
-
-// Authenticate returns the actor of the session whose cookie the request carries, or ErrSignIn.
-func (s *Sessions) Authenticate(r *http.Request) (Actor, error) {
-	c, err := r.Cookie(s.cookieName())
-	if err != nil || len(c.Value) > 100 {
-		return Actor{}, ErrSignIn
-	}
-	value, err := s.Store.Get(r.Context(), bucketSession, digest(c.Value))
-	actor, err := actorIn(value, err, ErrSignIn)
-	if err != nil {
-		return Actor{}, fmt.Errorf("look up a session: %w", err)
-	}
-	return actor, nil
-}
-
-// actorIn reads a stored actor. It returns stranger where there is none.
-func actorIn(value []byte, err error, stranger error) (Actor, error) {
+// UseLink uses up the secret of a console's sign-in link. It returns ErrLinkUsed if the link is worth nothing.
+func (s *Sessions) UseLink(ctx context.Context, secret string) (access.Principal, error) {
+	_, err := s.Store.Take(ctx, bucketSignIn, digest(secret))
 	if fault.KindOf(err) == fault.NotFound {
-		return Actor{}, stranger
+		return access.Principal{}, ErrLinkUsed
 	}
 	if err != nil {
-		return Actor{}, err
+		return access.Principal{}, fmt.Errorf("use a sign-in link: %w", err)
 	}
-	var actor Actor
-	if json.Unmarshal(value, &actor) != nil || actor.ID == "" {
-		return Actor{}, stranger
-	}
-	return actor, nil
+	p := s.Self
+	p.Way = access.ByLink
+	return p, nil
 }
 
-// SignOut ends the request's session, if it has one.
-func (s *Sessions) SignOut(w http.ResponseWriter, r *http.Request) error {
-	c, err := r.Cookie(s.cookieName())
+// Begin begins a session of the principal in the browser that sent r. The audit has it before the browser does.
+func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p access.Principal) error {
+	token, expires, err := s.Tokens.Issue(r.Context(), p)
 	if err != nil {
-		return nil
+		return fmt.Errorf("begin a session: %w", err)
 	}
-	gone := s.cookie("", s.Now().Add(-time.Hour))
-	gone.MaxAge = -1
-	http.SetCookie(w, gone)
-	if err := s.Store.Delete(r.Context(), bucketSession, digest(c.Value)); err != nil {
-		return fmt.Errorf("end a session: %w", err)
+	e := EntryOf(r, ActorFor(p))
+	e.Deed, e.Outcome, e.Object = DeedSignIn, audit.Done, ""
+	if err := s.Audit.Record(r.Context(), p.Authority, e); err != nil {
+		return fmt.Errorf("begin a session: %w", err)
 	}
+	http.SetCookie(w, s.cookie(r, token, expires))
 	return nil
 }
 
-// issue stores the actor under the hash of a fresh secret and returns the secret.
-func (s *Sessions) issue(ctx context.Context, bucket string, actor Actor, life time.Duration) (string, time.Time, error) {
-	var b [24]byte
-	if _, err := io.ReadFull(s.Rand, b[:]); err != nil {
-		return "", time.Time{}, err
-	}
-	secret := base64.RawURLEncoding.EncodeToString(b[:])
-	value, err := json.Marshal(actor)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	expires := s.Now().Add(life)
-	return secret, expires, s.Store.Put(ctx, bucket, digest(secret), value, expires)
+// DeedSignIn is how the audit calls a sign-in.
+const DeedSignIn = "signin"
+
+// Refused has the audit gather that somebody unknown was refused a way in.
+func (s *Sessions) Refused(r *http.Request, way access.Way, err error) {
+	e := EntryOf(r, Actor{})
+	e.Deed, e.Outcome, e.Object, e.Way, e.Code = DeedSignIn, audit.Refused, "", string(way), fault.Of(err).Code
+	s.Audit.Gather("", e)
 }
 
+// Authenticate returns the actor of the session whose cookie the request carries. Its errors are of kind Unauthenticated.
+func (s *Sessions) Authenticate(r *http.Request) (Actor, error) {
+	c, err := r.Cookie(s.cookieName(r))
+	if err != nil || c.Value == "" || len(c.Value) > maxToken {
+		return Actor{}, ErrSignIn
+	}
+	p, due, err := s.Tokens.Verify(r.Context(), c.Value)
+	if err != nil {
+		return Actor{}, err
+	}
+	a := ActorFor(p)
+	a.due = due
+	return a, nil
+}
+
+// Renew gives the browser a younger token of the same session. If that fails the old one stays good for its time.
+func (s *Sessions) Renew(w http.ResponseWriter, r *http.Request, a Actor) {
+	if token, expires, err := s.Tokens.Renew(r.Context(), a.Principal); err == nil {
+		http.SetCookie(w, s.cookie(r, token, expires))
+	}
+}
+
+// End ends the request's session at every site, if it has one, and takes the cookie away.
+func (s *Sessions) End(w http.ResponseWriter, r *http.Request) error {
+	a, err := s.Authenticate(r)
+	s.Forget(w, r)
+	if err != nil {
+		return nil // there is none that could be ended
+	}
+	if _, err := s.Tokens.End(r.Context(), a.Principal); err != nil {
+		return fmt.Errorf("end a session: %w", err)
+	}
+	e := EntryOf(r, a)
+	e.Deed, e.Outcome, e.Object = "signout", audit.Done, ""
+	return s.Audit.Record(r.Context(), a.Authority, e)
+}
+
+// Forget takes the cookie away and leaves the session as it is.
+func (s *Sessions) Forget(w http.ResponseWriter, r *http.Request) {
+	gone := s.cookie(r, "", s.Now().Add(-time.Hour))
+	gone.MaxAge = -1
+	http.SetCookie(w, gone)
+}
+
+// Secure reports whether the browser that sent r talks to us through TLS.
+func (s *Sessions) Secure(r *http.Request) bool { return s.BehindTLS || r.TLS != nil }
+
 // cookieName has the __Host- prefix where the connection is safe; browsers refuse that prefix on plain HTTP.
-func (s *Sessions) cookieName() string {
-	if s.Secure {
+func (s *Sessions) cookieName(r *http.Request) string {
+	if s.Secure(r) {
 		return "__Host-holdfast"
 	}
 	return "holdfast"
 }
 
-func (s *Sessions) cookie(value string, expires time.Time) *http.Cookie {
-	return &http.Cookie{Name: s.cookieName(), Value: value, Path: "/", Expires: expires, HttpOnly: true, Secure: s.Secure,
+// cookie is Lax, not Strict: an alarm's link in a message must open the board for somebody who is signed in.
+func (s *Sessions) cookie(r *http.Request, value string, expires time.Time) *http.Cookie {
+	return &http.Cookie{Name: s.cookieName(r), Value: value, Path: "/", Expires: expires, HttpOnly: true, Secure: s.Secure(r),
 		SameSite: http.SameSiteLaxMode}
 }
 
