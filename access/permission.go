@@ -2,6 +2,8 @@
 
 package access
 
+import "slices"
+
 // Permission is one thing that somebody may be allowed to do in one authority. Its text is stored in grants of programs and
 // in the audit, so it is never renamed.
 type Permission string
@@ -64,3 +66,39 @@ var table = map[Role][]Permission{
 	Operator:  {SeeSite, ManageSite},
 	GuestRole: {SeeIncident},
 }
+
+// never are the permissions that no program ever has, whatever its scopes say: those that give power over others' rights, and
+// those that are about being oneself. A token that is found must not be a way to more than it was made for.
+var never = []Permission{OwnAccount, Vouch, ManageAccounts, GrantRoles, ManagePrograms, SetPolicy, ErasePerson, ManageSite, AddAuthority}
+
+// order lists all permissions as a person reads them.
+var order = []Permission{SeeOverview, OwnAccount, Vouch, SeeAlarms, RaiseAlarm, CloseAlarm, SeePeople, ImportDirectory, SeeAccounts, ManageAccounts,
+	SeeRoles, GrantRoles, SeeApprovals, InviteGuests, ManagePrograms, SetPolicy, SeePolicy, SeeAudit, ExportPerson, ErasePerson, SeeSite, ManageSite,
+	AddAuthority, PlaceAuthority, SeeIncident}
+
+// Permissions returns all permissions, in the order in which people are shown them. The caller owns the result.
+func Permissions() []Permission { return slices.Clone(order) }
+
+// Valid reports whether p is a permission that this program knows.
+func (p Permission) Valid() bool { return slices.Contains(order, p) }
+
+// Scopable reports whether p may be among a program's scopes.
+func (p Permission) Scopable() bool { return p.Valid() && !slices.Contains(never, p) }
+
+// Roles returns all roles, in the order in which people are shown them. The caller owns the result.
+func Roles() []Role {
+	return []Role{MemberRole, AlarmOfficer, JournalKeeper, PlanEditor, Administrator, Auditor, Operator, GuestRole}
+}
+
+// Valid reports whether r is a role that this program knows.
+func (r Role) Valid() bool { return table[r] != nil }
+
+// Grantable reports whether r is had by a grant: a member is one by being enrolled, a guest by being invited.
+func (r Role) Grantable() bool { return r.Valid() && r != MemberRole && r != GuestRole }
+
+// Can reports whether the role has the permission.
+func (r Role) Can(p Permission) bool { return slices.Contains(table[r], p) }
+
+// RolePermissions returns what a role may do, nothing for one that is not known. Whoever has a granted role is a member
+// besides. The caller owns the result.
+func RolePermissions(r Role) []Permission { return slices.Clone(table[r]) }
