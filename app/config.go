@@ -20,6 +20,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
@@ -31,18 +32,20 @@ type Config struct {
 	Box      bool     `yaml:"box" doc:"True if this is the box in an authority's own building."`
 	Portal   Portal   `yaml:"portal" doc:"Where people come in."`
 	Peer     Peer     `yaml:"peer" doc:"Where other sites come in."`
-	Disk     Disk     `yaml:"disk" doc:"Room on the data disk."`
+	Disk     Disk     `yaml:"disk" doc:"The data disk: room, and encryption of what lies there."`
+	Identity Identity `yaml:"identity" doc:"How people come in."`
 	Alarm    Alarm    `yaml:"alarm" doc:"How this site calls people."`
 	Channels Channels `yaml:"channels" doc:"The gateways this site can hand messages to."`
 }
 
 // Portal configures the listener for people and programs.
 type Portal struct {
-	Listen  string `yaml:"listen" doc:"Address and port to listen on. Without a certificate only loopback is accepted, or say plain_http." sample:"127.0.0.1:8600"`
-	URL     string `yaml:"url" doc:"How phones reach this portal from outside; it stands in every reply link." sample:"https://alarm.example"`
-	TLSCert string `yaml:"tls_cert" doc:"PEM file of the certificate chain."`
-	TLSKey  string `yaml:"tls_key" doc:"PEM file of the private key."`
-	Plain   bool   `yaml:"plain_http" doc:"True if a proxy in front of the portal speaks TLS."`
+	Listen  string   `yaml:"listen" doc:"Address and port to listen on. Without a certificate only loopback is accepted, or say plain_http." sample:"127.0.0.1:8600"`
+	URL     string   `yaml:"url" doc:"How phones reach this portal from outside; it stands in every reply link." sample:"https://alarm.example"`
+	Names   []string `yaml:"names" doc:"Host names under which people reach this site, best two of different registrars that each resolve to all sites. Passkeys are bound to them. Empty: the one in url." sample:"[alarm.example, alarm-zwei.example]"`
+	TLSCert string   `yaml:"tls_cert" doc:"PEM file of the certificate chain."`
+	TLSKey  string   `yaml:"tls_key" doc:"PEM file of the private key."`
+	Plain   bool     `yaml:"plain_http" doc:"True if a proxy in front of the portal speaks TLS."`
 }
 
 // Peer configures the connections between sites.
@@ -52,9 +55,27 @@ type Peer struct {
 	DialFrom  string   `yaml:"dial_from" doc:"Local address to dial from; empty: the system chooses."`
 }
 
-// Disk configures the reserve.
+// Disk configures the reserve and encryption at rest.
 type Disk struct {
-	ReserveMiB int `yaml:"reserve_mib" doc:"Writing is refused while less than this is free; reading goes on. Default 256." sample:"256"`
+	ReserveMiB int    `yaml:"reserve_mib" doc:"Writing is refused while less than this is free; reading goes on. Default 256." sample:"256"`
+	KeyFile    string `yaml:"key_file" doc:"File with at least 32 random bytes, best on another medium (TPM, systemd credential, stick). With it logs and the site's key are encrypted, and the read model stays in memory. Set it when the site is made; it cannot be added later."`
+	ReadModel  string `yaml:"read_model" doc:"Where the read model lies: memory, or file (it holds names in the clear: use an encrypted file system). Default: memory with a key_file, else file." sample:"file"`
+}
+
+// Identity configures how people come in.
+type Identity struct {
+	SessionIdle time.Duration `yaml:"session_idle" doc:"A session ends when it has not been used for so long. Default 1h." sample:"1h"`
+	SessionMax  time.Duration `yaml:"session_max" doc:"A session ends after so long, whatever happens; also while this site is cut off from the others. Default 12h." sample:"12h"`
+	OIDC        []OIDC        `yaml:"oidc" doc:"Identity providers of authorities, for normal days; secret_file and claim (default email) besides." sample:"[{authority: lk-nordtal, issuer: 'https://login.nordtal.example', client_id: holdfast}]"`
+}
+
+// OIDC configures one authority's own identity provider (OpenID Connect).
+type OIDC struct {
+	Authority  string `yaml:"authority" doc:"Id of the authority." sample:"lk-nordtal"`
+	Issuer     string `yaml:"issuer" doc:"The provider's issuer address." sample:"https://login.nordtal.example"`
+	ClientID   string `yaml:"client_id" doc:"Under which name the provider knows us." sample:"holdfast"`
+	SecretFile string `yaml:"secret_file" doc:"File that holds the client secret; empty for a public client (PKCE)."`
+	Claim      string `yaml:"claim" doc:"Which claim names the person: email (default) or another that equals the person's key in the directory." sample:"email"`
 }
 
 // Alarm configures the caller.
@@ -140,6 +161,21 @@ func (c *Config) setDefaults() {
 	if c.Disk.ReserveMiB == 0 {
 		c.Disk.ReserveMiB = 256
 	}
+	if c.Disk.ReadModel == "" {
+		c.Disk.ReadModel = modelInFile
+		if c.Disk.KeyFile != "" {
+			c.Disk.ReadModel = modelInMemory
+		}
+	}
+	if c.Identity.SessionIdle == 0 {
+		c.Identity.SessionIdle = time.Hour
+	}
+	if c.Identity.SessionMax == 0 {
+		c.Identity.SessionMax = 12 * time.Hour
+	}
+	for i := range c.Identity.OIDC {
+		c.Identity.OIDC[i].Claim = orElse(c.Identity.OIDC[i].Claim, "email")
+	}
 	if c.Alarm.TakeoverAfter == 0 {
 		c.Alarm.TakeoverAfter = 5 * time.Second
 	}
@@ -175,8 +211,10 @@ func (c *Config) check() error {
 	case c.Alarm.Workers < 1 || c.Alarm.Workers > 512:
 		return badField("alarm.workers", "the number of workers is out of bounds", "choose between 1 and 512")
 	}
-	if err := c.checkPortal(); err != nil {
-		return err
+	for _, check := range []func() error{c.checkPortal, c.checkNames, c.checkIdentity, c.checkDisk} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if err := c.Channels.check(); err != nil {
 		return err
@@ -211,6 +249,70 @@ func (c *Config) checkPortal() error {
 	if ip := net.ParseIP(host); c.Portal.TLSCert == "" && !c.Portal.Plain && (ip == nil || !ip.IsLoopback()) {
 		return badField("portal.listen", "the portal would speak plain HTTP to the network",
 			"set tls_cert and tls_key, or plain_http: true behind a proxy that speaks TLS")
+	}
+	return nil
+}
+
+// hostNames returns the names that people reach this site by: those set, or the one in the portal's address.
+func (c Config) hostNames() []string {
+	if len(c.Portal.Names) > 0 {
+		return c.Portal.Names
+	}
+	u, err := url.Parse(c.Portal.URL)
+	if err != nil || u.Hostname() == "" || net.ParseIP(u.Hostname()) != nil {
+		return nil // a passkey cannot be bound to an IP address (WebAuthn, 5.1.2)
+	}
+	return []string{strings.ToLower(u.Hostname())}
+}
+
+var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+
+func (c *Config) checkNames() error {
+	if len(c.Portal.Names) > 8 {
+		return badField("portal.names", "more than eight names", "name the two or three that people use")
+	}
+	for _, n := range c.Portal.Names {
+		if len(n) > 253 || !hostName.MatchString(n) || net.ParseIP(n) != nil {
+			return badField("portal.names", fmt.Sprintf("%.60q is not a host name", n), "write it like alarm.example: small letters, no port, no IP address")
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkIdentity() error {
+	i := c.Identity
+	if i.SessionIdle < time.Minute || i.SessionIdle > i.SessionMax {
+		return badField("identity.session_idle", "the time is out of bounds", "choose between 1m and session_max, for example 1h")
+	}
+	if i.SessionMax > 7*24*time.Hour {
+		return badField("identity.session_max", "the time is out of bounds", "choose at most 168h, for example 12h")
+	}
+	for _, o := range i.OIDC {
+		u, err := url.Parse(o.Issuer)
+		if err != nil || u.Host == "" || u.Scheme != "https" && !loopbackHost(u.Hostname()) {
+			return badField("identity.oidc.issuer", "this is not an identity provider's https address", "write it like https://login.example")
+		}
+		if o.ClientID == "" || !event.AuthorityID(o.Authority).Valid() {
+			return badField("identity.oidc", "an identity provider needs authority, issuer and client_id", "set all three")
+		}
+	}
+	return nil
+}
+
+func loopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Where the read model may lie.
+const (
+	modelInFile   = "file"
+	modelInMemory = "memory"
+)
+
+func (c *Config) checkDisk() error {
+	if !slices.Contains([]string{modelInFile, modelInMemory}, c.Disk.ReadModel) {
+		return badField("disk.read_model", fmt.Sprintf("%.20q is no place for the read model", c.Disk.ReadModel), "say file or memory")
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -30,7 +31,7 @@ type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
 
-func newSessions(t *testing.T, secure bool) (*Sessions, *localstore.Store, *clock) {
+func newSessions(t *testing.T) (*Sessions, *localstore.Store, *clock) {
 	t.Helper()
 	c := &clock{time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)}
 	store, err := localstore.Open(filepath.Join(t.TempDir(), "local.db"), c.now)
@@ -38,94 +39,17 @@ func newSessions(t *testing.T, secure bool) (*Sessions, *localstore.Store, *cloc
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	return &Sessions{Store: store, Rand: rand.NewChaCha8([32]byte{7}), Now: c.now, Secure: secure}, store, c
+	return &Sessions{Store: store, Tokens: &fakeTokens{}, Audit: &recorder{}, Self: access.Principal{Kind: access.Console},
+		Rand: rand.NewChaCha8([32]byte{7}), Now: c.now}, store, c
 }
 
-func withCookie(c *http.Cookie) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	if c != nil {
-		r.AddCookie(c)
-	}
-	return r
-}
-
-func TestSessions(t *testing.T) {
-	for _, secure := range []bool{true, false} {
-		t.Run(fmt.Sprintf("OK secure=%v", secure), func(t *testing.T) {
-			s, store, _ := newSessions(t, secure)
-			path, _, err := s.NewLink(t.Context(), Actor{ID: "operator"}, time.Hour)
-			if err != nil {
-				t.Fatal(err)
-			}
-			secret, _ := strings.CutPrefix(path, "/signin/")
-			rec := httptest.NewRecorder()
-			if _, err := s.SignIn(t.Context(), rec, secret); err != nil {
-				t.Fatal(err)
-			}
-			c := rec.Result().Cookies()[0]
-			if !c.HttpOnly || c.Secure != secure || c.SameSite != http.SameSiteLaxMode || strings.HasPrefix(c.Name, "__Host-") != secure || c.Path != "/" || c.Domain != "" {
-				t.Errorf("cookie %+v", c)
-			}
-			if who, err := s.Authenticate(withCookie(c)); err != nil || who.ID != "operator" {
-				t.Errorf("got %v, %v", who, err)
-			}
-			if _, err := s.SignIn(t.Context(), rec, secret); !errors.Is(err, ErrLinkUsed) {
-				t.Errorf("second use: %v, want ErrLinkUsed", err)
-			}
-			// What is stored opens nothing: neither the secret nor the token is in the store.
-			for _, bucket := range []string{bucketSignIn, bucketSession} {
-				if err := store.Each(t.Context(), bucket, func(key string, value []byte) error {
-					if strings.Contains(key+string(value), c.Value) || strings.Contains(key+string(value), secret) {
-						t.Errorf("%s holds a secret", bucket)
-					}
-					return nil
-				}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.SignOut(rec, withCookie(c)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Authenticate(withCookie(c)); !errors.Is(err, ErrSignIn) {
-				t.Errorf("after signing out: %v, want ErrSignIn", err)
-			}
-		})
-	}
-	t.Run("ErrExpired", func(t *testing.T) {
-		s, _, c := newSessions(t, true)
-		path, _, err := s.NewLink(t.Context(), Actor{ID: "operator"}, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.t = c.t.Add(2 * time.Hour)
-		if _, err := s.SignIn(t.Context(), httptest.NewRecorder(), strings.TrimPrefix(path, "/signin/")); !errors.Is(err, ErrLinkUsed) {
-			t.Errorf("got %v, want ErrLinkUsed", err)
-		}
-	})
-	t.Run("a session ends after twelve hours", func(t *testing.T) {
-		s, _, c := newSessions(t, true)
-		path, _, _ := s.NewLink(t.Context(), Actor{ID: "operator"}, 0)
-		rec := httptest.NewRecorder()
-		if _, err := s.SignIn(t.Context(), rec, strings.TrimPrefix(path, "/signin/")); err != nil {
-			t.Fatal(err)
-		}
-		c.t = c.t.Add(SessionLife + time.Second)
-		if _, err := s.Authenticate(withCookie(rec.Result().Cookies()[0])); !errors.Is(err, ErrSignIn) {
-			t.Errorf("got %v, want ErrSignIn", err)
-		}
-	})
-	t.Run("ErrStranger", func(t *testing.T) {
-		s, _, _ := newSessions(t, true)
-		for _, c := range []*http.Cookie{nil, {Name: "__Host-holdfast", Value: "guess"}, {Name: "__Host-holdfast", Value: strings.Repeat("x", 500)}} {
-			if _, err := s.Authenticate(withCookie(c)); !errors.Is(err, ErrSignIn) {
-				t.Errorf("got %v, want ErrSignIn", err)
-			}
-		}
-	})
+func newLogger(t *testing.T) *slog.Logger {
+	t.Helper()
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
 func TestOnce(t *testing.T) {
-	s, store, c := newSessions(t, true)
+	s, store, c := newSessions(t)
 	o := &Once{Store: store, Rand: s.Rand, Now: c.now}
 	key, err := o.NewKey()
 	if err != nil {
@@ -162,7 +86,7 @@ func handler(next http.HandlerFunc) (http.Handler, *bytes.Buffer) {
 	errs := &Errors{Logger: slog.New(slog.NewTextHandler(&logged, nil))}
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
-	return Handler(HandlerConfig{Errors: errs, Secure: true, LargeBody: func(r *http.Request) bool { return r.URL.Path == "/large" }}, mux), &logged
+	return Handler(HandlerConfig{Errors: errs, BehindTLS: true, Strict: func(host string) bool { return host == "alarm.example" }, LargeBody: func(r *http.Request) bool { return r.URL.Path == "/large" }}, mux), &logged
 }
 
 func TestHandler(t *testing.T) {
@@ -172,6 +96,18 @@ func TestHandler(t *testing.T) {
 		h.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
 		if rec.Code != 500 || strings.Contains(rec.Body.String(), "secret") || !strings.Contains(logged.String(), "secret detail") {
 			t.Errorf("%d %s, log %s", rec.Code, rec.Body, logged)
+		}
+	})
+	t.Run("only the federation's names insist on TLS", func(t *testing.T) {
+		h, _ := handler(func(http.ResponseWriter, *http.Request) {})
+		for host, want := range map[string]bool{"alarm.example": true, "alarm.example:8600": true, "192.0.2.7:8600": false, "box.local": false} {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Host = host
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			if got := rec.Header().Get("Strict-Transport-Security") != ""; got != want {
+				t.Errorf("%s: %v, want %v", host, got, want)
+			}
 		}
 	})
 	t.Run("another site's page changes nothing", func(t *testing.T) {
