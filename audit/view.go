@@ -29,8 +29,11 @@ const (
 	rowMask  = 1<<rowShift - 1
 )
 
-// maxWords bounds the words of a search.
-const maxWords = 8
+// maxText and maxWords bound a search, in bytes and in words.
+const (
+	maxText  = 200
+	maxWords = 8
+)
 
 func authorityNumber(tx *readmodel.Tx, authority event.AuthorityID) (no int64, err error) {
 	const find = `SELECT no FROM audit_authority WHERE authority = ?`
@@ -71,7 +74,7 @@ func deleteLine(tx *readmodel.Tx, no int64, ref readmodel.Ref, l stated) error {
 }
 
 func saveLine(tx *readmodel.Tx, no int64, ref readmodel.Ref, l stated) error {
-	n, err := freeNumber(tx, no, ref.Subject, l)
+	n, err := freeNumber(tx, l)
 	if err != nil {
 		return err
 	}
@@ -87,10 +90,10 @@ func saveLine(tx *readmodel.Tx, no int64, ref readmodel.Ref, l stated) error {
 	return err
 }
 
-// freeNumber returns a row number of the line's millisecond that nobody has.
-func freeNumber(tx *readmodel.Tx, no int64, subject event.Subject, l stated) (int64, error) {
-	h := sha256.Sum256([]byte(string(subject) + "\x00" + string(l.Site) + "\x00" + string(l.Event)))
-	n := l.Wall<<rowShift | int64(binary.BigEndian.Uint32(h[:])&rowMask)
+// freeNumber returns a row number of the line's millisecond that nobody has. The counter of the stamp keeps the lines of one
+// site in their order.
+func freeNumber(tx *readmodel.Tx, l stated) (int64, error) {
+	n := l.Wall<<rowShift | int64(l.Stamp)<<1&rowMask
 	for range rowMask + 1 {
 		var taken bool
 		if err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM audit_line WHERE n = ?)`, n).Scan(&taken); err != nil || !taken {
@@ -107,7 +110,8 @@ func field(mark rune, value string) string {
 	return string(mark) + hex.EncodeToString(h[:8])
 }
 
-// The marks of fields: characters for private use, which the tokenizer takes for letters and wordsIn leaves out.
+// The marks of fields, in the order of matchOf: characters for private use, which the tokenizer takes for letters and
+// wordsIn leaves out.
 const (
 	markAuthority rune = '\ue000' + iota
 	markActor
@@ -136,15 +140,18 @@ func wordsIn(s string) []string {
 	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.In(r, unicode.L, unicode.N) })
 }
 
+// bounded cuts what somebody typed to a length that no search needs.
+func bounded(text string) string { return plain(text, maxText) }
+
 // matchOf turns a query into a search for words; restricted says whether it asks for anything but the authority.
 func matchOf(no int64, q Query) (match string, restricted bool) {
 	parts := []string{`"` + authorityWord(no) + `"`}
-	for mark, value := range map[rune]string{markActor: q.Actor, markDeed: q.Deed, markGrant: q.Grant, markOutcome: q.Outcome} {
+	for i, value := range []string{q.Actor, q.Deed, q.Grant, q.Outcome} {
 		if value != "" {
-			parts = append(parts, `"`+field(mark, value)+`"`)
+			parts = append(parts, `"`+field(markActor+rune(i), value)+`"`)
 		}
 	}
-	words := wordsIn(q.Text)
+	words := wordsIn(bounded(q.Text))
 	for _, w := range words[:min(len(words), maxWords)] {
 		parts = append(parts, `"`+w+`" *`)
 	}
@@ -166,7 +173,7 @@ func listLines(ctx context.Context, v readmodel.Query, authority event.Authority
 		return nil, err
 	}
 	if match, restricted := matchOf(no, q); restricted {
-		return queryLines(ctx, v, authority, `SELECT `+lineColumns+` FROM (SELECT rowid AS n FROM audit_text WHERE words MATCH ? AND rowid >= ? AND rowid < ?
+		return queryLines(ctx, v, authority, `SELECT `+lineColumns+` FROM (SELECT rowid AS n FROM audit_text WHERE audit_text MATCH ? AND rowid >= ? AND rowid < ?
 			ORDER BY rowid DESC LIMIT ?) t CROSS JOIN audit_line l ON l.n = t.n ORDER BY l.n DESC`, match, first, end, q.Limit)
 	}
 	return queryLines(ctx, v, authority, `SELECT `+lineColumns+` FROM audit_line l WHERE l.authority = ? AND l.n >= ? AND l.n < ?
