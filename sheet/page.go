@@ -100,13 +100,16 @@ func (p *paper) typed(width, size float64, text string) {
 	p.pdf.MultiCell(width, size*0.45, printable(text), "", "L", false)
 }
 
-// qr draws the text's code with its quiet zone into a square, as one filled path: separate rectangles would show seams.
+// qr draws the text's code with its quiet zone into a square, as one filled path: separate rectangles would show seams. It
+// leaves the current place as it was.
 func (p *paper) qr(x, y, side float64, text string) {
 	size, runs, err := modules(text)
 	if err != nil {
 		p.pdf.SetError(err)
 		return
 	}
+	backX, backY := p.pdf.GetXY()
+	defer p.goTo(backX, backY)
 	m := side / float64(size+2*quietZone)
 	for _, r := range runs {
 		left, top := x+float64(r.x+quietZone)*m, y+float64(r.y+quietZone)*m
