@@ -6,8 +6,11 @@
 //
 //   - A Key is 32 random bytes for AES-256-GCM. Sealing with a Key needs context ("associated data") that must be the
 //     same on opening, so that a sealed value cannot be moved to another person or field.
+//
 //   - An Identity is a site's Ed25519 key (signing: the site *is* this key) and its X25519 key (others seal to it, HPKE
 //     base mode, RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM). The Ed25519 key certifies the X25519 one.
+//
+//   - A Secret is what all keys for data at rest on one machine are derived from, one key for each purpose (HKDF-SHA256).
 //
 // # Formats
 //
@@ -146,10 +149,54 @@ func (id *Identity) PEM() []byte {
 // ParseIdentity reads what PEM wrote. The error says what was found instead.
 func ParseIdentity(b []byte) (*Identity, error) {
 	block, _ := pem.Decode(b)
+	if block != nil && block.Type == sealedType {
+		return nil, ErrSealed
+	}
 	if block == nil || block.Type != pemType || len(block.Bytes) != 32 {
 		return nil, fmt.Errorf("this is not a site key: expected one PEM block %q of 32 bytes", pemType)
 	}
 	return identityOf([32]byte(block.Bytes))
+}
+
+// The type of the PEM block of a sealed identity, and the context that its seed is sealed for.
+const (
+	sealedType    = "HOLDFAST SEALED SITE KEY"
+	sealedContext = "site.key"
+)
+
+// ErrSealed is returned for an identity that is sealed where a plain one was expected; ErrPlain for the reverse.
+var (
+	ErrSealed = errors.New("the site key is sealed")
+	ErrPlain  = errors.New("the site key is not sealed")
+)
+
+// SealedPEM returns the identity as a PEM block that only the holder of k can read, with a fresh nonce from r.
+func (id *Identity) SealedPEM(r io.Reader, k Key) ([]byte, error) {
+	sealed, err := k.Seal(r, sealedContext, id.seed[:])
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: sealedType, Bytes: sealed}), nil
+}
+
+// ParseSealedIdentity reads what SealedPEM wrote. It returns ErrPlain for an identity that is not sealed, and ErrOpen for
+// another key or a damaged block.
+func ParseSealedIdentity(b []byte, k Key) (*Identity, error) {
+	block, _ := pem.Decode(b)
+	if block != nil && block.Type == pemType {
+		return nil, ErrPlain
+	}
+	if block == nil || block.Type != sealedType {
+		return nil, fmt.Errorf("this is not a sealed site key: expected one PEM block %q", sealedType)
+	}
+	seed, err := k.Open(sealedContext, block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if len(seed) != 32 {
+		return nil, ErrOpen
+	}
+	return identityOf([32]byte(seed))
 }
 
 // Format keeps the keys out of logs whatever the verb.
