@@ -284,6 +284,8 @@ func TestAPageIsFoundByEverythingThatIsInIt(t *testing.T) {
 		"time":          {Query{From: start.Add(10 * time.Second), Until: start.Add(20 * time.Second)}, 10},
 		"time and word": {Query{From: start.Add(10 * time.Second), Until: start.Add(20 * time.Second), Text: "signin"}, 5},
 		"odd signs":     {Query{Text: `"* AND ( NEAR`}, 0},
+		"foreign signs": {Query{Text: "sign\u0301in é ı \U0001e2c0x"}, 0},
+		"a long id":     {Query{Text: strings.Repeat("0001", 40)}, 0},
 		"only signs":    {Query{Text: `"*(`}, 30},
 		"hidden words":  {Query{Text: "\ue000"}, 30},
 	} {

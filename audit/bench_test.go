@@ -106,3 +106,16 @@ func BenchmarkVerify(b *testing.B) {
 		ok(b, err)
 	}
 }
+
+// BenchmarkFold folds 20,000 lines into a read model on disk.
+func BenchmarkFold(b *testing.B) {
+	w := newWorld(b, 1)
+	r := w.site(filepath.Join(b.TempDir(), "read.db"))
+	ok(b, r.ring.Found(w.ctx, nordtal))
+	r.fill(20_000)
+	b.ResetTimer()
+	for b.Loop() {
+		ok(b, r.model.Rebuild(w.ctx))
+	}
+	b.ReportMetric(24_000*float64(b.N)/b.Elapsed().Seconds(), "lines/s")
+}

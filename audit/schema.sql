@@ -24,9 +24,10 @@ CREATE TABLE IF NOT EXISTS audit_line (
 CREATE INDEX IF NOT EXISTS audit_line_newest ON audit_line (authority, n);
 CREATE INDEX IF NOT EXISTS audit_line_grant ON audit_line (authority, given, stamp) WHERE given <> '';
 
--- Words of a line, and one word for each field that is compared as a whole. They hold no personal data but keyed ids.
+-- Words of a line, and one word for each field that is compared as a whole. They hold no personal data but keyed ids. Every
+-- length of a beginning that can be searched for has an index: without one, a search would read all lines that have it.
 CREATE VIRTUAL TABLE IF NOT EXISTS audit_text USING fts5(words, content = '', contentless_delete = 1, detail = none,
-  tokenize = 'unicode61', prefix = '1 2 3');
+  tokenize = 'unicode61', prefix = '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16');
 
 CREATE TABLE IF NOT EXISTS audit_month (
   authority TEXT NOT NULL,

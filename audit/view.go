@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/keyring"
@@ -29,10 +28,11 @@ const (
 	rowMask  = 1<<rowShift - 1
 )
 
-// maxText and maxWords bound a search, in bytes and in words.
+// maxText and maxWords bound a search, in bytes and in words. Of a word maxPrefix characters count, see schema.sql.
 const (
-	maxText  = 200
-	maxWords = 8
+	maxText   = 200
+	maxWords  = 8
+	maxPrefix = 16
 )
 
 func authorityNumber(tx *readmodel.Tx, authority event.AuthorityID) (no int64, err error) {
@@ -135,9 +135,10 @@ func wordsOf(no int64, l stated) string {
 	return strings.Join(words, " ")
 }
 
-// wordsIn cuts a text into lower-case words of letters and digits, as the tokenizer would.
+// wordsIn cuts a text into lower-case words of plain letters and digits; deeds, ids and codes have no others. The tokenizer
+// never cuts such a word again, which the index could not search for.
 func wordsIn(s string) []string {
-	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.In(r, unicode.L, unicode.N) })
+	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 }
 
 // bounded cuts what somebody typed to a length that no search needs.
@@ -153,7 +154,7 @@ func matchOf(no int64, q Query) (match string, restricted bool) {
 	}
 	words := wordsIn(bounded(q.Text))
 	for _, w := range words[:min(len(words), maxWords)] {
-		parts = append(parts, `"`+w+`" *`)
+		parts = append(parts, `"`+w[:min(len(w), maxPrefix)]+`" *`)
 	}
 	return strings.Join(parts, " AND "), len(parts) > 1
 }
@@ -203,9 +204,9 @@ func rangeOf(ctx context.Context, v readmodel.Query, no int64, q Query) (first, 
 
 // linesUnder returns what was done under a grant after the stamp of its withdrawal.
 func linesUnder(ctx context.Context, v readmodel.Query, authority event.AuthorityID, w Withdrawn) ([]Line, error) {
-	lines, err := queryLines(ctx, v, authority, `SELECT `+lineColumns+` FROM audit_line l JOIN audit_authority a ON a.no = l.authority
-		WHERE a.authority = ? AND l.given = ? AND l.given <> '' AND l.stamp > ? ORDER BY l.stamp DESC LIMIT ?`, authority, w.Grant, int64(w.Stamp), MaxLimit)
-	return slices.DeleteFunc(lines, func(l Line) bool { return l.Outcome != Done }), err
+	return queryLines(ctx, v, authority, `SELECT `+lineColumns+` FROM audit_line l JOIN audit_authority a ON a.no = l.authority
+		WHERE a.authority = ? AND l.given = ? AND l.given <> '' AND l.stamp > ? AND json_extract(l.fact, '$.outcome') = ?
+		ORDER BY l.stamp DESC LIMIT ?`, authority, w.Grant, int64(w.Stamp), Done, MaxLimit)
 }
 
 func queryLines(ctx context.Context, v readmodel.Query, authority event.AuthorityID, query string, args ...any) (lines []Line, err error) {
