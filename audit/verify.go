@@ -123,6 +123,7 @@ func (v *verifier) begin() error {
 		return err
 	}
 	if string(b) != exportTitle {
+		v.report.Problems = nil
 		return ErrNoExport
 	}
 	v.sum.Write(b)
