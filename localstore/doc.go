@@ -9,6 +9,9 @@
 //   - An entry may expire. From that moment on it is never returned; it is swept away soon after.
 //   - The identity file site.key holds the site's private key. It is apart from the database, so that a database in a
 //     support bundle is not the site.
+//   - Both may be sealed: site.key under a key, the values of the database under another, each derived from the one secret
+//     that the operator keeps elsewhere (LoadSecret, seal.DeriveKey). What is sealed opens with the right secret only; losing
+//     it is losing the site.
 //
 // # Invariants
 //
@@ -16,5 +19,7 @@
 //   - Take returns an entry to one caller only: what is meant for single use is used once.
 //   - The files are readable by the site's user only. An identity that others may read is refused, because it can no
 //     longer be trusted to be ours alone.
+//   - A file is never sealed by halves: a crash leaves it as it was or sealed. What is sealed is never opened by chance: a
+//     missing or wrong key is a fault that says so.
 //   - Nothing here is replicated, and nothing here may be needed by another site.
 package localstore

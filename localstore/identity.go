@@ -14,8 +14,11 @@ import (
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
-// IdentityFile is the name of the file that holds the site's private key.
+// IdentityFile is the name of the file that holds the site's private key, plain or sealed.
 const IdentityFile = "site.key"
+
+// maxKeyFile bounds what is read of a file that holds a key or a secret.
+const maxKeyFile = 4096
 
 // The refusals around the identity file.
 var (
@@ -27,7 +30,38 @@ var (
 		"find out who could have read it; if nobody did: chmod 600 on the file; if somebody may have: make a new site and have this one removed")
 	ErrIdentityDamaged = fault.New(fault.Invalid, "identity.damaged", "the file does not hold a site key",
 		"put the site key back from its backup; if the site was just being made, delete the file and make it again")
+	ErrIdentitySealed = fault.New(fault.Forbidden, "identity.sealed", "the site key is sealed, and no secret was given to open it",
+		"name the file with the secret under which this site was made")
+	ErrIdentityKey = fault.New(fault.Forbidden, "identity.wrong_key", "the site key does not open with this secret, or its file is damaged",
+		"name the file with the secret under which this site was made; if that is the one: put the site key back from its backup")
+	ErrIdentityPlain = fault.New(fault.Conflict, "identity.plain", "the site key is not sealed, although a secret was given",
+		"seal it first, or start without the secret")
 )
+
+// The refusals around the file that holds the secret.
+var (
+	ErrSecretFile = fault.New(fault.Invalid, "secret.unusable", "the file does not hold a usable secret",
+		"put at least 32 random bytes into it, raw, in hexadecimal or in base64: openssl rand -base64 48")
+	ErrSecretOpen = fault.New(fault.Forbidden, "secret.readable", "others on this machine may read the file with the secret",
+		"find out who could have read it; then chmod 600 on the file, or make a new site with a new secret")
+)
+
+// LoadSecret reads the file that holds the secret for data at rest, see seal.ParseSecret. It returns ErrSecretFile, or
+// ErrSecretOpen if everybody on the machine may read the file; a group may, since secret stores hand out files that way.
+func LoadSecret(path string) (seal.Secret, error) {
+	b, mode, err := readKeyFile(path)
+	if err != nil {
+		return nil, ErrSecretFile.Because("%s", path).With(err)
+	}
+	if mode.Perm()&0o007 != 0 {
+		return nil, ErrSecretOpen.Because("%s has mode %04o", path, mode.Perm())
+	}
+	secret, err := seal.ParseSecret(b)
+	if err != nil {
+		return nil, ErrSecretFile.Because("%s", path)
+	}
+	return secret, nil
+}
 
 // CreateIdentity draws a new identity from random and writes it to site.key in dir, with mode 0600. When it returns, the
 // file and its name are on the disk. It returns ErrIdentityExists, and changes nothing, if the file is there already.
@@ -36,50 +70,123 @@ func CreateIdentity(dir string, random io.Reader) (*seal.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, IdentityFile)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, ErrIdentityExists.Because("%s", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("create the site key: %w", err)
-	}
-	_, err = f.Write(id.PEM())
-	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(dir)); err != nil {
-		// Half a key is worse than none: the next attempt would be told that there is one.
-		return nil, errors.Join(fmt.Errorf("write the site key: %w", err), os.Remove(path))
+	if err := createFile(filepath.Join(dir, IdentityFile), id.PEM()); err != nil {
+		return nil, err
 	}
 	return id, nil
 }
 
-// LoadIdentity reads site.key in dir. It returns ErrIdentityMissing, ErrIdentityDamaged, or ErrIdentityOpen if the
-// file's mode lets group or others read it.
+// CreateSealedIdentity is CreateIdentity for a file that only the holder of key can read. The plain key never touches the
+// disk.
+func CreateSealedIdentity(dir string, random io.Reader, key seal.Key) (*seal.Identity, error) {
+	id, err := seal.NewIdentity(random)
+	if err != nil {
+		return nil, err
+	}
+	b, err := id.SealedPEM(random, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := createFile(filepath.Join(dir, IdentityFile), b); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// createFile writes a new file, or ErrIdentityExists.
+func createFile(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return ErrIdentityExists.Because("%s", path)
+	}
+	if err != nil {
+		return fmt.Errorf("create the site key: %w", err)
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
+		// Half a key is worse than none: the next attempt would be told that there is one.
+		return errors.Join(fmt.Errorf("write the site key: %w", err), os.Remove(path))
+	}
+	return nil
+}
+
+// LoadIdentity reads site.key in dir. It returns ErrIdentityMissing, ErrIdentityDamaged, ErrIdentitySealed for a sealed key,
+// or ErrIdentityOpen if the file's mode lets group or others read it.
 func LoadIdentity(dir string) (*seal.Identity, error) {
+	return loadIdentity(dir, seal.ParseIdentity)
+}
+
+// LoadSealedIdentity reads site.key in dir, which CreateSealedIdentity or SealIdentity has written. It returns
+// ErrIdentityKey for another key or a damaged file, ErrIdentityPlain for a key that is not sealed, and else what LoadIdentity
+// returns.
+func LoadSealedIdentity(dir string, key seal.Key) (*seal.Identity, error) {
+	return loadIdentity(dir, func(b []byte) (*seal.Identity, error) { return seal.ParseSealedIdentity(b, key) })
+}
+
+func loadIdentity(dir string, parse func([]byte) (*seal.Identity, error)) (*seal.Identity, error) {
 	path := filepath.Join(dir, IdentityFile)
-	f, err := os.Open(path)
+	b, mode, err := readKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrIdentityMissing.Because("%s", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the site key: %w", err)
+		return nil, fmt.Errorf("read the site key: %w", err)
+	}
+	if mode.Perm()&0o077 != 0 {
+		return nil, ErrIdentityOpen.Because("%s has mode %04o", path, mode.Perm())
+	}
+	id, err := parse(b)
+	switch {
+	case err == nil:
+		return id, nil
+	case errors.Is(err, seal.ErrSealed):
+		return nil, ErrIdentitySealed.Because("%s", path)
+	case errors.Is(err, seal.ErrPlain):
+		return nil, ErrIdentityPlain.Because("%s", path)
+	case errors.Is(err, seal.ErrOpen):
+		return nil, ErrIdentityKey.Because("%s", path)
+	}
+	return nil, ErrIdentityDamaged.Because("%s", path).With(err)
+}
+
+func readKeyFile(path string) ([]byte, fs.FileMode, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("look at the site key: %w", err)
+		return nil, 0, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, ErrIdentityOpen.Because("%s has mode %04o", path, info.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 4096))
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	return b, info.Mode(), err
+}
+
+// SealIdentity replaces the plain site.key in dir by one sealed under key: after a crash there is either the old or the new
+// file. It returns what LoadIdentity returns. The blocks of the old file may stay readable on the disk for a while: a key
+// that was never plain is made with CreateSealedIdentity.
+func SealIdentity(dir string, random io.Reader, key seal.Key) error {
+	id, err := LoadIdentity(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read the site key: %w", err)
+		return err
 	}
-	id, err := seal.ParseIdentity(b)
+	b, err := id.SealedPEM(random, key)
 	if err != nil {
-		return nil, ErrIdentityDamaged.Because("%s", path).With(err)
+		return err
 	}
-	return id, nil
+	path := filepath.Join(dir, IdentityFile)
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("seal the site key: %w", err)
+	}
+	if err := createFile(fresh, b); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Rename(fresh, path), syncDir(dir)); err != nil {
+		return fmt.Errorf("seal the site key: %w", err)
+	}
+	return nil
 }
 
 // syncDir makes the names in a directory durable.

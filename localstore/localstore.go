@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/seal"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
@@ -40,8 +42,9 @@ var (
 // Store is a small durable map of buckets. It is safe for concurrent use; every method blocks until its work is on the
 // disk or ctx ends.
 type Store struct {
-	db  *sql.DB
-	now func() time.Time
+	db   *sql.DB
+	now  func() time.Time
+	lock *lock // nil: values lie in the clear
 
 	mu    sync.Mutex
 	swept time.Time
@@ -58,9 +61,21 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE INDEX IF NOT EXISTS entry_expires ON entry (expires) WHERE expires > 0;`
 
 // Open opens or creates the database file at path, readable by this user only. The path ":memory:" keeps everything in
-// memory, for simulations. The directory must exist. Close it when done.
+// memory, for simulations. The directory must exist. Close it when done. It returns ErrStoreSealed for a file whose values are
+// sealed.
 func Open(path string, now func() time.Time) (*Store, error) {
-	dsn, err := prepare(path)
+	return open(path, now, nil)
+}
+
+// OpenSealed is Open for a file whose values only the holder of key can read; names of buckets and keys stay readable. Nonces
+// are drawn from random. A file that was not sealed so far is sealed now, in one transaction, and the plain values are
+// overwritten. It returns ErrStoreKey for a file that was sealed under another key.
+func OpenSealed(path string, now func() time.Time, key seal.Key, random io.Reader) (*Store, error) {
+	return open(path, now, &lock{key, random})
+}
+
+func open(path string, now func() time.Time, l *lock) (*Store, error) {
+	dsn, err := create(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the local store: %w", err)
 	}
@@ -73,15 +88,19 @@ func Open(path string, now func() time.Time) (*Store, error) {
 	if _, err := db.Exec(schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the local store %s: %w", path, err), db.Close())
 	}
-	s := &Store{db: db, now: now}
-	if _, err := s.Sweep(context.Background()); err != nil {
+	s := &Store{db: db, now: now, lock: l}
+	_, err = s.Sweep(context.Background())
+	if err == nil {
+		err = s.engage(context.Background())
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-// prepare creates the file with narrow rights before SQLite does, makes its name durable, and returns the data source.
-func prepare(path string) (string, error) {
+// create creates the file with narrow rights before SQLite does, makes its name durable, and returns the data source.
+func create(path string) (string, error) {
 	const pragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(ON)&_txlock=immediate"
 	if path == ":memory:" {
 		return "file::memory:?" + pragmas, nil
@@ -106,12 +125,13 @@ func (s *Store) Close() error { return s.db.Close() }
 // Put stores value under the key, replacing what was there. A zero expires means never. It returns ErrTooBig if a bound
 // is exceeded.
 func (s *Store) Put(ctx context.Context, bucket, key string, value []byte, expires time.Time) error {
-	if err := check(bucket, key, value); err != nil {
+	value, err := s.prepare(bucket, key, value)
+	if err != nil {
 		return err
 	}
-	_, err := s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
+	_, err = s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires`,
-		bucket, key, filled(value), millis(expires))
+		bucket, key, value, millis(expires))
 	if err != nil {
 		return fmt.Errorf("store an entry of %s: %w", bucket, err)
 	}
@@ -120,13 +140,14 @@ func (s *Store) Put(ctx context.Context, bucket, key string, value []byte, expir
 
 // PutNew is Put for a key that must not be in use: it returns ErrExists if there is an entry that has not expired.
 func (s *Store) PutNew(ctx context.Context, bucket, key string, value []byte, expires time.Time) error {
-	if err := check(bucket, key, value); err != nil {
+	value, err := s.prepare(bucket, key, value)
+	if err != nil {
 		return err
 	}
 	res, err := s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires
 		WHERE entry.expires > 0 AND entry.expires <= ?`,
-		bucket, key, filled(value), millis(expires), s.now().UnixMilli())
+		bucket, key, value, millis(expires), s.now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("store a new entry of %s: %w", bucket, err)
 	}
@@ -140,7 +161,7 @@ func (s *Store) PutNew(ctx context.Context, bucket, key string, value []byte, ex
 func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 	row := s.db.QueryRowContext(ctx, `SELECT value FROM entry WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?)`,
 		bucket, key, s.now().UnixMilli())
-	return scanValue(row, "read", bucket)
+	return s.scanValue(row, "read", bucket, key)
 }
 
 // Take returns the value under the key and removes it, in one step: of several callers one gets it, the others get
@@ -148,7 +169,7 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 func (s *Store) Take(ctx context.Context, bucket, key string) ([]byte, error) {
 	row := s.db.QueryRowContext(ctx, `DELETE FROM entry WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?) RETURNING value`,
 		bucket, key, s.now().UnixMilli())
-	return scanValue(row, "take", bucket)
+	return s.scanValue(row, "take", bucket, key)
 }
 
 // Delete removes the entry. An entry that is not there is no error.
@@ -195,6 +216,9 @@ func (s *Store) batch(ctx context.Context, bucket, after string, first bool) (ba
 		if err := rows.Scan(&e.key, &e.value); err != nil {
 			return nil, fmt.Errorf("list entries of %s: %w", bucket, err)
 		}
+		if e.value, err = s.lock.open(bucket, e.key, e.value); err != nil {
+			return nil, err
+		}
 		batch = append(batch, e)
 	}
 	return batch, nil
@@ -225,7 +249,7 @@ func (s *Store) sweepSometimes(ctx context.Context) error {
 	return err
 }
 
-func scanValue(row *sql.Row, deed, bucket string) ([]byte, error) {
+func (s *Store) scanValue(row *sql.Row, deed, bucket, key string) ([]byte, error) {
 	var value []byte
 	switch err := row.Scan(&value); {
 	case errors.Is(err, sql.ErrNoRows):
@@ -233,22 +257,18 @@ func scanValue(row *sql.Row, deed, bucket string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s an entry of %s: %w", deed, bucket, err)
 	}
-	return value, nil
+	return s.lock.open(bucket, key, value)
 }
 
-func check(bucket, key string, value []byte) error {
+// prepare checks the bounds and returns the value as it is stored: sealed or not, and never SQL's NULL.
+func (s *Store) prepare(bucket, key string, value []byte) ([]byte, error) {
 	if len(bucket) > MaxNameBytes || len(key) > MaxNameBytes || len(value) > MaxValueBytes {
-		return ErrTooBig
+		return nil, ErrTooBig
 	}
-	return nil
-}
-
-// filled keeps a nil value from becoming SQL's NULL.
-func filled(value []byte) []byte {
 	if value == nil {
-		return []byte{}
+		value = []byte{}
 	}
-	return value
+	return s.lock.seal(bucket, key, value)
 }
 
 func millis(t time.Time) int64 {

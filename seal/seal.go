@@ -6,10 +6,8 @@
 //
 //   - A Key is 32 random bytes for AES-256-GCM. Sealing with a Key needs context ("associated data") that must be the
 //     same on opening, so that a sealed value cannot be moved to another person or field.
-//
 //   - An Identity is a site's Ed25519 key (signing: the site *is* this key) and its X25519 key (others seal to it, HPKE
 //     base mode, RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM). The Ed25519 key certifies the X25519 one.
-//
 //   - A Secret is what all keys for data at rest on one machine are derived from, one key for each purpose (HKDF-SHA256).
 //
 // # Formats
