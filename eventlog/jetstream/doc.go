@@ -25,7 +25,13 @@
 //
 //	DIR/lock            held by the process that uses the directory; two never do
 //	DIR/tails.json      how far each branch went when last written down; finds pages cut off the end
+//	DIR/cipher.check    proves the key, if the streams are encrypted; there before the first stream
 //	DIR/jetstream/...   the streams; "authority_class_site_incarnation", "_fork" behind it for a second branch
+//
+// With Config.CipherKey the engine encrypts what it writes (AES; a key of its own for each stream, sealed with one derived from
+// ours). That protects a disk that is lost, sold or seized. Names of streams, sizes and times stay visible, and it is no
+// protection from somebody who copies the disk again and again while the site runs, nor does it detect changes: pages are
+// signed, that does.
 //
 // # Invariants
 //

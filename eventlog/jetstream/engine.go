@@ -69,6 +69,7 @@ func (s *Server) options() (*server.Options, error) {
 		CustomClientAuthentication: s.admits,
 		Accounts:                   []*server.Account{server.NewAccount(storeAccount), server.NewAccount(peersAccount)},
 	}
+	encrypt(opts, s.cfg.CipherKey)
 	if s.addr == "" {
 		return opts, nil
 	}

@@ -18,10 +18,14 @@ import (
 
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/eventlog/logtest"
+	"codeberg.org/holdfast/holdfast/seal"
 )
 
-// killDir, when set, turns the test binary into the process that is killed.
-const killDir = "HOLDFAST_TEST_KILL_DIR"
+// killDir, when set, turns the test binary into the process that is killed; killCipher makes it encrypt.
+const (
+	killDir    = "HOLDFAST_TEST_KILL_DIR"
+	killCipher = "HOLDFAST_TEST_KILL_CIPHER"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killDir); dir != "" {
@@ -39,7 +43,11 @@ const killLogs = 4
 // acknowledgement. It ends only with an error.
 func writeForEver(dir string, out io.Writer) error {
 	t := &failing{}
-	s, err := Start(Config{Identity: logtest.Identity(t, 1), Dir: dir, Rand: rand.Reader, Now: time.Now, Logger: quiet()})
+	cfg := Config{Identity: logtest.Identity(t, 1), Dir: dir, Rand: rand.Reader, Now: time.Now, Logger: quiet()}
+	if os.Getenv(killCipher) != "" {
+		cfg.CipherKey = &cipherKey
+	}
+	s, err := Start(cfg)
 	if err != nil {
 		return err
 	}
@@ -85,18 +93,23 @@ func (*failing) Helper()           {}
 func (*failing) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 type acked struct {
-	pages map[string][]string // by log: hashes of the pages in order
+	pages  map[string][]string // by log: hashes of the pages in order
+	cipher bool
 }
 
 // TestKillLosesNothingAcknowledged kills the writing process twenty times without warning. Each time every page it had
 // reported is there once, unchanged and in order.
-func TestKillLosesNothingAcknowledged(t *testing.T) {
+func TestKillLosesNothingAcknowledged(t *testing.T) { killed(t, nil, 20) }
+
+func TestKillLosesNothingOfEncryptedLogs(t *testing.T) { killed(t, &cipherKey, 12) }
+
+func killed(t *testing.T, key *seal.Key, rounds int) {
 	dir := t.TempDir()
-	seen := acked{make(map[string][]string)}
-	for round := range 20 {
+	seen := acked{make(map[string][]string), key != nil}
+	for round := range rounds {
 		seen.run(t, dir, 40+15*round)
 	}
-	s, err := Start(Config{Identity: logtest.Identity(t, 1), Dir: dir, Rand: rand.Reader, Now: time.Now, Logger: quiet()})
+	s, err := Start(Config{Identity: logtest.Identity(t, 1), Dir: dir, CipherKey: key, Rand: rand.Reader, Now: time.Now, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +118,7 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	for i := range byte(killLogs) {
 		total += seen.compare(t, s.Store(), eventlog.Branch{LogID: logtest.NewWriter(t, 1, i).Log})
 	}
-	t.Logf("%d acknowledged pages in 20 rounds, none lost, doubled or changed", total)
+	t.Logf("%d acknowledged pages in %d rounds, none lost, doubled or changed", total, rounds)
 }
 
 // run lets a child write until it has acknowledged some pages, and kills it.
@@ -113,6 +126,9 @@ func (a *acked) run(t *testing.T, dir string, acks int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), killDir+"="+dir)
+	if a.cipher {
+		cmd.Env = append(cmd.Env, killCipher+"=1")
+	}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

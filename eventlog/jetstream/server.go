@@ -52,6 +52,9 @@ type Config struct {
 	Reserve uint64
 	// MaxStore bounds the bytes of all streams; 0 means DefaultMaxStore.
 	MaxStore int64
+	// CipherKey encrypts the streams on the disk; nil leaves them in the clear. A directory is one or the other from its first
+	// stream on.
+	CipherKey *seal.Key
 	// Patience is how long a page may take to reach the disk before the engine counts as stuck; 0 means ten seconds.
 	Patience time.Duration
 	Rand     io.Reader
@@ -79,8 +82,9 @@ type Server struct {
 }
 
 // Start brings the server up and reads how far every branch goes. It blocks until all of that is done: about a second for
-// a thousand branches. A used port, a directory in use and unreadable files are faults that name the way out. The caller
-// closes the Server.
+// a thousand branches. A used port, a directory in use and unreadable files are faults that name the way out, and so are a
+// missing or wrong CipherKey (ErrCipherMissing, ErrCipherKey) and one for streams in the clear (ErrCipherPlain). The caller closes
+// the Server.
 func Start(cfg Config) (*Server, error) {
 	if cfg.Free == nil {
 		cfg.Free = FreeOf(cfg.Dir)
@@ -120,6 +124,9 @@ func (s *Server) open() error {
 	s.admits = newAdmission(s.cfg.Admit, s.token)
 	s.desk = newDesk(s.cfg.Logger)
 	if s.addr, err = checkListen(s.cfg.Listen); err != nil {
+		return err
+	}
+	if err := s.checkCipher(); err != nil {
 		return err
 	}
 	if err := s.startEngine(); err != nil {

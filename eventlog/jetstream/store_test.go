@@ -17,12 +17,14 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/eventlog/logtest"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/seal"
 )
 
 // testDisk is a directory with a server on it whose free space and clock the test sets.
 type testDisk struct {
 	dir    string
 	server *Server
+	key    *seal.Key
 	free   atomic.Uint64
 	ahead  atomic.Int64 // of the clock, in nanoseconds
 }
@@ -48,7 +50,7 @@ func (d *testDisk) open(t *testing.T) *Store {
 		}
 	}
 	s, err := Start(Config{
-		Identity: logtest.Identity(t, 1), Dir: d.dir, Rand: rand.Reader, Now: d.now,
+		Identity: logtest.Identity(t, 1), Dir: d.dir, CipherKey: d.key, Rand: rand.Reader, Now: d.now,
 		Free: func() (uint64, error) { return d.free.Load(), nil }, Patience: 5 * time.Second, Logger: quiet(),
 	})
 	if err != nil {
@@ -81,9 +83,14 @@ func (d *testDisk) flip(t *testing.T, mark []byte) {
 	t.Fatalf("the bytes are in none of %d block files", len(files))
 }
 
-func TestStoreConforms(t *testing.T) {
+func TestStoreConforms(t *testing.T) { conforms(t, nil) }
+
+func TestEncryptedStoreConforms(t *testing.T) { conforms(t, &cipherKey) }
+
+func conforms(t *testing.T, key *seal.Key) {
 	logtest.Run(t, func(t *testing.T) logtest.Disk {
 		d := newTestDisk(t)
+		d.key = key
 		return logtest.Disk{
 			Open: func(t *testing.T) eventlog.Store { return d.open(t) },
 			// The index that JetStream writes only on a clean end is thrown away: the streams are read from their blocks.
@@ -96,7 +103,7 @@ func TestStoreConforms(t *testing.T) {
 				d.ahead.Add(int64(time.Second))
 			},
 			Damage: func(t *testing.T, s eventlog.Store, b eventlog.Branch, page uint64) eventlog.Store {
-				pages, err := s.Read(t.Context(), b, page-1, 1)
+				pages, err := s.Read(t.Context(), b, 0, 8<<20)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -104,7 +111,11 @@ func TestStoreConforms(t *testing.T) {
 					t.Fatal(err)
 				}
 				d.server = nil
-				d.flip(t, pages[0].Raw())
+				if key == nil {
+					d.flip(t, pages[page-1].Raw())
+				} else {
+					d.flipEncrypted(t, b, pages, page)
+				}
 				return d.open(t)
 			},
 		}
