@@ -4,15 +4,24 @@ package identity
 
 import (
 	"context"
+	"encoding/base64"
+	stdhex "encoding/hex"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
 )
@@ -21,6 +30,7 @@ import (
 type Directory interface {
 	Person(ctx context.Context, authority event.AuthorityID, id directory.PersonID) (directory.Person, error)
 	People(ctx context.Context, authority event.AuthorityID, search directory.Search) ([]directory.Person, int, error)
+	Resolve(ctx context.Context, authority event.AuthorityID, audience directory.Audience) ([]directory.Recipient, error)
 }
 
 // Federation says which sites belong together. It answers from memory and does not block.
@@ -88,12 +98,203 @@ type Config struct {
 // Service lets people in. It is safe for concurrent use. Methods block for the disk; those that append return when this
 // site's own read model shows what they did.
 type Service struct {
-	cfg Config
+	cfg    Config
+	argon  *gate
+	codes  *throttle
+	digits *throttle
+	random *lockedReader
+	doer   doer
+
+	mu   sync.Mutex
+	seen map[owner]string // the day on which this site last told of a person's sign-in
 }
 
 // New returns a Service.
 func New(c Config) *Service {
-	return &Service{cfg: c}
+	return &Service{
+		cfg:    c,
+		argon:  newGate(runtime.GOMAXPROCS(0), maxWaiting),
+		codes:  newThrottle(codeTries, time.Minute),
+		digits: newThrottle(totpTries, 5*time.Minute),
+		random: &lockedReader{r: c.Rand},
+		doer:   doer{first: make(map[string]time.Time), next: make(map[string]time.Time), erased: make(map[event.KeyID]bool)},
+		seen:   make(map[owner]string),
+	}
 }
 
-var _ = access.Principal{}
+// lockedReader makes an injected source of randomness safe for several goroutines.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+// Read reads from the source, one caller at a time.
+func (l *lockedReader) Read(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return io.ReadFull(l.r, b)
+}
+
+func (s *Service) draw(n int) ([]byte, error) {
+	b := make([]byte, n)
+	_, err := s.random.Read(b)
+	return b, err
+}
+
+// drawHex returns n random hexadecimal characters.
+func (s *Service) drawHex(n int) (string, error) {
+	b, err := s.draw(n / 2)
+	return stdhex.EncodeToString(b), err
+}
+
+// The buckets of the local store.
+const (
+	bucketUsed    = "identity.used"    // what was used once at this site, until the read model knows
+	bucketOnce    = "identity.once"    // challenges and hand-overs that were answered here
+	bucketCounter = "identity.counter" // the highest signature counter of a passkey seen here
+)
+
+// claim makes sure that of several who use one thing at this site at once, one gets it. The claim holds until the read
+// model shows the use. It returns taken if somebody else was faster.
+func (s *Service) claim(ctx context.Context, o owner, what string, taken error) (release func(), err error) {
+	key := string(o.authority) + "/" + string(o.person) + "/" + what
+	err = s.cfg.Local.PutNew(ctx, bucketUsed, key, nil, s.cfg.Now().Add(time.Hour))
+	if errors.Is(err, localstore.ErrExists) {
+		return nil, taken
+	}
+	if err != nil {
+		return nil, fmt.Errorf("claim: %w", err)
+	}
+	return func() { _ = s.cfg.Local.Delete(context.WithoutCancel(ctx), bucketUsed, key) }, nil
+}
+
+// once returns replayed if the nonce was taken at this site before.
+func (s *Service) once(ctx context.Context, nonce []byte, expires time.Time, replayed error) error {
+	err := s.cfg.Local.PutNew(ctx, bucketOnce, stdhex.EncodeToString(nonce), nil, expires.Add(event.MaxDrift))
+	if errors.Is(err, localstore.ErrExists) {
+		return replayed
+	}
+	return err
+}
+
+// held reports whether this site may hold the authority's data.
+func (s *Service) held(authority event.AuthorityID) bool {
+	return slices.Contains(s.cfg.Federation.Held(), authority)
+}
+
+// state reads an account. A person without one has the empty state.
+func (s *Service) state(ctx context.Context, authority event.AuthorityID, person directory.PersonID) (st state, err error) {
+	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
+		st, err = readState(ctx, q, authority, person)
+		return err
+	})
+	return st, err
+}
+
+// person returns somebody who is in the register and not erased, or ErrPersonUnknown.
+func (s *Service) person(ctx context.Context, authority event.AuthorityID, id directory.PersonID) (directory.Person, error) {
+	if !id.Valid() || !s.held(authority) {
+		return directory.Person{}, ErrPersonUnknown
+	}
+	p, err := s.cfg.Directory.Person(ctx, authority, id)
+	if fault.KindOf(err) == fault.NotFound || err == nil && p.Readable == directory.Erased {
+		return directory.Person{}, ErrPersonUnknown
+	}
+	return p, err
+}
+
+// appendFact appends one fact about an account and waits until this site shows it.
+func (s *Service) appendFact(ctx context.Context, authority event.AuthorityID, person directory.PersonID, actor string, kind event.Kind, fact any, keys ...event.KeyID) (eventlog.Receipt, error) {
+	d, err := s.draft(ctx, authority, person, actor, kind, fact, keys...)
+	if err != nil {
+		return eventlog.Receipt{}, err
+	}
+	return s.append(ctx, authority, d)
+}
+
+func (s *Service) draft(ctx context.Context, authority event.AuthorityID, person directory.PersonID, actor string, kind event.Kind, fact any, keys ...event.KeyID) (event.Draft, error) {
+	subject := accountSubject(person)
+	after, err := s.cfg.Model.LastStamp(ctx, authority, subject)
+	return event.Draft{Subject: subject, Kind: kind, Actor: actor, Keys: keys, Data: fact, After: after}, err
+}
+
+func (s *Service) append(ctx context.Context, authority event.AuthorityID, drafts ...event.Draft) (eventlog.Receipt, error) {
+	r, err := s.cfg.Log.Append(ctx, authority, event.Register, drafts...)
+	if err != nil {
+		return r, fmt.Errorf("record in an account: %w", err)
+	}
+	return r, s.cfg.Model.Wait(ctx, r.Log, r.Last)
+}
+
+// own checks that p is a person who is here for themself and may still be, and returns whose account it is.
+func (s *Service) own(ctx context.Context, p access.Principal) (directory.PersonID, error) {
+	if p.Kind != access.Person || !hex(p.Session, 32) {
+		return "", ErrNotYours
+	}
+	return directory.PersonID(p.ID), s.Standing(ctx, p)
+}
+
+// accountKey returns a key to seal with: the account's youngest that this site can use, or a new one.
+func (s *Service) accountKey(ctx context.Context, authority event.AuthorityID, st state) (keyring.Key, error) {
+	for _, id := range slices.Backward(st.Keys) {
+		if k, err := s.cfg.Keys.Key(ctx, authority, id); err == nil {
+			return keyring.Key{ID: id, Secret: k}, nil
+		}
+	}
+	keys, err := s.cfg.Keys.NewKeys(ctx, authority, 1)
+	if err != nil {
+		return keyring.Key{}, fmt.Errorf("make a key for an account: %w", err)
+	}
+	return keys[0], nil
+}
+
+// idKey returns the key under which the authority's keyed hashes are made.
+func (s *Service) idKey(ctx context.Context, authority event.AuthorityID) (seal.Key, error) {
+	k, err := s.cfg.Keys.Named(ctx, authority, keyring.NameID)
+	return k.Secret, err
+}
+
+// principal returns who has come in.
+func principal(authority event.AuthorityID, person directory.PersonID, way access.Way, session string) access.Principal {
+	return access.Principal{Kind: access.Person, Authority: authority, ID: string(person), Way: way, Session: session}
+}
+
+func actorOf(person directory.PersonID) string { return "person/" + string(person) }
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// decode reads what encode wrote. Only the one right spelling of each value is taken.
+func decode(s string, maxBytes int) ([]byte, bool) {
+	if len(s) > base64.RawURLEncoding.EncodedLen(maxBytes) {
+		return nil, false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return b, err == nil && encode(b) == s
+}
+
+// signedIn tells, once a day, that somebody signed in. It is no reason to keep anybody out that this cannot be written.
+func (s *Service) signedIn(ctx context.Context, authority event.AuthorityID, person directory.PersonID, st state, f SignedIn) {
+	f.Day = s.cfg.Now().UTC().Format(time.DateOnly)
+	if st.Day >= f.Day || !s.newDay(owner{authority: authority, person: person}, f.Day) {
+		return
+	}
+	if _, err := s.appendFact(ctx, authority, person, actorOf(person), KindSignedIn, f); err != nil {
+		s.cfg.Logger.Warn("a sign-in could not be told to the other sites", "authority", authority, "err", err)
+	}
+}
+
+const maxSeen = 200_000
+
+// newDay reports whether this site has not told of the person's sign-in that day.
+func (s *Service) newDay(o owner, day string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen[o] == day {
+		return false
+	}
+	if len(s.seen) >= maxSeen {
+		clear(s.seen)
+	}
+	s.seen[o] = day
+	return true
+}
