@@ -43,7 +43,7 @@ var (
 // report that names the problems, ErrNoExport for another file, and r's error. A fork is reported and is no problem of
 // the file. It needs about a tenth of the file's size in memory at most.
 func Verify(r io.Reader) (Report, error) {
-	v := &verifier{r: bufio.NewReaderSize(r, maxRowBytes), sum: sha256.New(), seen: make(map[eventlog.LogID]map[uint64][]eventlog.Hash)}
+	v := &verifier{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), seen: make(map[eventlog.LogID]map[uint64][]eventlog.Hash)}
 	if err := v.begin(); err != nil {
 		return v.report, err
 	}
@@ -61,6 +61,7 @@ func Verify(r io.Reader) (Report, error) {
 
 type verifier struct {
 	r      *bufio.Reader
+	long   []byte // a row that is longer than r's buffer
 	sum    hash.Hash
 	row    int
 	ended  bool
@@ -99,6 +100,9 @@ func (v *verifier) note(p Problem) {
 // line returns the next line with its line feed, valid until the next call, and nil if there is none or only a part of one.
 func (v *verifier) line() ([]byte, error) {
 	b, err := v.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		b, err = v.longLine(b)
+	}
 	v.row++
 	switch {
 	case err == nil:
@@ -114,6 +118,19 @@ func (v *verifier) line() ([]byte, error) {
 	}
 	v.ended = true
 	return nil, nil
+}
+
+// longLine reads on until the line ends, or is too long.
+func (v *verifier) longLine(b []byte) ([]byte, error) {
+	v.long = append(v.long[:0], b...)
+	for len(v.long) <= maxRowBytes {
+		b, err := v.r.ReadSlice('\n')
+		v.long = append(v.long, b...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return v.long, err
+		}
+	}
+	return v.long, bufio.ErrBufferFull
 }
 
 // begin reads the title and the head.

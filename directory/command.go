@@ -34,13 +34,16 @@ type Model interface {
 	Wait(ctx context.Context, log eventlog.LogID, pos eventlog.Position) error
 }
 
-// Config is what a Service needs. All fields but Logger are required.
+// Config is what a Service needs. All fields but MoreKeys and Logger are required.
 type Config struct {
 	Log    eventlog.Appender
 	Model  Model
 	Keys   Keys
 	Rand   io.Reader
 	Logger *slog.Logger
+	// MoreKeys returns the keys with which other domains have sealed what belongs to a person (the account's passkeys). They
+	// are destroyed together with the person's own. It may be nil.
+	MoreKeys func(ctx context.Context, authority event.AuthorityID, person PersonID) ([]event.KeyID, error)
 }
 
 // Service answers questions about people and takes changes. It is safe for concurrent use; every method blocks until it
@@ -130,61 +133,6 @@ func (s *Service) Resolve(ctx context.Context, authority event.AuthorityID, a Au
 		return err
 	})
 	return list, deed(err, "resolve an audience")
-}
-
-// Erase destroys the person's key and records it. From then on nobody at this site can read the person's fields, in any
-// log, and every other site follows when it hears of the mark; free text elsewhere is not touched. Erasing again is no
-// error. It returns ErrPersonUnknown for somebody never recorded here.
-func (s *Service) Erase(ctx context.Context, authority event.AuthorityID, id PersonID) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	var st state
-	var found bool
-	err := s.cfg.Model.View(ctx, func(q readmodel.Query) (err error) {
-		found, err = q.State(ctx, authority, id.Subject(), &st)
-		return err
-	})
-	if err != nil {
-		return deed(err, "erase a person")
-	}
-	if !found || st.Person == nil {
-		return ErrPersonUnknown
-	}
-	return deed(s.destroy(ctx, authority, id, st.Person.Keys, !st.Person.Erased), "erase a person")
-}
-
-// destroy marks the keys and tells of it. The mark comes first: if the fact cannot be written, the person is erased all
-// the same, and erasing is tried again.
-func (s *Service) destroy(ctx context.Context, authority event.AuthorityID, id PersonID, keys []event.KeyID, tell bool) error {
-	if err := s.cfg.Keys.Erase(ctx, authority, keys...); err != nil || !tell {
-		return err
-	}
-	r, err := s.cfg.Log.Append(ctx, authority, event.Register, draftOf(id.Subject(), KindPersonErased, s.actor, PersonErased{Keys: keys}))
-	if err != nil {
-		return err
-	}
-	return s.wait(ctx, r)
-}
-
-// FinishErasures destroys keys that came to light after their person had been erased: another site, not knowing of the
-// erasure, recorded the person with a key of its own. It returns how many people that concerned and is cheap when there
-// are none; call it now and then.
-func (s *Service) FinishErasures(ctx context.Context, authority event.AuthorityID) (int, error) {
-	var late []lateKeys
-	err := s.cfg.Model.View(ctx, func(q readmodel.Query) (err error) {
-		late, err = lateRecordings(ctx, q, authority)
-		return err
-	})
-	if err != nil {
-		return 0, deed(err, "finish erasures")
-	}
-	for _, l := range late {
-		// The fact names the late keys, so that every site sees that the person has no living key left.
-		if err := s.destroy(ctx, authority, l.person, l.keys, true); err != nil {
-			return 0, deed(err, "finish erasures")
-		}
-	}
-	return len(late), nil
 }
 
 func (s *Service) wait(ctx context.Context, r eventlog.Receipt) error {

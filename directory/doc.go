@@ -17,11 +17,11 @@
 //
 // # Facts
 //
-// All facts are of class register. Subjects are "person/ID", "unit/ID" and "function/ID".
+// All facts are of class register. Subjects are "person/ID", "unit/ID", "function/ID" and "erasure/ID" (of a person).
 //
 //	directory.PersonRecorded    who a person is: sealed fields, units        directory.PersonRemoved   not in the register any more
 //	directory.PersonErased      the person's key is destroyed                 directory.UnitRecorded, directory.UnitRemoved
-//	directory.FunctionRecorded, directory.FunctionRemoved
+//	directory.FunctionRecorded, directory.FunctionRemoved                     directory.ErasureConfirmed a site has forgotten the person
 //
 // # Invariants
 //
@@ -32,6 +32,9 @@
 //     column). Importing the same file again therefore appends nothing, at whichever site.
 //   - A person's key stays the same while the person changes: erasing it makes every earlier version unreadable.
 //   - An erased person stays erased. A later import does not bring the person back, not even from another site.
+//   - An erasure is complete when every site that the authority allows has confirmed it: that it holds the marks of all
+//     keys of the person that are known, those of other domains too, and shows the person as erased. A key that comes to
+//     light later opens it again. A site speaks for itself alone.
 //   - An import speaks only for the people in the file. Absent people stay, unless pruning is asked for; pruning is
 //     withheld if a refused line might have been one of them.
 //   - Units are known by their path of names and functions by their name. Renaming one makes a new one, and the old one

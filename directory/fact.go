@@ -13,6 +13,7 @@ const (
 	KindUnitRemoved      event.Kind = "directory.UnitRemoved"
 	KindFunctionRecorded event.Kind = "directory.FunctionRecorded"
 	KindFunctionRemoved  event.Kind = "directory.FunctionRemoved"
+	KindErasureConfirmed event.Kind = "directory.ErasureConfirmed"
 )
 
 // PersonRecorded says who a person is from now on. It replaces what was recorded before.
@@ -59,6 +60,13 @@ type FunctionRecorded struct {
 
 // FunctionRemoved says that the function is not in the register any more.
 type FunctionRemoved struct{}
+
+// ErasureConfirmed says that a site holds the marks of all those keys and shows the person as erased. A site says it again
+// when more keys of the person come to light. Only what a site says in a log of its own counts.
+type ErasureConfirmed struct {
+	Site event.SiteID  `json:"site"`
+	Keys []event.KeyID `json:"keys,omitempty"`
+}
 
 // draftOf returns the draft of a fact about the subject, under the kind that belongs to its type.
 func draftOf(subject event.Subject, kind event.Kind, actor string, fact any, keys ...event.KeyID) event.Draft {

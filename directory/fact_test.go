@@ -29,6 +29,7 @@ func golden() map[string]any {
 		string(KindUnitRemoved):      UnitRemoved{},
 		string(KindFunctionRecorded): FunctionRecorded{Key: key, Sealed: []byte("sealed"), Holders: []PersonID{"0123456789abcdef"}, Deputies: []PersonID{"0123456789abcde0"}},
 		string(KindFunctionRemoved):  FunctionRemoved{},
+		string(KindErasureConfirmed): ErasureConfirmed{Site: "qto4bk46tloo724nqf7j4v44col3zrimgallyaih2gfh2x25twdq", Keys: []event.KeyID{key}},
 		"directory.private": private{Display: "Dr. Änne Weiß", Given: "Änne", Family: "Weiß", Title: "Dr.", Position: "Amtsrätin", Language: German,
 			Email: "aenne.weiss@x.example", Mobile: "+491713920012", Phone: "App. 4711", Manager: "0123456789abcdef", Ref: "4711"},
 		"directory.Audience": Audience{Everyone: true, Units: []UnitID{"0123456789abcdef"}, Functions: []FunctionID{"0123456789abcde0"}, Persons: []PersonID{"0123456789abcde1"}},

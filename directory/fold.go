@@ -22,11 +22,12 @@ const (
 	maxAssigned = 1000
 )
 
-// state is what the fold keeps of one subject: a person, a unit or a function. Personal fields stay sealed in it.
+// state is what the fold keeps of one subject: a person, a unit, a function or who has confirmed an erasure. Personal fields stay sealed in it.
 type state struct {
 	Person   *personState   `json:"person,omitempty"`
 	Unit     *unitState     `json:"unit,omitempty"`
 	Function *functionState `json:"function,omitempty"`
+	Erasure  *erasureState  `json:"erasure,omitempty"`
 }
 
 type personState struct {
@@ -40,6 +41,8 @@ type personState struct {
 	// each other. All of them are destroyed when the person is erased.
 	Keys      []event.KeyID `json:"keys,omitempty"`
 	Destroyed []event.KeyID `json:"destroyed,omitempty"`
+	// ErasedAt is when the person was erased first, in milliseconds since 1970.
+	ErasedAt int64 `json:"erased_at,omitempty"`
 }
 
 // late returns the keys of an erased person that nobody has destroyed yet.
@@ -64,9 +67,9 @@ type functionState struct {
 func Fold() readmodel.Fold {
 	return readmodel.Typed[state]{
 		Label:      "directory",
-		OwnedRoots: []string{"person", "unit", "function"},
+		OwnedRoots: []string{"person", "unit", "function", "erasure"},
 		KnownKinds: []event.Kind{KindPersonRecorded, KindPersonRemoved, KindPersonErased, KindUnitRecorded, KindUnitRemoved,
-			KindFunctionRecorded, KindFunctionRemoved},
+			KindFunctionRecorded, KindFunctionRemoved, KindErasureConfirmed},
 		SQL:       schema,
 		ApplyFunc: apply,
 		SaveFunc:  save,
@@ -77,6 +80,7 @@ func Fold() readmodel.Fold {
 var rootOf = map[event.Kind]string{
 	KindPersonRecorded: "person", KindPersonRemoved: "person", KindPersonErased: "person",
 	KindUnitRecorded: "unit", KindUnitRemoved: "unit", KindFunctionRecorded: "function", KindFunctionRemoved: "function",
+	KindErasureConfirmed: "erasure",
 }
 
 func apply(s state, e readmodel.Entry) (state, error) {
@@ -94,6 +98,11 @@ func apply(s state, e readmodel.Entry) (state, error) {
 			s.Unit = &unitState{}
 		}
 		return s, s.Unit.apply(e)
+	case "erasure":
+		if s.Erasure == nil {
+			s.Erasure = &erasureState{}
+		}
+		return s, s.Erasure.apply(e)
 	}
 	if s.Function == nil {
 		s.Function = &functionState{}
@@ -118,6 +127,9 @@ func (p *personState) apply(e readmodel.Entry) error {
 		}
 		for _, k := range f.Keys {
 			p.Destroyed = appendOnce(p.Destroyed, k)
+		}
+		if !p.Erased {
+			p.ErasedAt = e.Wall
 		}
 		p.Erased, p.Sealed, p.Units = true, nil, nil
 	}
@@ -165,6 +177,8 @@ func save(tx *readmodel.Tx, ref readmodel.Ref, was, is state) error {
 		return saveUnit(tx, ref.Authority, UnitID(id), *is.Unit)
 	case is.Function != nil:
 		return saveFunction(tx, ref.Authority, FunctionID(id), *is.Function)
+	case is.Erasure != nil:
+		return saveErasure(tx, ref.Authority, PersonID(id), *is.Erasure)
 	}
 	return nil
 }

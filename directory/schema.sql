@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The directory in plain text, local to this machine and disposable. Everything in here comes from the logs and keys.
--- Meaning of the fold: 1
+-- Meaning of the fold: 2
 
 -- Each authority has a range of row numbers, so that a search by text reads only its own part of the index.
 CREATE TABLE IF NOT EXISTS directory_authority (
@@ -66,3 +66,19 @@ CREATE INDEX IF NOT EXISTS directory_assignment_person ON directory_assignment (
 -- The text is kept beside the index and 'secure-delete' is on, so that an erased name is really gone from both.
 CREATE VIRTUAL TABLE IF NOT EXISTS directory_text USING fts5(words, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3');
 INSERT INTO directory_text (directory_text, rank) VALUES ('secure-delete', 1);
+
+-- Erased people with all keys of theirs that are known, and which site has confirmed which of them. Keys are sorted JSON.
+CREATE TABLE IF NOT EXISTS directory_erased (
+  authority TEXT NOT NULL,
+  person    TEXT NOT NULL,
+  at        INTEGER NOT NULL,            -- milliseconds since 1970
+  keys      TEXT NOT NULL,
+  PRIMARY KEY (authority, person)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS directory_confirmed (
+  authority TEXT NOT NULL,
+  person    TEXT NOT NULL,
+  site      TEXT NOT NULL,
+  keys      TEXT NOT NULL,
+  PRIMARY KEY (authority, person, site)
+) WITHOUT ROWID;

@@ -53,6 +53,9 @@ func savePerson(tx *readmodel.Tx, authority event.AuthorityID, id PersonID, was,
 	if err := saveWords(tx, n, row, !tx.First()); err != nil {
 		return err
 	}
+	if err := saveErased(tx, authority, id, was, is); err != nil {
+		return err
+	}
 	return saveMembership(tx, authority, n, was, is)
 }
 
@@ -432,23 +435,4 @@ func loadRegister(ctx context.Context, q readmodel.Query, authority event.Author
 		r.functions[f.ID] = f
 	}
 	return r, err
-}
-
-// lateKeys are keys of an erased person that still have to be destroyed.
-type lateKeys struct {
-	person PersonID
-	keys   []event.KeyID
-}
-
-func lateRecordings(ctx context.Context, q readmodel.Query, authority event.AuthorityID) (late []lateKeys, err error) {
-	err = each(ctx, q, func(scan func(...any) error) error {
-		var l lateKeys
-		var keys string
-		if err := scan(&l.person, &keys); err != nil {
-			return err
-		}
-		late = append(late, l)
-		return json.Unmarshal([]byte(keys), &late[len(late)-1].keys)
-	}, `SELECT id, late FROM directory_person WHERE authority = ? AND late <> '' ORDER BY id LIMIT 1000`, authority)
-	return late, err
 }
