@@ -66,7 +66,7 @@ var unfit = []access.Permission{
 }
 
 // Fit reports whether a program may hold the permission.
-func Fit(p access.Permission) bool { return p != "" && !slices.Contains(unfit, p) }
+func Fit(p access.Permission) bool { return p.Valid() && !slices.Contains(unfit, p) }
 
 // State says where a program stands.
 type State string
