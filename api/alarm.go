@@ -7,17 +7,20 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/deed"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
-func (d AlarmDraft) draft(actor string) alarm.Draft {
+func (d AlarmDraft) draft(actor string, v access.Verdict) alarm.Draft {
 	return alarm.Draft{TextDE: d.TextDE, TextEN: d.TextEN, Mode: d.Mode, Audience: d.Audience, Channels: d.Channels, Ranking: d.Ranking,
 		TakeoverAfter: time.Duration(d.TakeoverMillis) * time.Millisecond, LinkValid: time.Duration(d.LinkHours) * time.Hour,
-		Actor: actor}
+		Actor: actor, Grant: v.Grant}
 }
 
 func (a *API) previewAlarm(w http.ResponseWriter, r *http.Request) error {
@@ -47,11 +50,15 @@ func (a *API) raise(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	do := func() (string, error) {
-		raised, receipt, err := a.cfg.Alarms.Raise(r.Context(), id, d.draft(actor(r)))
+		o, err := a.cfg.Deeds.Raise(r.Context(), by(r), verdict(r), id, d.draft(actor(r), verdict(r)))
 		if err != nil {
 			return "", err
 		}
-		return string(raised.ID) + " " + web.ReceiptOf(receipt).String(), nil
+		what := string(o.Alarm.ID)
+		if o.Waiting {
+			what = askedMark + o.Approval.ID
+		}
+		return what + " " + web.ReceiptOf(o.Receipt).String(), nil
 	}
 	var result string
 	if key := r.Header.Get("Idempotency-Key"); key != "" {
@@ -65,11 +72,21 @@ func (a *API) raise(w http.ResponseWriter, r *http.Request) error {
 	return a.answerRaised(w, r, id, result)
 }
 
+// askedMark stands before the id of an approval where an alarm's id would stand.
+const askedMark = "asked:"
+
 func (a *API) answerRaised(w http.ResponseWriter, r *http.Request, authority event.AuthorityID, result string) error {
 	id, text, _ := strings.Cut(result, " ")
 	receipt, err := web.ParseReceipt(text)
 	if err != nil {
 		return err
+	}
+	if approval, asked := strings.CutPrefix(id, askedMark); asked {
+		p, err := a.cfg.Access.Approval(r.Context(), authority, approval)
+		if err != nil {
+			return err
+		}
+		return a.answerAsked(w, r, deed.Outcome{Waiting: true, Approval: p, Receipt: eventlog.Receipt{Log: receipt.Log, Last: receipt.At}})
 	}
 	out := RaisedAlarm{ID: alarm.ID(id)}
 	if out.Written, err = a.settle(r.Context(), receipt); err != nil {
@@ -92,11 +109,9 @@ func (a *API) alarms(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var before time.Time
-	if text := r.URL.Query().Get("before"); text != "" {
-		if before, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return errQuery.Because("a time such as 2026-11-22T03:14:15Z is wanted").At(0, "before")
-		}
+	before, err := moment(r, "before")
+	if err != nil {
+		return err
 	}
 	list, err := a.cfg.Alarms.List(r.Context(), id, before, limit)
 	if err != nil {
@@ -159,13 +174,27 @@ func (a *API) closeAlarm(w http.ResponseWriter, r *http.Request, how alarm.Endin
 	if how == alarm.WasCancelled {
 		command = a.cfg.Alarms.Cancel
 	}
-	receipt, err := command(r.Context(), id, alarm.ID(r.PathValue("alarm")), alarm.Words{TextDE: words.TextDE, TextEN: words.TextEN, Actor: actor(r)})
+	if err := a.mayClose(r, id); err != nil {
+		return err
+	}
+	return a.answerWritten(w, r)(command(r.Context(), id, alarm.ID(r.PathValue("alarm")),
+		alarm.Words{TextDE: words.TextDE, TextEN: words.TextEN, Actor: actor(r), Grant: verdict(r).Grant}))
+}
+
+// shownAudience is how many units or persons an alarm tells of its audience at most.
+const shownAudience = 200
+
+// mayClose lets those whose right is bound to units close only alarms that went no further.
+func (a *API) mayClose(r *http.Request, authority event.AuthorityID) error {
+	if verdict(r).Units == nil {
+		return nil
+	}
+	known, err := a.cfg.Alarms.Alarm(r.Context(), authority, alarm.ID(r.PathValue("alarm")))
 	if err != nil {
 		return err
 	}
-	written, err := a.settle(r.Context(), web.ReceiptOf(receipt))
-	if err != nil {
-		return err
+	if who := known.Raised.Audience; max(len(who.Units), len(who.Persons)) >= shownAudience {
+		return deed.ErrOutside // the alarm tells only the first of them
 	}
-	return ok(w, written)
+	return a.cfg.Deeds.Within(r.Context(), authority, verdict(r), known.Raised.Audience)
 }

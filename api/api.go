@@ -18,6 +18,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/audit"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
@@ -47,13 +48,11 @@ type Directory interface {
 	Units(ctx context.Context, authority event.AuthorityID) ([]directory.Unit, error)
 	Functions(ctx context.Context, authority event.AuthorityID) ([]directory.Function, error)
 	Import(ctx context.Context, authority event.AuthorityID, o directory.ImportOptions, r io.Reader) (directory.Report, error)
-	Erase(ctx context.Context, authority event.AuthorityID, id directory.PersonID) error
 }
 
 // Alarms is what the API asks and commands about alarms: an alarm.Service.
 type Alarms interface {
 	Preview(ctx context.Context, authority event.AuthorityID, audience directory.Audience, channels ...directory.ChannelKind) (alarm.Preview, error)
-	Raise(ctx context.Context, authority event.AuthorityID, d alarm.Draft) (alarm.Alarm, eventlog.Receipt, error)
 	Cancel(ctx context.Context, authority event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error)
 	AllClear(ctx context.Context, authority event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error)
 	Alarm(ctx context.Context, authority event.AuthorityID, id alarm.ID) (alarm.Alarm, error)
@@ -94,13 +93,26 @@ type Config struct {
 	Judge      web.Judge
 	Audit      web.Recorder
 	Once       *web.Once
+	Access     Access
+	Deeds      Deeds
+	Accounts   Accounts
+	Sessions   Sessions
+	Guests     Guests
+	Programs   Programs
+	Entries    Entries
+	// Pages are the logs that an export of the audit takes its pages from.
+	Pages    audit.PageSource
+	Privacy  Privacy
+	Erasures Erasures
 	// Scrub reads all logs back and returns what is damaged.
 	Scrub func(ctx context.Context) []eventlog.Damage
 	Forks func() []eventlog.Fork
 	// SignInLink returns the whole address of a fresh link with which the operator signs in once.
 	SignInLink func(ctx context.Context) (string, error)
-	Now        func() time.Time
-	Logger     *slog.Logger
+	// URL returns the whole address of a path at this site's portal; of "", the portal's own without a slash at the end.
+	URL    func(path string) string
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // API is the routes of version 1. It is safe for concurrent use.
@@ -127,36 +139,91 @@ const prefix = "/api/v1"
 
 // Routes is the API's table of contents; openapi.yaml describes the same ones.
 func (a *API) Routes() []web.Route {
-	authority := prefix + "/authorities/{authority}"
+	return slices.Concat(a.siteRoutes(), a.directoryRoutes(), a.alarmRoutes(), a.accessRoutes(), a.accountRoutes(), []web.Route{
+		{Pattern: prefix + "/", Open: true, Handle: a.unknown},
+	})
+}
+
+const ofAuthority = prefix + "/authorities/{authority}"
+
+func (a *API) siteRoutes() []web.Route {
 	return []web.Route{
 		{Pattern: "GET " + prefix + "/openapi.yaml", Open: true, Handle: a.describe},
 		{Pattern: "GET " + prefix + "/status", Need: access.SeeSite, Handle: a.status},
 		{Pattern: "GET " + prefix + "/state", Need: access.SeeSite, Handle: a.state},
 		{Pattern: "GET " + prefix + "/troubles", Need: access.SeeSite, Handle: a.troubles},
-		{Pattern: "POST " + prefix + "/scrub", Need: access.ManageSite, Handle: a.scrub},
+		{Pattern: "POST " + prefix + "/scrub", Need: access.ManageSite, Handle: whole(a.scrub)},
 		{Pattern: "GET " + prefix + "/merges", Need: access.SeeOverview, Handle: a.merges},
 		{Pattern: "GET " + prefix + "/secured", Need: access.SeeOverview, Handle: a.secured},
-		{Pattern: "POST " + prefix + "/sign-in-links", Need: access.ManageSite, Handle: a.signInLink},
-		{Pattern: "POST " + prefix + "/invitations", Need: access.ManageSite, Handle: a.invite},
-		{Pattern: "POST " + prefix + "/sites/{site}/endorsement", Need: access.ManageSite, Handle: a.admit},
+		{Pattern: "POST " + prefix + "/sign-in-links", Need: access.ManageSite, Handle: whole(a.signInLink)},
+		{Pattern: "POST " + prefix + "/invitations", Need: access.ManageSite, Handle: whole(a.invite)},
+		{Pattern: "POST " + prefix + "/sites/{site}/endorsement", Need: access.ManageSite, Handle: whole(a.admit)},
 		{Pattern: "GET " + prefix + "/authorities", Need: access.SeeOverview, Handle: a.authorities},
-		{Pattern: "POST " + prefix + "/authorities", Need: access.AddAuthority, Handle: a.addAuthority},
-		{Pattern: "PUT " + authority + "/sites/{site}", Need: access.PlaceAuthority, Handle: a.allow},
-		{Pattern: "DELETE " + authority + "/sites/{site}", Need: access.PlaceAuthority, Handle: a.forbid},
-		{Pattern: "GET " + authority + "/people", Need: access.SeePeople, Sealed: true, Handle: a.people},
-		{Pattern: "GET " + authority + "/people/{person}", Need: access.SeePeople, Sealed: true, Handle: a.person},
-		{Pattern: "POST " + authority + "/people/{person}/erase", Need: access.ErasePerson, Handle: a.erase},
-		{Pattern: "GET " + authority + "/units", Need: access.SeePeople, Handle: a.units},
-		{Pattern: "GET " + authority + "/functions", Need: access.SeePeople, Handle: a.functions},
-		{Pattern: "POST " + authority + "/imports", Need: access.ImportDirectory, Handle: a.importPeople},
-		{Pattern: "POST " + authority + "/alarms/preview", Need: access.RaiseAlarm, Handle: a.previewAlarm},
-		{Pattern: "POST " + authority + "/alarms", Need: access.RaiseAlarm, Handle: a.raise},
-		{Pattern: "GET " + authority + "/alarms", Need: access.SeeAlarms, Handle: a.alarms},
-		{Pattern: "GET " + authority + "/alarms/{alarm}", Need: access.SeeAlarms, Handle: a.board},
-		{Pattern: "GET " + authority + "/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: a.alarmPeople},
-		{Pattern: "POST " + authority + "/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: a.cancel},
-		{Pattern: "POST " + authority + "/alarms/{alarm}/all-clear", Need: access.CloseAlarm, Handle: a.allClear},
-		{Pattern: prefix + "/", Open: true, Handle: a.unknown},
+		{Pattern: "POST " + prefix + "/authorities", Need: access.AddAuthority, Handle: whole(a.addAuthority)},
+		{Pattern: "PUT " + ofAuthority + "/sites/{site}", Need: access.PlaceAuthority, Handle: whole(a.allow)},
+		{Pattern: "DELETE " + ofAuthority + "/sites/{site}", Need: access.PlaceAuthority, Handle: whole(a.forbid)},
+	}
+}
+
+func (a *API) directoryRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "GET " + ofAuthority + "/people", Need: access.SeePeople, Sealed: true, Handle: a.people},
+		{Pattern: "GET " + ofAuthority + "/people/{person}", Need: access.SeePeople, Sealed: true, Handle: a.person},
+		{Pattern: "POST " + ofAuthority + "/people/{person}/erase", Need: access.ErasePerson, Handle: a.erase},
+		{Pattern: "POST " + ofAuthority + "/people/{person}/export", Need: access.ExportPerson, Handle: a.exportPerson},
+		{Pattern: "POST " + ofAuthority + "/people/{person}/sign-in-links", Need: access.ManageSite, Handle: a.personLink},
+		{Pattern: "POST " + ofAuthority + "/people/{person}/vouch", Need: access.Vouch, Handle: a.vouch},
+		{Pattern: "GET " + ofAuthority + "/erasures", Need: access.SeeAccounts, Handle: a.erasures},
+		{Pattern: "GET " + ofAuthority + "/units", Need: access.SeePeople, Handle: a.units},
+		{Pattern: "GET " + ofAuthority + "/functions", Need: access.SeePeople, Handle: a.functions},
+		{Pattern: "POST " + ofAuthority + "/imports", Need: access.ImportDirectory, Handle: whole(a.importPeople)},
+	}
+}
+
+func (a *API) alarmRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "POST " + ofAuthority + "/alarms/preview", Need: access.RaiseAlarm, Handle: a.previewAlarm},
+		{Pattern: "POST " + ofAuthority + "/alarms", Need: access.RaiseAlarm, Handle: a.raise},
+		{Pattern: "GET " + ofAuthority + "/alarms", Need: access.SeeAlarms, Handle: a.alarms},
+		{Pattern: "GET " + ofAuthority + "/alarms/{alarm}", Need: access.SeeAlarms, Handle: a.board},
+		{Pattern: "GET " + ofAuthority + "/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: a.alarmPeople},
+		{Pattern: "POST " + ofAuthority + "/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: a.cancel},
+		{Pattern: "POST " + ofAuthority + "/alarms/{alarm}/all-clear", Need: access.CloseAlarm, Handle: a.allClear},
+	}
+}
+
+// accessRoutes are about who may do what. Whoever approves needs the deed's own permission besides, see access.Service.Approve.
+func (a *API) accessRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "GET " + ofAuthority + "/roles", Need: access.SeeRoles, Handle: a.roles},
+		{Pattern: "POST " + ofAuthority + "/roles", Need: access.GrantRoles, Handle: a.grantRole},
+		{Pattern: "DELETE " + ofAuthority + "/roles/{grant}", Need: access.GrantRoles, Handle: a.withdrawRole},
+		{Pattern: "GET " + ofAuthority + "/policy", Need: access.SeePolicy, Handle: a.policy},
+		{Pattern: "PUT " + ofAuthority + "/policy", Need: access.SetPolicy, Handle: whole(a.setPolicy)},
+		{Pattern: "GET " + ofAuthority + "/approvals", Need: access.SeeApprovals, Handle: a.approvals},
+		{Pattern: "GET " + ofAuthority + "/approvals/{approval}", Need: access.SeeApprovals, Handle: a.approval},
+		{Pattern: "POST " + ofAuthority + "/approvals/{approval}/approve", Need: access.SeeApprovals, Handle: a.approve},
+		{Pattern: "POST " + ofAuthority + "/approvals/{approval}/refuse", Need: access.SeeApprovals, Handle: a.refuse},
+		{Pattern: "GET " + ofAuthority + "/audit", Need: access.SeeAudit, Sealed: true, Handle: whole(a.audit)},
+		{Pattern: "GET " + ofAuthority + "/audit/export", Need: access.SeeAudit, Sealed: true, Handle: whole(a.exportAudit)},
+	}
+}
+
+// accountRoutes are about who can come in: people, guests, programs.
+func (a *API) accountRoutes() []web.Route {
+	return []web.Route{
+		{Pattern: "GET " + ofAuthority + "/accounts", Need: access.SeeAccounts, Sealed: true, Handle: whole(a.accounts)},
+		{Pattern: "POST " + ofAuthority + "/accounts/invitations", Need: access.ManageAccounts, Handle: a.inviteAccounts},
+		{Pattern: "POST " + ofAuthority + "/accounts/reminders", Need: access.ManageAccounts, Handle: a.remindAccounts},
+		{Pattern: "GET " + ofAuthority + "/accounts/{person}", Need: access.SeeAccounts, Sealed: true, Handle: a.account},
+		{Pattern: "DELETE " + ofAuthority + "/accounts/{person}/sessions", Need: access.ManageAccounts, Handle: a.endSessions},
+		{Pattern: "DELETE " + ofAuthority + "/accounts/{person}/passkeys/{passkey}", Need: access.ManageAccounts, Handle: a.removePasskey},
+		{Pattern: "GET " + ofAuthority + "/guests", Need: access.InviteGuests, Sealed: true, Handle: a.guests},
+		{Pattern: "POST " + ofAuthority + "/guests", Need: access.InviteGuests, Handle: a.inviteGuest},
+		{Pattern: "DELETE " + ofAuthority + "/guests/{guest}", Need: access.InviteGuests, Handle: a.sendAway},
+		{Pattern: "GET " + ofAuthority + "/programs", Need: access.ManagePrograms, Sealed: true, Handle: whole(a.programs)},
+		{Pattern: "POST " + ofAuthority + "/programs", Need: access.ManagePrograms, Handle: whole(a.makeProgram)},
+		{Pattern: "DELETE " + ofAuthority + "/programs/{program}", Need: access.ManagePrograms, Handle: whole(a.withdrawProgram)},
 	}
 }
 
@@ -170,22 +237,17 @@ func (a *API) describe(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-var errNotHere = fault.New(fault.NotFound, "api.authority", "this site holds no data of this authority",
-	"ask one of the authority's own sites; see "+prefix+"/authorities")
-
-// authority returns the authority of the path, or errNotHere if this site does not hold it.
+// authority returns the authority of the path, or access.ErrNoAuthority if this site does not hold it: the same that judging
+// answers for somebody else's.
 func (a *API) authority(r *http.Request) (event.AuthorityID, error) {
 	id := event.AuthorityID(r.PathValue("authority"))
 	if !slices.Contains(a.cfg.Federation.AuthorityIDs(), id) {
-		return "", errNotHere
+		return "", access.ErrNoAuthority
 	}
 	return id, nil
 }
 
-func actor(r *http.Request) string {
-	a, _ := web.ActorOf(r.Context())
-	return a.ID
-}
+func actor(r *http.Request) string { return by(r).Actor() }
 
 func ok(w http.ResponseWriter, v any) error {
 	web.WriteJSON(w, http.StatusOK, "", v)
@@ -268,8 +330,25 @@ func flag(r *http.Request, name string) (bool, error) {
 	return false, errQuery.Because("true or false is wanted").At(0, name)
 }
 
+// answerWritten answers with where a deed lies, unless it failed.
+func (a *API) answerWritten(w http.ResponseWriter, r *http.Request) func(eventlog.Receipt, error) error {
+	return func(receipt eventlog.Receipt, err error) error {
+		if err != nil {
+			return err
+		}
+		written, err := a.settle(r.Context(), web.ReceiptOf(receipt))
+		if err != nil {
+			return err
+		}
+		return ok(w, written)
+	}
+}
+
 // settle waits until this site shows the write, and tells how safe it is by then.
 func (a *API) settle(ctx context.Context, receipt web.Receipt) (Written, error) {
+	if receipt.At.Page == 0 {
+		return Written{Operators: []string{}}, nil // nothing was to be written
+	}
 	shown, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := a.cfg.Model.Wait(shown, receipt.Log, receipt.At); err != nil && ctx.Err() != nil {

@@ -4,18 +4,11 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"io"
-	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,221 +17,11 @@ import (
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
-	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
-	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/site"
-	"codeberg.org/holdfast/holdfast/web"
 
 	"github.com/google/go-cmp/cmp"
 )
-
-const (
-	self    = event.SiteID("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
-	nordtal = event.AuthorityID("lk-nordtal")
-	anID    = "0123456789abcdef"
-)
-
-var now = time.Date(2026, 11, 22, 3, 14, 15, 0, time.UTC)
-
-func written() eventlog.Receipt {
-	return eventlog.Receipt{Log: eventlog.LogID{Authority: nordtal, Class: event.Operations, Site: self, Incarnation: "00112233aabbccdd"},
-		Last: eventlog.Position{Page: 7, Index: 2}}
-}
-
-// house is everything behind the API, as one fake that notes what is asked of it.
-type house struct {
-	mu    sync.Mutex
-	calls []string
-}
-
-func (h *house) note(parts ...string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.calls = append(h.calls, strings.Join(parts, " "))
-}
-
-func (h *house) AuthorityIDs() []event.AuthorityID { return []event.AuthorityID{nordtal} }
-
-func (h *house) Status(context.Context) (site.Status, error) {
-	return site.Status{Self: self, Authorities: []site.Authority{{ID: nordtal, NameDE: "Nordtal", NameEN: "Nordtal", Sites: []event.SiteID{self}}}}, nil
-}
-
-func (h *house) Invite(_ context.Context, name, operator string, ttl time.Duration) (string, error) {
-	h.note("invite", name, operator, ttl.String())
-	return "token", nil
-}
-func (h *house) Endorse(_ context.Context, id event.SiteID) error {
-	h.note("endorse", string(id))
-	return nil
-}
-func (h *house) AddAuthority(_ context.Context, d site.AuthorityDraft) error {
-	h.note("add", string(d.ID))
-	return nil
-}
-func (h *house) Allow(_ context.Context, a event.AuthorityID, id event.SiteID) error {
-	h.note("allow", string(a), string(id))
-	return nil
-}
-func (h *house) Forbid(_ context.Context, a event.AuthorityID, id event.SiteID) error {
-	h.note("forbid", string(a), string(id))
-	return nil
-}
-
-type fakeDirectory struct{ *house }
-
-var mia = directory.Person{ID: anID, DisplayName: "Mia Müller", Readable: directory.Readable,
-	Reachability: []directory.Channel{{Kind: directory.SMS, Address: "+491713920012"}}}
-
-func (fakeDirectory) People(context.Context, event.AuthorityID, directory.Search) ([]directory.Person, int, error) {
-	return []directory.Person{mia}, 1, nil
-}
-func (fakeDirectory) Person(_ context.Context, _ event.AuthorityID, id directory.PersonID) (directory.Person, error) {
-	if id != anID {
-		return directory.Person{}, directory.ErrPersonUnknown
-	}
-	return mia, nil
-}
-func (fakeDirectory) Units(context.Context, event.AuthorityID) ([]directory.Unit, error) {
-	return []directory.Unit{{ID: anID, Name: "Amt 32", People: 1, Readable: directory.Readable}}, nil
-}
-func (fakeDirectory) Functions(context.Context, event.AuthorityID) ([]directory.Function, error) {
-	return []directory.Function{{ID: anID, Name: "S1", Readable: directory.Readable}}, nil
-}
-func (f fakeDirectory) Import(_ context.Context, _ event.AuthorityID, o directory.ImportOptions, r io.Reader) (directory.Report, error) {
-	b, err := io.ReadAll(r)
-	f.note("import", string(o.Format), o.KeyColumn, string(b))
-	return directory.Report{Read: 2, Tally: directory.Tally{Added: 1}, RefusedTotal: 1, Receipt: written(),
-		Refused: []*fault.Fault{fault.New(fault.Invalid, "directory.phone", "no number", "mend it").At(3, "mobile")}}, err
-}
-func (f fakeDirectory) Erase(_ context.Context, _ event.AuthorityID, id directory.PersonID) error {
-	f.note("erase", string(id))
-	return nil
-}
-
-type fakeAlarms struct{ *house }
-
-var theAlarm = alarm.Alarm{Authority: nordtal, ID: anID, RaisedAt: now, Raised: alarm.Raised{TextDE: "Ausfall", Mode: event.Test, Recipients: 9, WithoutChannel: 2}}
-
-func (fakeAlarms) Preview(context.Context, event.AuthorityID, directory.Audience, ...directory.ChannelKind) (alarm.Preview, error) {
-	return alarm.Preview{People: 9, WithoutChannel: 2}, nil
-}
-func (f fakeAlarms) Raise(_ context.Context, _ event.AuthorityID, d alarm.Draft) (alarm.Alarm, eventlog.Receipt, error) {
-	if !d.Mode.Valid() {
-		return alarm.Alarm{}, eventlog.Receipt{}, alarm.ErrMode.At(0, "mode")
-	}
-	f.note("raise", d.TextDE, d.Actor, d.TakeoverAfter.String(), d.LinkValid.String())
-	return theAlarm, written(), nil
-}
-func (f fakeAlarms) Cancel(_ context.Context, _ event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error) {
-	f.note("cancel", string(id), w.TextDE, w.Actor)
-	return written(), nil
-}
-func (f fakeAlarms) AllClear(context.Context, event.AuthorityID, alarm.ID, alarm.Words) (eventlog.Receipt, error) {
-	return eventlog.Receipt{}, alarm.ErrClosed
-}
-func (fakeAlarms) Alarm(context.Context, event.AuthorityID, alarm.ID) (alarm.Alarm, error) {
-	return theAlarm, nil
-}
-func (fakeAlarms) List(context.Context, event.AuthorityID, time.Time, int) ([]alarm.Alarm, error) {
-	return []alarm.Alarm{theAlarm}, nil
-}
-func (fakeAlarms) Board(context.Context, event.AuthorityID, alarm.ID) (alarm.Board, error) {
-	return alarm.Board{Alarm: theAlarm, Total: alarm.Tally{Recipients: 9}}, nil
-}
-func (fakeAlarms) People(context.Context, event.AuthorityID, alarm.ID, alarm.Status, directory.PersonID, int) ([]alarm.PersonLine, error) {
-	return []alarm.PersonLine{{Person: anID, Status: alarm.StatusComing, Reply: &alarm.Reply{Kind: alarm.Coming, ETAMinutes: 20}}}, nil
-}
-
-type fakeModel struct{}
-
-func (fakeModel) Wait(context.Context, eventlog.LogID, eventlog.Position) error { return nil }
-func (fakeModel) Merges(context.Context) ([]readmodel.Merge, error) {
-	return []readmodel.Merge{{Authority: nordtal, From: self, Events: 5, Late: 1, ArrivedAt: now}}, nil
-}
-func (fakeModel) SetAside(context.Context) ([]readmodel.Trouble, error) {
-	return []readmodel.Trouble{{Reason: "broken", Kind: "alarm.Raised"}}, nil
-}
-func (fakeModel) StateHash(context.Context) (string, error) { return "beef", nil }
-func (fakeModel) Behind() uint64                            { return 3 }
-
-type fakeCopies struct{}
-
-func (fakeCopies) Secured(eventlog.LogID, eventlog.Position) []string { return []string{"a", "b"} }
-func (fakeCopies) Wait(context.Context, eventlog.LogID, eventlog.Position, int) error {
-	return fault.New(fault.Unavailable, "log.unsecured", "not yet", "wait")
-}
-func (fakeCopies) Lag() []eventlog.PeerLag {
-	return []eventlog.PeerLag{{Peer: self, Ahead: 2, Offset: 1500 * time.Millisecond}}
-}
-
-// store is the part of a local store that Once needs.
-type store struct {
-	mu sync.Mutex
-	m  map[string][]byte
-}
-
-func (s *store) PutNew(ctx context.Context, b, k string, v []byte, e time.Time) error {
-	if _, err := s.Get(ctx, b, k); err == nil {
-		return fault.New(fault.Conflict, "local.exists", "there", "")
-	}
-	return s.Put(ctx, b, k, v, e)
-}
-func (s *store) Put(_ context.Context, b, k string, v []byte, _ time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.m[b+k] = v
-	return nil
-}
-func (s *store) Get(_ context.Context, b, k string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if v, ok := s.m[b+k]; ok {
-		return v, nil
-	}
-	return nil, fault.New(fault.NotFound, "local.not_found", "not there", "")
-}
-func (s *store) Delete(_ context.Context, b, k string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.m, b+k)
-	return nil
-}
-
-type stranger struct{}
-
-func (stranger) Authenticate(*http.Request) (web.Actor, error) { return web.Actor{}, web.ErrSignIn }
-
-func newAPI(t *testing.T, auth web.Authenticator) (*API, *house, http.Handler) {
-	t.Helper()
-	h := &house{}
-	logger := slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))
-	a := New(Config{Sites: h, Federation: h, Directory: fakeDirectory{h}, Alarms: fakeAlarms{h}, Model: fakeModel{}, Copies: fakeCopies{},
-		Once: &web.Once{Store: &store{m: map[string][]byte{}}, Rand: rand.NewChaCha8([32]byte{}), Now: func() time.Time { return now }},
-		Scrub: func(context.Context) []eventlog.Damage {
-			return []eventlog.Damage{{Page: 4, Err: errors.New("torn"), Deleted: true}}
-		},
-		Forks: func() []eventlog.Fork { return nil }, SignInLink: func(context.Context) (string, error) { return "https://x/signin/y", nil },
-		Now: func() time.Time { return now }, Logger: logger})
-	mux := http.NewServeMux()
-	a.Mount(mux, auth)
-	return a, h, web.Handler(web.HandlerConfig{Errors: &web.Errors{Logger: logger}, LargeBody: a.LargeBody}, mux)
-}
-
-// dialled starts the API on a socket, as app does, and returns a client of it.
-func dialled(t *testing.T) (*Client, *house) {
-	t.Helper()
-	_, h, handler := newAPI(t, web.Fixed{ID: "operator"})
-	dir := t.TempDir()
-	ln, err := net.Listen("unix", filepath.Join(dir, SocketFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &http.Server{Handler: handler}
-	go func() { _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close() })
-	return NewClient(dir), h
-}
 
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
@@ -315,7 +98,7 @@ func TestClientAndRoutesAgree(t *testing.T) {
 		t.Errorf("secured %+v", w)
 	}
 	want := []string{"invite Süd Betreiber 48h0m0s", "endorse " + string(self), "add lk-nordtal", "allow lk-nordtal " + string(self),
-		"forbid lk-nordtal " + string(self), "erase " + anID, "import csv Nr a;b", "raise Ausfall operator 1.5s 2h0m0s", "cancel " + anID + " Irrtum operator"}
+		"forbid lk-nordtal " + string(self), "erase " + anID + " operator", "import csv Nr a;b", "raise Ausfall operator 1.5s 2h0m0s", "cancel " + anID + " Irrtum operator"}
 	if d := cmp.Diff(want, h.calls); d != "" {
 		t.Errorf("what arrived (-want +got):\n%s", d)
 	}
@@ -329,7 +112,7 @@ func TestNobodyThere(t *testing.T) {
 }
 
 // fill puts an id into every placeholder.
-var fill = strings.NewReplacer("{authority}", "lk-nordtal", "{alarm}", anID, "{person}", anID, "{site}", string(self))
+var fill = strings.NewReplacer("{authority}", "lk-nordtal", "{alarm}", anID, "{grant}", anID, "{approval}", anID, "{passkey}", anID, "{guest}", anID, "{program}", anID, "{person}", anID, "{site}", string(self))
 
 func TestStrangersGetNothing(t *testing.T) {
 	a, h, handler := newAPI(t, stranger{})
@@ -350,7 +133,7 @@ func TestStrangersGetNothing(t *testing.T) {
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
-	_, _, handler := newAPI(t, web.Fixed{ID: "operator"})
+	_, _, handler := newAPI(t, console)
 	authority := "/api/v1/authorities/lk-nordtal"
 	for name, c := range map[string]struct {
 		method, path, mediaType, body string
@@ -358,7 +141,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		want                          string
 	}{
 		"ErrNoRoute":       {"GET", "/api/v1/nothing", "", "", 404, "api.no_route"},
-		"ErrNotHere":       {"GET", "/api/v1/authorities/amt-anderswo/people", "", "", 404, "api.authority"},
+		"ErrNotHere":       {"GET", "/api/v1/authorities/amt-anderswo/people", "", "", 404, "access.no_authority"},
 		"ErrUnknownField":  {"POST", authority + "/alarms", "application/json", `{"mood":"test"}`, 422, `"field":"mood"`},
 		"ErrWrongType":     {"POST", authority + "/alarms", "application/json", `{"textDe":7}`, 422, `"field":"textDe"`},
 		"ErrMode":          {"POST", authority + "/alarms", "application/json", `{"audience":{"everyone":true}}`, 422, `"field":"mode"`},
@@ -388,7 +171,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 }
 
 func TestImportsMayBeLarge(t *testing.T) {
-	_, h, handler := newAPI(t, web.Fixed{ID: "operator"})
+	_, h, handler := newAPI(t, console)
 	rec := httptest.NewRecorder()
 	handler.ServeHTTP(rec, httptest.NewRequest("POST", "/api/v1/authorities/lk-nordtal/imports", bytes.NewReader(make([]byte, 3<<20))))
 	if rec.Code != http.StatusOK || len(h.calls) != 1 || len(h.calls[0]) < 3<<20 {

@@ -5,6 +5,8 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/alarm"
@@ -28,8 +31,9 @@ import (
 // does not answer is a fault of kind Unavailable. It is safe for concurrent use; every method blocks until the answer is
 // there or ctx ends.
 type Client struct {
-	http *http.Client
-	base string
+	http  *http.Client
+	base  string
+	token string
 }
 
 // SocketFile is the operator's socket in a site's data folder.
@@ -50,6 +54,33 @@ func NewClient(data string) *Client {
 
 // NewWebClient returns a client for the API at base ("https://host"), with what h adds to requests, such as a session.
 func NewWebClient(h *http.Client, base string) *Client { return &Client{http: h, base: base} }
+
+// ErrRemote is returned for an address or a token with which no program can come in.
+var ErrRemote = fault.New(fault.Invalid, "api.remote", "a program cannot come in like this",
+	"give an address such as https://portal.example and a token that begins with hf1_")
+
+// NewRemoteClient returns a client for programs that come in at a site's portal with an API token. A token goes over TLS only,
+// except to this very machine, and never on to another address. roots are the authorities trusted for the portal's certificate,
+// nil for those of the system. It returns ErrRemote.
+func NewRemoteClient(base, token string, roots *x509.CertPool) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, ErrRemote.Because("the address is not of the form https://host")
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, ErrRemote.Because("without TLS everybody on the way could read the token")
+	}
+	if len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) || !strings.HasPrefix(token, "hf1_") {
+		return nil, ErrRemote.Because("the token is not of the form hf1_...")
+	}
+	t := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, Proxy: http.ProxyFromEnvironment,
+		TLSHandshakeTimeout: 20 * time.Second, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{http: &http.Client{Transport: t, CheckRedirect: stay}, base: strings.TrimRight(base, "/"), token: token}, nil
+}
+
+// maxToken bounds what is sent as a token.
+const maxToken = 300
 
 // ErrNoSite is returned when nobody answers.
 var ErrNoSite = fault.New(fault.Unavailable, "api.no_site", "the site does not answer",
@@ -142,11 +173,6 @@ func (c *Client) Person(ctx context.Context, authority event.AuthorityID, id dir
 	return p, c.Get(ctx, of(authority)+"/people/"+url.PathEscape(string(id)), nil, &p)
 }
 
-// Erase destroys a person's key.
-func (c *Client) Erase(ctx context.Context, authority event.AuthorityID, id directory.PersonID) error {
-	return c.Send(ctx, http.MethodPost, of(authority)+"/people/"+url.PathEscape(string(id))+"/erase", nil, nil, "")
-}
-
 // Units returns all units.
 func (c *Client) Units(ctx context.Context, authority event.AuthorityID) (list []Unit, err error) {
 	return list, c.Get(ctx, of(authority)+"/units", nil, &list)
@@ -177,9 +203,24 @@ func (c *Client) Preview(ctx context.Context, authority event.AuthorityID, d Ala
 	return p, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/preview", d, &p, "")
 }
 
-// Raise raises an alarm. With a key (16 to 100 characters, "" for none) the same request may be sent again safely.
-func (c *Client) Raise(ctx context.Context, authority event.AuthorityID, d AlarmDraft, key string) (r RaisedAlarm, err error) {
-	return r, c.Send(ctx, http.MethodPost, of(authority)+"/alarms", d, &r, key)
+// Raise raises an alarm. With a key (16 to 100 characters, "" for none) the same request may be sent again safely. If a second
+// person has to agree, nobody is alarmed yet and the error is ErrAsked; see RaiseOrAsk.
+func (c *Client) Raise(ctx context.Context, authority event.AuthorityID, d AlarmDraft, key string) (RaisedAlarm, error) {
+	r, asked, err := c.RaiseOrAsk(ctx, authority, d, key)
+	if err == nil && asked != nil {
+		err = ErrAsked.Because("approval %s", asked.Approval.ID)
+	}
+	return r, err
+}
+
+// ErrAsked is returned by Raise and Erase for a deed that waits for a second person.
+var ErrAsked = fault.New(fault.Conflict, "api.asked", "nothing is done yet: a second person has to agree",
+	"have somebody else with the same right approve it")
+
+// RaiseOrAsk is Raise for those who can wait for a second person: asked is then what waits for them.
+func (c *Client) RaiseOrAsk(ctx context.Context, authority event.AuthorityID, d AlarmDraft, key string) (r RaisedAlarm, asked *Pending, err error) {
+	asked, err = c.sendOrAsk(ctx, http.MethodPost, of(authority)+"/alarms", d, &r, key)
+	return r, asked, err
 }
 
 // Alarms returns alarms raised before the given time (zero: now), the newest first.
@@ -237,14 +278,37 @@ func (c *Client) Get(ctx context.Context, path string, q url.Values, into any) e
 // Send sends v as JSON (nil: no body) and reads the answer into into (nil: it is not wanted). With a key the request may
 // be sent again safely where the route takes one.
 func (c *Client) Send(ctx context.Context, method, path string, v, into any, key string) error {
+	answer, err := c.sendJSON(ctx, method, path, v, key)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	return decode(answer, into)
+}
+
+// sendOrAsk is Send for deeds that may take a second person: then it returns what waits for them, and into stays as it is.
+func (c *Client) sendOrAsk(ctx context.Context, method, path string, v, into any, key string) (*Pending, error) {
+	answer, err := c.sendJSON(ctx, method, path, v, key)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusAccepted {
+		var p Pending
+		return &p, decode(answer, &p)
+	}
+	return nil, decode(answer, into)
+}
+
+func (c *Client) sendJSON(ctx context.Context, method, path string, v any, key string) (*http.Response, error) {
 	if v == nil {
-		return c.do(ctx, method, path, nil, "", key, nil, into)
+		return c.send(ctx, method, path, nil, "", key, nil)
 	}
 	body, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode a request: %w", err)
+		return nil, fmt.Errorf("encode a request: %w", err)
 	}
-	return c.do(ctx, method, path, nil, "application/json", key, bytes.NewReader(body), into)
+	return c.send(ctx, method, path, nil, "application/json", key, bytes.NewReader(body))
 }
 
 // Upload posts a file as it is.
@@ -256,13 +320,23 @@ func (c *Client) Upload(ctx context.Context, path string, q url.Values, file io.
 const maxAnswer = 64 << 20
 
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, mediaType, key string, body io.Reader, into any) error {
+	answer, err := c.send(ctx, method, path, q, mediaType, key, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	return decode(answer, into)
+}
+
+// send returns the answer as it comes; the caller closes its body.
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, mediaType, key string, body io.Reader) (*http.Response, error) {
 	target := c.base + prefix + path
 	if len(q) > 0 {
 		target += "?" + q.Encode()
 	}
 	r, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
-		return fmt.Errorf("make a request: %w", err)
+		return nil, fmt.Errorf("make a request: %w", err)
 	}
 	if mediaType != "" {
 		r.Header.Set("Content-Type", mediaType)
@@ -270,15 +344,17 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, medi
 	if key != "" {
 		r.Header.Set("Idempotency-Key", key)
 	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	answer, err := c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		return ErrNoSite.With(err)
+		return nil, ErrNoSite.With(err)
 	}
-	defer answer.Body.Close()
-	return decode(answer, into)
+	return answer, nil
 }
 
 func decode(answer *http.Response, into any) error {

@@ -54,12 +54,50 @@ func (a *API) person(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, personOf(p))
 }
 
+// erase destroys a person's keys, or asks for a second person where the policy wants one.
 func (a *API) erase(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.authority(r)
 	if err != nil {
 		return err
 	}
-	return nothing(w, a.cfg.Directory.Erase(r.Context(), id, directory.PersonID(r.PathValue("person"))))
+	o, err := a.cfg.Deeds.ErasePerson(r.Context(), by(r), verdict(r), id, personIn(r))
+	if err != nil {
+		return err
+	}
+	if o.Waiting {
+		return a.answerAsked(w, r, o)
+	}
+	return a.answerWritten(w, r)(o.Receipt, nil)
+}
+
+// erasures tells of every erased person which sites have confirmed it.
+func (a *API) erasures(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.authority(r)
+	if err != nil {
+		return err
+	}
+	list, err := a.cfg.Erasures.Erasures(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return ok(w, orEmpty(list))
+}
+
+// exportPerson gathers everything that is stored about a person. It is a POST, although it changes nothing: so the audit has
+// who asked for whose data before they get it.
+func (a *API) exportPerson(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.authority(r)
+	if err != nil {
+		return err
+	}
+	if err := a.within(r, id, personIn(r)); err != nil {
+		return err
+	}
+	d, err := a.cfg.Privacy.Export(r.Context(), id, personIn(r))
+	if err != nil {
+		return err
+	}
+	return ok(w, d)
 }
 
 func (a *API) units(w http.ResponseWriter, r *http.Request) error {

@@ -90,7 +90,8 @@ type Invitation struct {
 
 // Link is a sign-in link, good once.
 type Link struct {
-	URL string `json:"url"`
+	URL     string    `json:"url"`
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // ImportReport says what an import did, or would do.
