@@ -30,7 +30,8 @@ const DeedExpire = "audit.expire"
 // DefaultDays is how long remote addresses stay readable where the authority's policy says nothing.
 const DefaultDays = 365
 
-// MaxRows bounds the distinct lines that are gathered of one authority in one minute; the rest is one line "others".
+// MaxRows bounds the distinct lines of each outcome that are gathered of one authority in one minute; the rest is one line
+// "others".
 const MaxRows = 200
 
 // The bounds of an entry's fields in bytes. What is longer is cut.
@@ -50,7 +51,7 @@ type Entry struct {
 	Actor   string  // "person/12c0…", "guest/…", "program/…", "operator"; "" unknown
 	Way     string  // the way in: "passkey", "code", ...
 	From    string  // remote address without port; it is sealed with the month's key
-	Object  string  // a subject or the pattern of a route, no personal data; what follows a '?' is cut off
+	Object  string  // a subject or the path of a route, no personal data; see object
 	Outcome Outcome // "" counts as Done
 	Code    string  // the code of the fault, for a refusal
 	Grant   string  // the id of the grant relied on
@@ -59,14 +60,29 @@ type Entry struct {
 
 // bounded returns the entry within its bounds, with nothing in it that does not print.
 func (e Entry) bounded() Entry {
-	object, _, _ := strings.Cut(e.Object, "?")
-	e.Deed, e.Actor, e.Way, e.Object = plain(e.Deed, maxDeed), plain(e.Actor, maxActor), plain(e.Way, maxWay), plain(object, maxObject)
+	e.Deed, e.Actor, e.Way, e.Object = plain(e.Deed, maxDeed), plain(e.Actor, maxActor), plain(e.Way, maxWay), plain(object(e.Object), maxObject)
 	e.From, e.Code, e.Grant = plain(e.From, maxFrom), plain(e.Code, maxCode), plain(e.Grant, maxGrant)
 	e.Count = max(1, e.Count)
 	if e.Outcome != Refused {
 		e.Outcome = Done
 	}
 	return e
+}
+
+// maxPart is how long a part of an object may be. Ids have 16 characters; invitations, links and tokens have 24 or more.
+const maxPart = 20
+
+// object returns what may be kept of an object: nothing that follows a '?', where people's searches stand, and of every
+// part of a path that is as long as a secret only that it was there. A caller that forgets this leaks nothing.
+func object(s string) string {
+	s, _, _ = strings.Cut(s, "?")
+	parts := strings.Split(s, "/")
+	for i, p := range parts {
+		if len(p) > maxPart {
+			parts[i] = "…"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 func plain(s string, most int) string {

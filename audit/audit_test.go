@@ -343,129 +343,17 @@ func TestWhatWasDoneUnderAWithdrawnGrantIsShown(t *testing.T) {
 	}
 }
 
-// failingLog refuses what it is told to.
-type failingLog struct {
-	*eventlog.Log
-	mu      sync.Mutex
-	fail    error
-	appends int
-}
-
-func (f *failingLog) Append(ctx context.Context, a event.AuthorityID, c event.Class, drafts ...event.Draft) (eventlog.Receipt, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fail != nil {
-		return eventlog.Receipt{}, f.fail
-	}
-	f.appends++
-	return f.Log.Append(ctx, a, c, drafts...)
-}
-
-func TestRefusalsAreGatheredPerSourceAndMinute(t *testing.T) {
-	w := newWorld(t, 1)
-	a := w.sites[0]
-	log := &failingLog{Log: a.log}
-	a.Service.cfg.Log = log
-	began := w.now
-	refusal := Entry{Deed: "signin", Way: "code", From: "192.0.2.7", Outcome: Refused, Code: "identity.code"}
-	for i := range 1000 {
-		refusal.From = fmt.Sprintf("192.0.2.%d", i%4)
-		a.Gather(nordtal, refusal)
-		w.now = w.now.Add(10 * time.Millisecond)
-	}
-	for _, from := range []string{"2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"} {
-		refusal.From = from
-		a.Gather(nordtal, refusal)
-	}
-	ok(t, a.Step(w.ctx))
-	if n := len(a.lines(nordtal, Query{})); n != 0 {
-		t.Errorf("%d lines before the minute is over", n)
-	}
-	w.now = began.Add(time.Minute)
-	ok(t, a.Step(w.ctx))
-	ok(t, a.Step(w.ctx))
-	lines := a.lines(nordtal, Query{})
-	if len(lines) != 6 || log.appends != 1 {
-		t.Fatalf("%d lines in %d appends", len(lines), log.appends)
-	}
-	count := map[string]int{}
-	for _, l := range lines {
-		count[l.From] = l.Count
-		if l.Since.Before(began) || l.Since.After(w.now) || l.Outcome != Refused {
-			t.Errorf("%+v", l)
+func TestNoSecretOfAPathIsKept(t *testing.T) {
+	for path, want := range map[string]string{
+		"/enrol/mJc0zq3hX9vT1kYbR5aWn2LQ":            "/enrol/…",
+		"/r/" + strings.Repeat("x", 300):             "/r/…",
+		"/a/lk-nordtal/people?q=Quastenflosser":      "/a/lk-nordtal/people",
+		"/a/lk-nordtal/people/3c8e99fa2dfba5d3/edit": "/a/lk-nordtal/people/3c8e99fa2dfba5d3/edit",
+		"person/3c8e99fa2dfba5d3":                    "person/3c8e99fa2dfba5d3",
+	} {
+		if got := (Entry{Object: path}).bounded().Object; got != want {
+			t.Errorf("%.40q becomes %q, want %q", path, got, want)
 		}
-	}
-	want := map[string]int{"192.0.2.0": 250, "192.0.2.1": 250, "192.0.2.2": 250, "192.0.2.3": 250, "2001:db8::/64": 2, "2001:db8:0:1::/64": 1}
-	if diff := cmp.Diff(want, count); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAFloodStaysSmallAndIsCounted(t *testing.T) {
-	w := newWorld(t, 1)
-	a := w.sites[0]
-	log := &failingLog{Log: a.log, fail: errors.New("the disk is full")}
-	a.Service.cfg.Log = log
-	const flood = 20_000
-	for i := range flood {
-		a.Gather(nordtal, Entry{Deed: "signin", From: fmt.Sprintf("10.1.%d.%d", i/250, i%250), Outcome: Refused, Code: "identity.code"})
-		a.Gather(event.AuthorityID(fmt.Sprintf("made-up-%d", i)), Entry{Deed: "signin", Outcome: Refused})
-		if i%5000 == 0 { // the disk refuses for minutes
-			w.now = w.now.Add(time.Minute)
-			if err := a.Step(w.ctx); err == nil && i > 0 {
-				t.Error("the log's error is not told")
-			}
-		}
-	}
-	if n := len(a.gather.open) + len(a.gather.over); n > 2*(maxAuthorities+1) {
-		t.Errorf("%d authorities are gathered", n)
-	}
-	log.fail = nil
-	ok(t, a.Flush(w.ctx))
-	lines := a.lines(nordtal, Query{Limit: MaxLimit})
-	total, others := 0, 0
-	for _, l := range lines {
-		total += l.Count
-		if l.Deed == DeedOthers {
-			others++
-		}
-	}
-	if len(lines) != MaxRows+1 || others != 1 || total != flood {
-		t.Errorf("%d lines, %d of others, %d counted", len(lines), others, total)
-	}
-}
-
-func TestGatheredLinesOfAForeignAuthorityGoToTheFederation(t *testing.T) {
-	w := newWorld(t, 1)
-	a := w.sites[0]
-	for _, authority := range []event.AuthorityID{forbidden, "", "Not a name"} {
-		a.Gather(authority, Entry{Deed: "signin", From: "192.0.2.7", Outcome: Refused, Object: string(authority)})
-	}
-	ok(t, a.Flush(w.ctx))
-	lines := a.lines("", Query{})
-	total := 0
-	for _, l := range lines {
-		total += l.Count
-		if l.Readable != Pseudonym {
-			t.Errorf("%+v", l)
-		}
-	}
-	if total != 3 {
-		t.Errorf("%d counted in %+v", total, lines)
-	}
-}
-
-func TestRunWritesWhatIsGatheredBeforeItStops(t *testing.T) {
-	w := newWorld(t, 1)
-	a := w.sites[0]
-	ctx, cancel := context.WithCancel(w.ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); a.Run(ctx) }()
-	a.Gather(nordtal, signin)
-	cancel()
-	<-done
-	if n := len(a.lines(nordtal, Query{})); n != 1 {
-		t.Errorf("%d lines", n)
 	}
 }
 

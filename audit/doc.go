@@ -8,8 +8,8 @@
 //   - A Line (Protokollzeile) is one fact of the class audit under a subject of its own, "audit/<id>". It is never changed
 //     and never taken back.
 //   - An Entry is what the caller says: the deed, the actor by id, the way in, the remote address, the object, the outcome.
-//     It holds no name, no text that somebody has typed, no secret. An object is a subject ("person/12c0") or the pattern
-//     of a route, never a path with a token in it.
+//     It holds no name, no text that somebody has typed, no secret. An object is a subject ("person/12c0") or the path of
+//     a route; what is as long as a secret is left out of it.
 //   - The month's key seals remote addresses. The fact MonthOpened in "auditkey/<yyyy-mm>" names it. Two sites that cannot
 //     see each other may open a month each with a key of its own; both count.
 //   - Gathering (Sammeln) counts what can be repeated by anybody, such as refusals: one line per source and minute with a

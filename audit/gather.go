@@ -19,7 +19,7 @@ import (
 // federation's log.
 const maxAuthorities = 256
 
-// gatherer counts what can be repeated by anybody. Its memory is bounded by maxAuthorities × (MaxRows + 1) rows a minute
+// gatherer counts what can be repeated by anybody. Its memory is bounded by maxAuthorities × 2 × (MaxRows + 1) rows a minute
 // and, while the disk refuses lines, by that once more.
 type gatherer struct {
 	mu     sync.Mutex
@@ -34,56 +34,71 @@ type gatherer struct {
 // kind is what makes two deeds the same line.
 type kind struct {
 	deed, actor, from string
-	outcome           Outcome
-	code              string
+	// object is left out for refusals: who is refused can ask for anything.
+	object string
+	code   string
 }
 
-// bucket holds the rows of one authority, and the rest as one count.
-type bucket struct {
+// bucket holds the rows of one authority. What is done and what is refused have room of their own, so that a flood of
+// refusals hides nothing of what was read.
+type bucket struct{ done, refused table }
+
+// table holds rows, and what has no row as one count.
+type table struct {
 	rows   map[kind]*entry
 	others entry
 }
 
-// add counts an entry; where there is no room for another row it is one of the others.
 func (b *bucket) add(e entry) {
-	if e.Deed == DeedOthers {
-		b.addOther(e)
+	if e.Outcome == Refused {
+		b.refused.add(kind{deed: e.Deed, actor: e.Actor, from: e.From, code: e.Code}, e)
 		return
 	}
-	k := kind{e.Deed, e.Actor, e.From, e.Outcome, e.Code}
-	row, ok := b.rows[k]
+	b.done.add(kind{e.Deed, e.Actor, e.From, e.Object, e.Code}, e)
+}
+
+// add counts an entry; where there is no room for another row it is one of the others.
+func (t *table) add(k kind, e entry) {
+	row, ok := t.rows[k]
 	switch {
+	case e.Deed == DeedOthers:
+		t.addOther(e)
 	case ok:
 		row.Count += e.Count
 		if e.since.Before(row.since) {
 			row.since = e.since
 		}
-	case len(b.rows) < MaxRows:
-		b.rows[k] = &e
+	case len(t.rows) < MaxRows:
+		if t.rows == nil {
+			t.rows = make(map[kind]*entry)
+		}
+		t.rows[k] = &e
 	default:
-		b.addOther(e)
+		t.addOther(e)
 	}
 }
 
-func (b *bucket) addOther(e entry) {
-	if b.others.Count == 0 || e.since.Before(b.others.since) {
-		b.others.since = e.since
+func (t *table) addOther(e entry) {
+	if t.others.Count == 0 || e.since.Before(t.others.since) {
+		t.others.since = e.since
 	}
-	b.others.Entry = Entry{Deed: DeedOthers, Outcome: Refused, Count: b.others.Count + e.Count}
+	t.others.Entry = Entry{Deed: DeedOthers, Outcome: e.Outcome, Count: t.others.Count + e.Count}
 }
 
 // entries returns the rows in the order in which they began, the others last.
-func (b *bucket) entries() []entry {
+func (b *bucket) entries() []entry { return append(b.done.entries(), b.refused.entries()...) }
+
+func (t *table) entries() []entry {
 	var list []entry
-	for _, e := range b.rows {
+	for _, e := range t.rows {
 		list = append(list, *e)
 	}
 	slices.SortFunc(list, func(a, b entry) int {
 		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.From, b.From), strings.Compare(a.Deed, b.Deed),
-			strings.Compare(a.Actor, b.Actor), strings.Compare(a.Code, b.Code), cmp.Compare(a.Outcome, b.Outcome))
+			strings.Compare(a.Actor, b.Actor), strings.Compare(a.Object, b.Object), strings.Compare(a.Code, b.Code))
 	})
-	if b.others.Count > 0 {
-		list = append(list, b.others)
+	if t.others.Count > 0 {
+		list = append(list, t.others)
 	}
 	return list
 }
@@ -95,7 +110,7 @@ func bucketOf(m map[event.AuthorityID]*bucket, authority event.AuthorityID) *buc
 	}
 	b, ok := m[authority]
 	if !ok {
-		b = &bucket{rows: make(map[kind]*entry)}
+		b = new(bucket)
 		m[authority] = b
 	}
 	return b
@@ -123,8 +138,9 @@ func (g *gatherer) keep(rows map[event.AuthorityID]*bucket) {
 }
 
 // Gather counts an entry and returns at once; it never waits for a disk. Entries that are the same in deed, actor, source,
-// outcome and code make one line a minute, which keeps way, object and grant of the first of them. The source of an IPv6
-// address is its network of 64 bits. Beyond MaxRows distinct lines of an authority in a minute, all others are one line.
+// outcome and code make one line a minute; what was done is also told apart by its object. The line keeps way, grant and (of
+// refusals) object of the first of them. The source of an IPv6 address is its network of 64 bits. Beyond MaxRows distinct
+// refusals of an authority in a minute, and as many distinct deeds, all others are one line.
 func (s *Service) Gather(authority event.AuthorityID, e Entry) {
 	if authority == "" || !authority.Valid() {
 		authority = event.Federation
