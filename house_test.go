@@ -32,7 +32,7 @@ var floors = map[string]int{
 	"alarm": 5, "access": 5, "sheet": 5,
 	"alarm/channeltest": 6, "driver/sms": 6, "driver/smtp": 6, "session": 6, "guest": 6, "program": 6,
 	"identity": 7,
-	"web":      8, "driver/oidc": 8, "privacy": 8, "identity/authenticator": 6,
+	"web":      8, "driver/oidc": 8, "privacy": 8, "deed": 8, "identity/authenticator": 6,
 	"portal": 9, "api": 9, "bench": 9, "demo/phones": 9,
 	"cli": 10, "demo": 10, "sim": 10,
 	"app":          11,

@@ -54,3 +54,11 @@ func TestUnknownSubject(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestSignInIsMeasured(t *testing.T) {
+	o := Options{Duration: 800 * time.Millisecond, Dir: t.TempDir()}
+	got := collect(t, func(report func(Metric)) error { return SignIn(t.Context(), o, report) })
+	if got["signin_passkey"].Value <= 0 || got["signin_passkey_under_wrong_codes"].Ratio <= 0 || got["signin_wrong_codes"].Value < wrongCodes {
+		t.Errorf("%+v", got)
+	}
+}

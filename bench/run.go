@@ -19,6 +19,7 @@ var subjects = []struct {
 	{"append", Append},
 	{"replication", Replication},
 	{"fold", Fold},
+	{"signin", SignIn},
 }
 
 // ofLog are the subjects that make up "log": how much it takes, how fast the others have it, how fast it is folded.
