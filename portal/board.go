@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/collate"
 	"golang.org/x/text/language"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
@@ -44,7 +45,8 @@ func (p *Portal) showAlarms(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := p.frame(r, "alarms", t.t("alarms.title"))
 	f.Authority, f.Live = &a, "/events?of=alarms&authority="+string(a.ID)
-	return p.render.page(w, http.StatusOK, f, "alarms", alarmsView{Authority: a.ID, Alarms: rows})
+	v := alarmsView{Authority: a.ID, Alarms: rows, MayRaise: f.May(access.RaiseAlarm)}
+	return p.render.page(w, http.StatusOK, f, "alarms", v)
 }
 
 func (p *Portal) showAlarmsFragment(w http.ResponseWriter, r *http.Request) error {
@@ -117,6 +119,7 @@ func (p *Portal) board(r *http.Request, a authorityView) (boardView, error) {
 	v := boardView{Authority: a.ID, Path: boardPath(a.ID, string(b.Alarm.ID)), Mode: b.Alarm.Raised.Mode, At: b.Alarm.RaisedAt,
 		Open: b.Alarm.Ending == alarm.StillOpen, People: b.Alarm.Raised.Recipients, Called: c.Called, Unsecured: c.Unsecured,
 		CallBar: bar(b.Alarm.Raised.Recipients, barPart{"called", c.Called}, barPart{"failed", c.Failed})}
+	v.MayClose = v.Open && p.may(r, a.ID, access.CloseAlarm)
 	v.Text, v.OtherText, v.OtherLang = textFor(t.language, b.Alarm.Raised)
 	v.TextLang = textLanguage(t.language, b.Alarm.Raised)
 	v.Title, v.Now = shorten(v.Text, 120), p.cfg.Now()

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/web"
 )
 
 // How often a page is told at most, and how often those parts are told of that change without any event (lag, times).
@@ -29,17 +31,24 @@ type topic struct {
 
 var errTopic = fault.New(fault.Invalid, "portal.topic", "there is no such live page", "load the page again")
 
-// topicOf reads what the page wants to hear of, and checks that this site may tell.
+// topicOf reads what the page wants to hear of, and checks that its reader may: when something happens in an authority is
+// nobody else's business.
 func (p *Portal) topicOf(r *http.Request) (topic, error) {
 	q := r.URL.Query()
 	authority := event.AuthorityID(q.Get("authority"))
 	r.SetPathValue("authority", string(authority))
+	a, _ := web.ActorOf(r.Context())
 	switch of := q.Get("of"); of {
 	case "overview":
-		return topic{refs: []readmodel.Ref{{Authority: event.Federation}, {Subject: "alarm"}, {Subject: "authority"}},
+		return topic{refs: []readmodel.Ref{{Authority: event.Federation}, {Authority: a.Authority, Subject: "alarm"}, {Authority: a.Authority, Subject: "authority"}},
 			parts: []string{"overview"}, look: lookEvery}, nil
 	case "merges":
-		return topic{refs: []readmodel.Ref{{Subject: "alarm"}}, parts: []string{"merges"}, look: lookEvery}, nil
+		return topic{refs: []readmodel.Ref{{Authority: a.Authority, Subject: "alarm"}}, parts: []string{"merges"}, look: lookEvery}, nil
+	}
+	if _, err := p.cfg.Judge.Judge(r.Context(), a.Principal, authority, access.SeeAlarms); err != nil {
+		return topic{}, err
+	}
+	switch of := q.Get("of"); of {
 	case "alarms":
 		if _, err := p.authority(r); err != nil {
 			return topic{}, err

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
@@ -286,20 +287,35 @@ type world struct {
 	alarms  *fakeAlarms
 	names   chan readmodel.Name
 	cookie  *http.Cookie
+
+	sessions *web.Sessions
+	tokens   *fakeTokens
+	access   *fakeAccess
+	audit    *fakeAudit
+	ways     *fakeWays
+	programs *fakePrograms
+	provider *fakeProvider
+	logged   *bytes.Buffer
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	logger := slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))
+	logged := &bytes.Buffer{}
+	logger := slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	random := rand.NewChaCha8([32]byte{1})
 	store := &memory{m: map[string][]byte{}}
 	clock := func() time.Time { return now }
 	zone := time.FixedZone("MEZ", 3600)
-	w := &world{alarms: &fakeAlarms{}, names: make(chan readmodel.Name, 8)}
-	sessions := &web.Sessions{Store: store, Rand: random, Now: clock}
+	w := &world{alarms: &fakeAlarms{}, names: make(chan readmodel.Name, 8), tokens: &fakeTokens{ended: map[string]bool{}}, access: &fakeAccess{},
+		audit: &fakeAudit{}, ways: newWays(), programs: &fakePrograms{}, provider: &fakeProvider{}, logged: logged}
+	w.sessions = &web.Sessions{Store: store, Tokens: w.tokens, Audit: w.audit, Self: access.Principal{Kind: access.Console}, Rand: random, Now: clock}
 	var err error
 	w.Portal, err = New(Config{Federation: fakeFederation{}, Directory: fakeDirectory{}, Alarms: w.alarms, Model: fakeModel{w.names},
-		Copies: fakeCopies{operators: []string{"a", "b"}}, Sessions: sessions, Once: &web.Once{Store: store, Rand: random, Now: clock},
+		Copies: fakeCopies{operators: []string{"a", "b"}}, Sessions: w.sessions, Judge: w.access, Access: w.access, Audit: w.audit,
+		Once: &web.Once{Store: store, Rand: random, Now: clock},
+		SignIn: SignInConfig{Identity: w.ways, Sessions: w.tokens, Guests: fakeGuests{}, Programs: w.programs,
+			Providers: map[event.AuthorityID]Provider{nordtal: w.provider}, Rand: random,
+			Names: func(event.AuthorityID) []string { return []string{"holdfast.example", "holdfast-zwei.example"} }},
 		Zone: zone, Now: clock, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -307,6 +323,17 @@ func newWorld(t testing.TB) *world {
 	mux := http.NewServeMux()
 	w.Mount(mux)
 	w.handler = web.Handler(web.HandlerConfig{Errors: w.Errors()}, mux)
-	w.signInAs(t, sessions)
+	w.signInByLink(t)
+	return w
+}
+
+// as lets the browser of the world be somebody else's, on an encrypted connection to the first name.
+func (w *world) as(t testing.TB, who access.Principal) *world {
+	t.Helper()
+	token, _, err := w.tokens.Issue(t.Context(), who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cookie = &http.Cookie{Name: "holdfast", Value: token}
 	return w
 }

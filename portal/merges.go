@@ -44,6 +44,9 @@ func (p *Portal) merges(r *http.Request) (mergesView, error) {
 	slices.SortStableFunc(list, func(a, b readmodel.Merge) int { return b.ArrivedAt.Compare(a.ArrivedAt) })
 	var v mergesView
 	for _, m := range list {
+		if m.Authority != event.Federation && !sees(r, m.Authority) {
+			continue
+		}
 		if m.FirstCopy || len(v.Merges) == maxMerges {
 			continue // the history given to a site that joins is no news to anybody
 		}

@@ -8,10 +8,12 @@ import (
 	"slices"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/web"
 )
 
 // silentAfter is when a site that has not been heard counts as not reachable; sites exchange every second.
@@ -46,15 +48,22 @@ func (p *Portal) overview(r *http.Request) (overviewView, error) {
 	if err != nil {
 		return v, err
 	}
-	if len(troubles) > 0 {
+	a, _ := web.ActorOf(r.Context())
+	may := p.permitted(r.Context(), a.Principal)
+	if _, operates := may[access.SeeSite]; operates && len(troubles) > 0 {
 		v.Warnings = append(v.Warnings, warningView{Tone: "warning", Title: t.t("overview.warn.aside"),
 			Text: t.t("overview.warn.asidetext", t.num(len(troubles)))})
 	}
 	for _, a := range p.cfg.Federation.Authorities() {
+		if !sees(r, a.ID) {
+			continue
+		}
 		card, err := p.authorityCard(r.Context(), t, a)
 		if err != nil {
 			return v, err
 		}
+		_, card.MayRaise = may[access.RaiseAlarm]
+		_, card.MaySee = may[access.SeePeople]
 		v.Authorities = append(v.Authorities, card)
 		if !card.Here {
 			continue

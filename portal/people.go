@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -42,7 +43,7 @@ func (p *Portal) showPeople(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Pager = peoplePager("/a/"+string(a.ID)+"/people", s, people)
 	f := p.frame(r, "people", t.t("people.title"))
-	f.Authority = &a
+	f.Authority, v.MayRaise = &a, f.May(access.RaiseAlarm)
 	return p.render.page(w, http.StatusOK, f, "people", v)
 }
 
@@ -154,6 +155,7 @@ func (p *Portal) showPerson(w http.ResponseWriter, r *http.Request) error {
 		title = t.t("person.erased")
 	}
 	f := p.frame(r, "people", title)
+	v.MayRaise = f.May(access.RaiseAlarm)
 	f.Authority = &a
 	return p.render.page(w, http.StatusOK, f, "person", v)
 }

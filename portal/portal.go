@@ -68,6 +68,7 @@ type Config struct {
 	Copies     Copies
 	Sessions   *web.Sessions
 	Judge      web.Judge
+	Access     Rights
 	Audit      web.Recorder
 	Once       *web.Once
 	// SignIn is what the pages of signing in, enrolling and one's own account work with; Admin what those of administration do.
@@ -85,8 +86,8 @@ type Portal struct {
 	render   *renderer
 	streams  *web.Streams
 	errors   *web.Errors
-	signIns  *web.Attempts
-	badLinks *web.Attempts
+	signIns  *web.Attempts // wrong ways in
+	badLinks *web.Attempts // wrong reply links
 }
 
 // Bounds: live pages at a time, and how often one address may try secrets.
@@ -103,7 +104,7 @@ func New(c Config) (*Portal, error) {
 		return nil, fmt.Errorf("make the portal: %w", err)
 	}
 	p := &Portal{cfg: c, render: r, streams: web.NewStreams(c.Sessions, maxStreams, heartbeat),
-		signIns:  web.NewAttempts(c.Now, 20, 3*time.Second, maxAddresses),
+		signIns:  web.NewAttempts(c.Now, 100, time.Second/5, maxAddresses),
 		badLinks: web.NewAttempts(c.Now, 60, time.Second, maxAddresses)}
 	p.errors = &web.Errors{HTML: p.showError, Logger: c.Logger}
 	return p, nil
@@ -164,8 +165,14 @@ var errNoPage = fault.New(fault.NotFound, "portal.no_page", "there is no such pa
 
 func (p *Portal) notFound(http.ResponseWriter, *http.Request) error { return errNoPage }
 
-// refuse sends strangers who want to look to the sign-in page; strangers who want to change something get an error.
+// refuse sends strangers who want to look to the sign-in page; strangers who want to change something get an error. Whose
+// account or visit has ended learns why, and loses the session that is worth nothing any more.
 func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if code := fault.Of(err).Code; strings.HasPrefix(code, "identity.") || strings.HasPrefix(code, "guest.") {
+		p.cfg.Sessions.Forget(w, r)
+		p.errors.Write(w, r, err)
+		return
+	}
 	if fault.KindOf(err) == fault.Unauthenticated && r.Method == http.MethodGet && r.Header.Get("X-Holdfast-Fragment") == "" {
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return
@@ -179,13 +186,10 @@ func (p *Portal) texts(r *http.Request) *texts { return p.render.texts[web.Langu
 // frame returns the frame of a page of the request.
 func (p *Portal) frame(r *http.Request, nav, title string) frame {
 	t := p.texts(r)
-	f := frame{Lang: t.language, Title: title, Path: r.URL.RequestURI(), Nav: nav, Site: p.self().Name}
-	if _, ok := web.ActorOf(r.Context()); ok {
-		f.SignedIn = true
-		f.Authorities = p.heldAuthorities(t)
-	}
-	if r.Method != http.MethodGet {
-		f.Path = "/" // changing the language of an answer to a POST would send it again
+	f := frame{Lang: t.language, Title: title, Path: r.URL.RequestURI(), Nav: nav, Site: p.self().Name, Home: "/signin"}
+	p.addWho(r, t, &f)
+	if r.Method != http.MethodGet || strings.HasPrefix(f.Path, "/signin/oidc/") {
+		f.Path = f.Home // changing the language of an answer to a POST would send it again, and a provider's answer is used up
 	}
 	return f
 }
@@ -194,12 +198,9 @@ func (p *Portal) frame(r *http.Request, nav, title string) frame {
 func (p *Portal) showError(w http.ResponseWriter, r *http.Request, status int, f *fault.Fault) {
 	t := p.texts(r)
 	v := p.render.errorView(t.language, f, p.elsewhereFor(r))
-	fr := frame{Lang: t.language, Title: v.Title, Path: r.URL.RequestURI(), Site: p.self().Name}
-	if r.Method != http.MethodGet {
-		fr.Path = "/"
-	}
-	if _, ok := web.ActorOf(r.Context()); ok {
-		fr.SignedIn, fr.Authorities = true, p.heldAuthorities(t)
+	fr := p.frame(r, "", v.Title)
+	if fr.SignedIn {
+		v.Back = fr.Home
 	}
 	if err := p.render.page(w, status, fr, "error", v); err != nil {
 		p.cfg.Logger.ErrorContext(r.Context(), "error page failed", "error", err)
@@ -258,6 +259,9 @@ func (p *Portal) saved(r *http.Request) *savedView {
 	}
 	receipt, err := web.ParseReceipt(text)
 	if err != nil {
+		return nil
+	}
+	if receipt.Log.Authority != event.Federation && !sees(r, receipt.Log.Authority) {
 		return nil
 	}
 	t := p.texts(r)

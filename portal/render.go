@@ -9,8 +9,10 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
@@ -19,7 +21,7 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-//go:embed assets/kern.css assets/holdfast.css assets/reply.css assets/live.js assets/holdfast.svg
+//go:embed assets/kern.css assets/holdfast.css assets/reply.css assets/live.js assets/passkey.js assets/holdfast.svg
 var assetFiles embed.FS
 
 // renderer turns views into pages, in every language.
@@ -64,6 +66,9 @@ func (r *renderer) funcs(t *texts) template.FuncMap {
 		"ModeWord":     func(m event.Mode) string { return t.t("mode." + string(m)) },
 		"ModeMeaning":  func(m event.Mode) string { return t.t("mode." + string(m) + ".meaning") },
 		"ModeIcon":     modeIcon,
+		"spelled":      func(s string) []string { return strings.Split(s, "") },
+		"nothing":      func() codeView { return codeView{} },
+		"kind":         func(kind string) string { return "program.kind." + kind },
 	}
 }
 
@@ -85,6 +90,13 @@ type frame struct {
 	Path        string // of this page, with its query, for changing the language
 	Nav         string
 	SignedIn    bool
+	Limited     bool     // a session that serves to enrol
+	Person      bool     // somebody of an authority, with an account
+	Console     bool     // whoever holds the machine
+	Home        string   // where whoever is signed in begins
+	Who         *whoView // nil for a stranger
+	Apart       []apartView
+	Script      bool   // the page uses passkey.js
 	Site        string // this site's name
 	Authority   *authorityView
 	Authorities []authorityView
@@ -92,6 +104,14 @@ type frame struct {
 	Saved       *savedView
 	Live        string // path of the event stream, "" for a page that stands still
 	Content     template.HTML
+
+	may map[access.Permission]access.Verdict
+}
+
+// May reports whether whoever is signed in may do something, in their own authority; at the console in all.
+func (f frame) May(need access.Permission) bool {
+	_, may := f.may[need]
+	return may
 }
 
 // Near returns the authority whose pages the navigation leads to: the page's own, or the only one there is.

@@ -89,6 +89,8 @@ type authorityCard struct {
 	Here      bool
 	People    int
 	Elsewhere []linkView
+	MayRaise  bool
+	MaySee    bool // people
 }
 
 type siteView struct {
@@ -120,6 +122,7 @@ type alarmRow struct {
 type alarmsView struct {
 	Authority event.AuthorityID
 	Alarms    []alarmRow
+	MayRaise  bool
 }
 
 type choiceView struct {
@@ -137,6 +140,7 @@ type peopleView struct {
 	People    []personRow
 	Total     int
 	Capped    bool
+	MayRaise  bool
 	Pager     pagerView
 }
 
@@ -155,6 +159,7 @@ type personView struct {
 	UnitsKnown bool
 	Functions  []functionView
 	Channels   []channelView
+	MayRaise   bool
 }
 
 type functionView struct {
@@ -236,6 +241,7 @@ type boardView struct {
 	Unknown    string
 	StateBadge badgeView
 	Open       bool
+	MayClose   bool
 	People     int
 	Called     int
 	CallBar    []part
@@ -323,5 +329,3 @@ type mergeView struct {
 	First, Last, Arrived time.Time
 	Events, Late         int
 }
-
-type signInView struct{ Secret string }
