@@ -16,6 +16,8 @@ const maxWaiting = 64
 type gate struct {
 	slots   chan struct{}
 	waiting atomic.Int32
+	// entered counts the turns that were had.
+	entered atomic.Int64
 	most    int32
 }
 
@@ -27,6 +29,7 @@ func newGate(slots, waiting int) *gate {
 func (g *gate) enter(ctx context.Context) error {
 	select {
 	case g.slots <- struct{}{}:
+		g.entered.Add(1)
 		return nil
 	default:
 	}
@@ -37,6 +40,7 @@ func (g *gate) enter(ctx context.Context) error {
 	defer g.waiting.Add(-1)
 	select {
 	case g.slots <- struct{}{}:
+		g.entered.Add(1)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
