@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,8 @@ var (
 		"compare with the list of 'holdfast status', or add it with 'holdfast authority add'")
 	ErrAuthorityElsewhere = fault.New(fault.Conflict, "authority.elsewhere", "an authority is founded at one of the sites that it allows",
 		"run the command at one of those sites, or allow this one too")
+	ErrNotItsSite = fault.New(fault.Forbidden, "authority.not_its_site", "which sites an authority allows is said at one of the sites that it allows; this is none",
+		"say it at one of the authority's sites")
 	ErrTooManySites = fault.New(fault.TooLarge, "authority.too_many_sites", fmt.Sprintf("an authority allows at most %d sites", maxSites), "allow fewer")
 	ErrLastSite     = fault.New(fault.Conflict, "authority.last_site", "this is the last site that the authority allows; forbidding it would lose everything",
 		"allow another site first and wait until it has everything")
@@ -273,8 +276,8 @@ func (s *Service) checkAuthority(d AuthorityDraft) error {
 	return nil
 }
 
-// Allow lets a member site hold the authority's logs and keys. It returns ErrNotMember, ErrNoAuthority, ErrNoSuchMember
-// or ErrTooManySites; for a site that is allowed already it does nothing.
+// Allow lets a member site hold the authority's logs and keys. It returns ErrNotMember, ErrNoAuthority, ErrNotItsSite,
+// ErrNoSuchMember or ErrTooManySites; for a site that is allowed already it does nothing.
 func (s *Service) Allow(ctx context.Context, authority event.AuthorityID, site event.SiteID) error {
 	s.deciding.Lock()
 	defer s.deciding.Unlock()
@@ -301,7 +304,7 @@ func (s *Service) Allow(ctx context.Context, authority event.AuthorityID, site e
 // fetches what it can. What an honest site wrote and nobody had fetched is kept apart at all allowed sites, and counts again
 // if the site is allowed again.
 //
-// It returns ErrNotMember, ErrNoAuthority or ErrLastSite; for a site that is not allowed it does nothing.
+// It returns ErrNotMember, ErrNoAuthority, ErrNotItsSite or ErrLastSite; for a site that is not allowed it does nothing.
 func (s *Service) Forbid(ctx context.Context, authority event.AuthorityID, site event.SiteID) error {
 	if s.Fetch != nil && site != s.Identity.Site() && s.Federation.Member(site) {
 		s.Fetch(ctx, site)
@@ -317,13 +320,25 @@ func (s *Service) Forbid(ctx context.Context, authority event.AuthorityID, site 
 	case len(p.Sites) == 1:
 		return ErrLastSite
 	}
-	fact := Forbidden{Site: site, Withdraws: p.state.Live(site), Closes: s.headsOf(site, authority)}
+	fact := Forbidden{Site: site, Withdraws: p.live[site], Closes: s.headsOf(site, authority), Heard: p.state.heardOf(site)}
 	if err := s.record(ctx, event.Draft{Subject: SubjectOf(authority), Kind: KindForbidden, Data: fact}); err != nil {
 		return err
 	}
 	return s.Reconcile(ctx)
 }
 
+// sitesOf names the sites of an authority for people.
+func (s *Service) sitesOf(p *policy) string {
+	var names []string
+	for _, site := range p.Sites {
+		if m, ok := s.Federation.MemberOf(site); ok {
+			names = append(names, m.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// policy returns the policy of an authority that this site may change.
 func (s *Service) policy(authority event.AuthorityID) (*policy, error) {
 	if !s.Federation.Member(s.Identity.Site()) {
 		return nil, ErrNotMember
@@ -331,6 +346,9 @@ func (s *Service) policy(authority event.AuthorityID) (*policy, error) {
 	p := s.Federation.snap.Load().authorities[authority]
 	if p == nil {
 		return nil, ErrNoAuthority.Because("%s", authority)
+	}
+	if !p.allowed[s.Identity.Site()] {
+		return nil, ErrNotItsSite.Because("%s is at %s", authority, s.sitesOf(p))
 	}
 	return p, nil
 }

@@ -27,15 +27,21 @@
 //     the order in which the facts arrived. A fact is judged by who was a member at its place.
 //   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
 //     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page.
-//   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays.
-//     A withdrawal that would leave an authority without any site does not count: its data would be lost.
+//   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
+//     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
+//     can be forged, admission takes others.
+//   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays, unless
+//     the forbidden site itself gave it: what that had said unheard does not count, however it is dated. A withdrawal that
+//     would leave an authority without any site does not count: its data would be lost.
 //   - The logs of a site that is not allowed any more are closed as those that forbade it last knew them. What it wrote
 //     behind that is kept apart: stored at the allowed sites, not folded, shown, and counted when it is allowed again.
+//   - So does a site leave, and hand over, that was allowed by somebody who could not allow it.
 //   - A site that is forbidden deletes its copies when sites of two operators have everything that it holds.
 //   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
 //   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
 //   - A fact that breaks a rule is passed over; it never stops the fold.
 //
-// What is not here yet: the command that removes a site (its fact is defined and folded), and rights of people: for now
-// any member site may change an authority's policy, and who did is recorded.
+// What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
+// forbid each other the earlier date wins. What is not here yet: the command that removes a site (its fact is defined and
+// folded). Which person may say something at a site is not judged here, but before.
 package site

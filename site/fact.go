@@ -76,4 +76,13 @@ type Forbidden struct {
 	Site      event.SiteID    `json:"site"`
 	Withdraws []event.ID      `json:"withdraws"`
 	Closes    []eventlog.Head `json:"closes,omitempty"`
+	// Heard is what the site had said about the authority's sites as far as that was known: what it says beyond, however it
+	// dates it, does not count. Facts from before there was this field have none; then only dates tell.
+	Heard []Heard `json:"heard,omitzero"`
+}
+
+// Heard names the last page, in one incarnation of a site's register log, that tells of the authority.
+type Heard struct {
+	Incarnation string `json:"incarnation"`
+	Page        uint64 `json:"page"`
 }

@@ -43,6 +43,7 @@ type policy struct {
 	Authority
 	allowed map[event.SiteID]bool
 	closed  map[event.SiteID]map[eventlog.LogID]eventlog.Head
+	live    map[event.SiteID][]event.ID
 	state   AuthorityState
 }
 
@@ -92,26 +93,34 @@ func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 	}
 	s.roll.Pending = slices.DeleteFunc(s.roll.Pending, func(p Pending) bool { _, is := s.members[p.Site]; return is })
 	for id, state := range f.authorities {
-		s.authorities[id] = newPolicy(id, state)
-		s.list = append(s.list, s.authorities[id].Authority)
+		if p := newPolicy(id, state, s.roll.rank); p != nil {
+			s.authorities[id] = p
+			s.list = append(s.list, p.Authority)
+		}
 	}
 	slices.SortFunc(s.list, func(a, b Authority) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	s.fingerprint = mustJSON([]any{s.roll, s.list})
 	return s
 }
 
-func newPolicy(id event.AuthorityID, state AuthorityState) *policy {
+// newPolicy returns what the authority's facts come to, nil if its founding is not known (yet).
+func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteID) int) *policy {
+	st := state.stand(rank)
+	if st.founding == nil {
+		return nil
+	}
 	p := &policy{
-		Authority: Authority{ID: id, NameDE: state.NameDE, NameEN: state.NameEN, Sites: state.Sites()},
+		Authority: Authority{ID: id, NameDE: st.founding.NameDE, NameEN: st.founding.NameEN, Sites: st.sites()},
 		allowed:   make(map[event.SiteID]bool),
 		closed:    make(map[event.SiteID]map[eventlog.LogID]eventlog.Head),
+		live:      st.live,
 		state:     state,
 	}
 	for _, site := range p.Sites {
 		p.allowed[site] = true
 	}
-	for _, site := range state.withdrawn() {
-		p.closed[site] = byLog(state.Closings[site])
+	for _, site := range st.withdrawn() {
+		p.closed[site] = byLog(st.closings[site])
 	}
 	return p
 }
@@ -232,6 +241,19 @@ func (f *Federation) AuthorityIDs() []event.AuthorityID {
 		}
 	}
 	return ids
+}
+
+// Names returns the hosts under which people reach the portal for an authority: those that its allowed member sites give, each
+// once, in order. For event.Federation they are those of all members.
+func (f *Federation) Names(authority event.AuthorityID) []string {
+	var names []string
+	for _, m := range f.snap.Load().roll.Members {
+		if f.Allowed(m.Site, authority) {
+			names = append(names, m.Names...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Subscribe returns a channel that is woken after each change of the view, and a function that ends it.

@@ -5,11 +5,9 @@ package site
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
-	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
 )
@@ -30,30 +28,6 @@ type MembershipFact struct {
 	Endorsed  *Endorsed    `json:"endorsed,omitempty"`
 	Removed   *Removed     `json:"removed,omitempty"`
 	Described *Described   `json:"described,omitempty"`
-}
-
-// AuthorityState is the folded state of an authority's subject.
-type AuthorityState struct {
-	// Founded says where the founding that gives the names sorts: of two the first one counts.
-	Founded []byte `json:"founded,omitempty"`
-	NameDE  string `json:"nameDe,omitempty"`
-	NameEN  string `json:"nameEn,omitempty"`
-	// Facts are what was allowed and withdrawn, in their order. What they come to is calculated from all of them (replay), so
-	// that a late fact finds its place.
-	Facts []PolicyFact `json:"facts,omitempty"`
-	// Closings are by site where the logs of a site end that is not allowed any more.
-	Closings map[event.SiteID][]eventlog.Head `json:"closings,omitempty"`
-}
-
-// PolicyFact is one fact about who may hold an authority's data. A founding allows all its sites under its own id.
-type PolicyFact struct {
-	ID     event.ID       `json:"id"`
-	Place  []byte         `json:"place"`
-	Allows []event.SiteID `json:"allows,omitempty"`
-	// Forbids is the site whose allowances of the ids Withdraws are withdrawn; Closes is where its logs end.
-	Forbids   event.SiteID    `json:"forbids,omitempty"`
-	Withdraws []event.ID      `json:"withdraws,omitempty"`
-	Closes    []eventlog.Head `json:"closes,omitempty"`
 }
 
 // parts are the two folds of the package, by the root that each owns.
@@ -191,111 +165,6 @@ func (m Membership) descriptions() map[event.SiteID]Description {
 		}
 	}
 	return d
-}
-
-// applyAuthority puts a fact into its place and calculates anew what all of them come to.
-func applyAuthority(s AuthorityState, e readmodel.Entry) (AuthorityState, error) {
-	authority := event.AuthorityID(e.Subject.Part(1))
-	if !trusted(e) || e.Subject != SubjectOf(authority) {
-		return s, nil
-	}
-	f := PolicyFact{ID: e.ID, Place: e.Place.Key()}
-	switch e.Kind {
-	case KindAuthorityFounded:
-		var in AuthorityFounded
-		if e.Decode(&in) != nil || !plain(in.NameDE) || !plain(in.NameEN) || len(in.Sites) > maxSites {
-			return s, nil
-		}
-		f.Allows = slices.DeleteFunc(in.Sites, func(site event.SiteID) bool { return !isSite(site) })
-		if s.Founded == nil || bytes.Compare(f.Place, s.Founded) < 0 {
-			s.Founded, s.NameDE, s.NameEN = f.Place, in.NameDE, in.NameEN
-		}
-	case KindAllowed:
-		var in Allowed
-		if e.Decode(&in) != nil || !isSite(in.Site) {
-			return s, nil
-		}
-		f.Allows = []event.SiteID{in.Site}
-	case KindForbidden:
-		var in Forbidden
-		if e.Decode(&in) != nil || !isSite(in.Site) {
-			return s, nil
-		}
-		f.Forbids, f.Withdraws = in.Site, in.Withdraws
-		f.Closes = slices.DeleteFunc(ofSite(in.Closes, in.Site), func(h eventlog.Head) bool { return h.Branch.Authority != authority })
-	}
-	at, known := slices.BinarySearchFunc(s.Facts, f.Place, func(o PolicyFact, place []byte) int { return bytes.Compare(o.Place, place) })
-	if !known {
-		s.Facts = slices.Insert(s.Facts, at, f)
-		s.Closings = s.replay().closings
-	}
-	return s, nil
-}
-
-// standing is what an authority's facts come to.
-type standing struct {
-	live     map[event.SiteID][]event.ID // allowances by site that were not withdrawn
-	closings map[event.SiteID][]eventlog.Head
-}
-
-// replay goes through the facts in their order. A withdrawal that would leave no site at all does not count, now or later:
-// of sites that forbid each other while they are cut off from each other one must stay, or everything would be lost.
-func (s AuthorityState) replay() standing {
-	st := standing{live: make(map[event.SiteID][]event.ID), closings: make(map[event.SiteID][]eventlog.Head)}
-	for _, f := range s.Facts {
-		for _, site := range f.Allows {
-			st.live[site] = append(st.live[site], f.ID)
-			delete(st.closings, site)
-		}
-		if f.Forbids != "" {
-			st.forbid(f)
-		}
-	}
-	return st
-}
-
-func (st standing) forbid(f PolicyFact) {
-	before, known := st.live[f.Forbids]
-	if !known {
-		return // never allowed, or only by a fact that sorts later: nothing to withdraw
-	}
-	left := slices.DeleteFunc(slices.Clone(before), func(id event.ID) bool { return slices.Contains(f.Withdraws, id) })
-	others := func() bool {
-		for site, ids := range st.live {
-			if site != f.Forbids && len(ids) > 0 {
-				return true
-			}
-		}
-		return false
-	}
-	if len(left) == 0 && !others() {
-		return
-	}
-	st.live[f.Forbids] = left
-	if len(left) == 0 { // of two closings that were on their way at the same time the lower one counts
-		st.closings[f.Forbids] = lowest(st.closings[f.Forbids], f.Closes)
-	}
-}
-
-// Live returns the allowances of a site that were not withdrawn.
-func (s AuthorityState) Live(site event.SiteID) []event.ID { return s.replay().live[site] }
-
-// Sites returns the sites that the authority allows, in order. An authority that was not founded (yet) allows nobody.
-func (s AuthorityState) Sites() []event.SiteID {
-	if s.Founded == nil {
-		return nil
-	}
-	return s.sitesBy(func(live []event.ID) bool { return len(live) > 0 })
-}
-
-// withdrawn returns the sites that were allowed once and are not any more, in order.
-func (s AuthorityState) withdrawn() []event.SiteID {
-	return s.sitesBy(func(live []event.ID) bool { return len(live) == 0 })
-}
-
-func (s AuthorityState) sitesBy(is func(live []event.ID) bool) []event.SiteID {
-	live := s.replay().live
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(live)), func(site event.SiteID) bool { return !is(live[site]) })
 }
 
 // mustJSON encodes what is known to have a JSON form.

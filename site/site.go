@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ const (
 const (
 	maxText      = 120
 	maxAddresses = 8
+	maxNames     = 8
 	maxSites     = 64 // members, and allowed sites of one authority
 )
 
@@ -40,6 +42,9 @@ type Description struct {
 	Addresses []string `json:"addresses,omitempty"`
 	// PortalURL is where people reach it: "https://b.example.org".
 	PortalURL string `json:"portalUrl,omitempty"`
+	// Names are the hosts under which people reach the portal at this site, its own and those that it shares with others:
+	// "holdfast.example.org", no addresses, no ports, lower case. Passkeys are enrolled under each of them.
+	Names []string `json:"names,omitempty"`
 }
 
 // Profile is a site as it is founded or proposed.
@@ -84,6 +89,16 @@ type Roll struct {
 	Removed []RemovedSite `json:"removed,omitempty"`
 	// Founder is the site whose founding counts; the federation is known by its id.
 	Founder event.SiteID `json:"founder,omitempty"`
+
+	admitted []event.SiteID // in that order, removed ones too
+}
+
+// rank returns how many sites were admitted before the site; a site that never was comes last.
+func (r Roll) rank(site event.SiteID) int {
+	if i := slices.Index(r.admitted, site); i >= 0 {
+		return i
+	}
+	return len(r.admitted)
 }
 
 // Authority is a public authority (Behörde) that the federation keeps able to communicate.
@@ -120,6 +135,7 @@ type roll struct {
 	candidates map[event.SiteID]*Pending
 	removed    map[event.SiteID]*RemovedSite
 	votes      map[event.SiteID][]vote
+	admitted   []event.SiteID
 }
 
 // vote is one site's wish to remove another.
@@ -168,7 +184,12 @@ func (r *roll) founded(by event.SiteID, f *Founded) {
 		return
 	}
 	r.founder = by
-	r.members[by] = &Member{Profile: f.Profile}
+	r.admit(by, f.Profile)
+}
+
+func (r *roll) admit(site event.SiteID, p Profile) {
+	r.members[site] = &Member{Profile: p}
+	r.admitted = append(r.admitted, site)
 }
 
 func (r *roll) proposed(by event.SiteID, p *Proposed) {
@@ -197,7 +218,7 @@ func (r *roll) endorse(by, candidate event.SiteID) {
 	c.Endorsed, c.Needed = r.endorsements(c)
 	if len(c.Endorsed) >= c.Needed && len(r.members) < maxSites {
 		delete(r.candidates, candidate)
-		r.members[candidate] = &Member{Profile: c.Profile}
+		r.admit(candidate, c.Profile)
 	}
 }
 
@@ -244,7 +265,7 @@ func (r *roll) remove(by event.SiteID, f *Removed) {
 }
 
 func (r *roll) result() Roll {
-	out := Roll{Founder: r.founder, Members: []Member{}}
+	out := Roll{Founder: r.founder, Members: []Member{}, admitted: r.admitted}
 	for _, m := range r.members {
 		out.Members = append(out.Members, *m)
 	}
@@ -316,6 +337,8 @@ func (d Description) check() error {
 		return ErrProfile.At(0, "kind").Because("a site is a %q or a %q", Provider, Box)
 	case len(d.Addresses) > maxAddresses || slices.ContainsFunc(d.Addresses, func(a string) bool { return !plain(a) }):
 		return ErrProfile.At(0, "addresses").Because("at most %d, each host:port", maxAddresses)
+	case len(d.Names) > maxNames || slices.ContainsFunc(d.Names, func(n string) bool { return !isHost(n) }) || twice(d.Names):
+		return ErrProfile.At(0, "names").Because("at most %d, each once, each the name of a host in lower case without a port, no address", maxNames)
 	}
 	if d.PortalURL == "" {
 		return nil
@@ -325,6 +348,20 @@ func (d Description) check() error {
 		return ErrProfile.At(0, "portalUrl").Because("it is not an http or https address")
 	}
 	return nil
+}
+
+var hostLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// isHost reports whether a text is the name of a host in lower case (RFC 1123, 2.1) and not an address.
+func isHost(s string) bool {
+	labels := strings.Split(s, ".")
+	last := labels[len(labels)-1]
+	return len(s) <= 253 && strings.Trim(last, "0123456789") != "" &&
+		!slices.ContainsFunc(labels, func(l string) bool { return !hostLabel.MatchString(l) })
+}
+
+func twice(list []string) bool {
+	return len(slices.Compact(slices.Sorted(slices.Values(list)))) < len(list)
 }
 
 // plain reports whether a text is one short line.

@@ -15,13 +15,8 @@ import (
 //go:embed schema.sql
 var authoritySchema string
 
-func saveAuthority(tx *readmodel.Tx, ref readmodel.Ref, _, s AuthorityState) error {
-	if s.Founded == nil {
-		return nil // an allowance came before the founding
-	}
-	_, err := tx.Exec(`INSERT INTO site_authority (id, name_de, name_en, sites) VALUES (?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET name_de = excluded.name_de, name_en = excluded.name_en, sites = excluded.sites`,
-		ref.Subject.Part(1), s.NameDE, s.NameEN, mustJSON(s.Sites()))
+func saveAuthority(tx *readmodel.Tx, ref readmodel.Ref, _, _ AuthorityState) error {
+	_, err := tx.Exec(`INSERT INTO site_authority (id) VALUES (?) ON CONFLICT DO NOTHING`, ref.Subject.Part(1))
 	return err
 }
 
