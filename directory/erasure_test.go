@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -305,5 +306,26 @@ func TestKeysOfOtherDomainsAreErasedWithThePerson(t *testing.T) {
 	ok(t, err)
 	if diff := cmp.Diff(union(st.Person.Keys, []event.KeyID{passkey, later}), union(st.Person.Destroyed)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What the law keeps stays readable as a function: its name is the authority's, and the facts name its holder by id.
+func TestAFunctionStaysReadableWhenItsHolderIsErased(t *testing.T) {
+	r := newRig(t)
+	r.imports(house, ImportOptions{})
+	anna, head := r.find("Amsel"), r.function("Leiter Stab")
+	ok(t, r.Erase(r.ctx, nordtal, anna.ID))
+	ok(t, r.model.Rebuild(r.ctx))
+	if f := r.function("Leiter Stab"); f.ID != head.ID || f.Readable != Readable || slices.Contains(f.Holders, anna.ID) {
+		t.Errorf("%+v", f)
+	}
+	var st state
+	_, err := r.model.State(r.ctx, nordtal, head.ID.Subject(), &st)
+	ok(t, err)
+	if !slices.Contains(st.Function.Holders, anna.ID) {
+		t.Error("who held the function is not known any more")
+	}
+	if p, err := r.Person(r.ctx, nordtal, anna.ID); err != nil || p.Readable != Erased || !slices.Contains(p.Functions, head.ID) {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
