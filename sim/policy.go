@@ -11,11 +11,12 @@ import (
 )
 
 // allowMore lets another site hold an authority's logs, or one that was forbidden hold them again. Who decides it knows it
-// at once; the others hear of it.
+// at once; the others hear of it. Only a site that the authority allows can decide it. One that was ever forbidden does not:
+// what it says, not having heard of that, does not count in the end.
 func (w *World) allowMore(ctx context.Context) error {
 	a := w.authorities[w.rnd.IntN(len(w.authorities))]
 	n, by := w.nodes[w.rnd.IntN(len(w.nodes))], w.someone()
-	if by == nil || w.Allowed(n.site, a.id) && !a.forbidden[n.site] || n.gone {
+	if by == nil || w.Allowed(n.site, a.id) && !a.forbidden[n.site] || n.gone || !by.decides(a) {
 		return nil
 	}
 	// Allowed from now on for all that the simulator watches: even if the disk cannot tell, the fact may be there.
@@ -32,7 +33,7 @@ func (w *World) allowMore(ctx context.Context) error {
 func (w *World) forbidSome(ctx context.Context) error {
 	a := w.authorities[w.rnd.IntN(len(w.authorities))]
 	n, by := w.nodes[w.rnd.IntN(len(w.nodes))], w.someone()
-	if by == nil || n.gone || !w.Allowed(n.site, a.id) || w.steady(a, n) < 2 {
+	if by == nil || n.gone || !w.Allowed(n.site, a.id) || w.steady(a, n) < 2 || !by.decides(a) {
 		return nil
 	}
 	if a.forbidden == nil {
@@ -43,6 +44,9 @@ func (w *World) forbidSome(ctx context.Context) error {
 	w.logf("%v forbids %v to hold %s: %s", by, n, a.id, outcome(err))
 	return unexpected(err)
 }
+
+// decides reports whether what the site says about the authority's sites counts.
+func (n *node) decides(a *authority) bool { return n.fed.Allowed(n.site, a.id) && !a.forbidden[n.site] }
 
 // steady counts the operators of the sites, without one, that are there and that nobody has ever forbidden to hold the
 // authority's logs. Two of them are never touched, so that what was secured stays so.
