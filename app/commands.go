@@ -4,7 +4,9 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
+	"slices"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/api"
@@ -12,6 +14,9 @@ import (
 	"codeberg.org/holdfast/holdfast/cli"
 	"codeberg.org/holdfast/holdfast/demo"
 	"codeberg.org/holdfast/holdfast/demo/phones"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/portal"
+	"codeberg.org/holdfast/holdfast/privacy"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -54,6 +59,36 @@ func measure(ctx context.Context, subject string, seconds int, report func(cli.M
 func (s *Site) apiConfig(once *web.Once) api.Config {
 	return api.Config{
 		Sites: s.sites, Federation: s.federation, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
-		Once: once, Scrub: s.scrubOnce, Forks: s.log.Forks, SignInLink: s.signInLink, Now: time.Now, Logger: s.logger,
+		Judge: s.access, Audit: s.audit, Once: once, Access: s.access, Deeds: s.deeds, Accounts: s.accounts, Sessions: s.tokens,
+		Guests: s.guests, Programs: s.programs, Entries: s.audit, Pages: s.log, Privacy: s.privacy, Erasures: erasureList(s.erasures),
+		Scrub: s.scrubOnce, Forks: s.log.Forks, SignInLink: s.signInLink, URL: func(path string) string { return s.config.Portal.URL + path },
+		Now: s.now, Logger: s.logger,
 	}
+}
+
+// erasureList makes a function what the API asks for erasures.
+type erasureList func(context.Context, event.AuthorityID) ([]privacy.Erasure, error)
+
+// Erasures returns how far each erasure has come.
+func (f erasureList) Erasures(ctx context.Context, a event.AuthorityID) ([]privacy.Erasure, error) {
+	return f(ctx, a)
+}
+
+// signInConfig is what the pages of signing in work with.
+func (s *Site) signInConfig() portal.SignInConfig {
+	return portal.SignInConfig{Identity: s.accounts, Sessions: s.tokens, Guests: s.guests, Programs: s.programs,
+		Providers: s.providers, Names: s.namesOf, Rand: rand.Reader}
+}
+
+// namesOf returns the names of the sites that serve an authority; of "" those of all sites.
+func (s *Site) namesOf(a event.AuthorityID) []string {
+	if a != "" {
+		return s.federation.Names(a)
+	}
+	var all []string
+	for _, m := range s.federation.Members() {
+		all = append(all, m.Names...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

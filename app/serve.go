@@ -51,30 +51,31 @@ var errHalfMade = fault.New(fault.Conflict, "app.half_made", "the site in this f
 func (s *Site) openServices(ctx context.Context) (err error) {
 	s.sites, err = site.New(ctx, site.Config{
 		Identity: s.identity, Log: s.log, Model: s.model, Ring: s.ring, Local: s.local, Federation: s.federation,
-		Now: time.Now, Rand: rand.Reader, Logger: s.logger, Heads: s.log.Heads, Fetch: s.fetch,
+		Now: s.now, Rand: rand.Reader, Logger: s.logger, Heads: s.log.Heads, Fetch: s.fetch,
 	})
 	if err != nil {
 		return fmt.Errorf("read the federation: %w", err)
 	}
-	s.directory = directory.New(directory.Config{Log: s.log, Model: s.model, Keys: s.ring, Rand: rand.Reader, Logger: s.logger})
+	s.directory = directory.New(directory.Config{Log: s.log, Model: s.model, Keys: s.ring, Rand: rand.Reader, Logger: s.logger,
+		MoreKeys: func(ctx context.Context, a event.AuthorityID, p directory.PersonID) ([]event.KeyID, error) {
+			return s.accounts.KeysOf(ctx, a, p)
+		}})
 	s.alarms = alarm.NewService(alarm.Config{
 		Self: s.identity.Site(), Log: s.log, Model: s.model, Directory: s.directory, Federation: alarm.Members{Federation: s.federation},
-		Keys: s.ring, TakeoverAfter: s.config.Alarm.TakeoverAfter, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
+		Keys: s.ring, TakeoverAfter: s.config.Alarm.TakeoverAfter, Now: s.now, Rand: rand.Reader, Logger: s.logger,
 	})
-	drivers, err := channels(s.config.Channels)
-	if err != nil {
+	if s.drivers, err = channels(s.config.Channels); err != nil {
 		return err
 	}
-	s.onClose(func() error { release(drivers); return nil })
+	s.onClose(func() error { release(s.drivers); return nil })
 	s.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
-		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: drivers,
-		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: time.Now},
-		CaughtUp:    s.caughtUp, Now: time.Now, Logger: s.logger,
+		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: s.drivers,
+		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: s.now},
+		CaughtUp:    s.caughtUp, Now: s.now, Logger: s.logger,
 		Workers: s.config.Alarm.Workers,
 	})
-	s.sessions = newSessions(s.local, s.config)
-	return nil
+	return s.openPeople(ctx)
 }
 
 // caughtUp reports whether this site has pulled and folded what the others held when it started. Once true it stays true.
@@ -87,6 +88,7 @@ func (s *Site) caughtUp(context.Context) bool {
 
 // Run serves until ctx ends. It returns nil after an orderly end.
 func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
+	s.tellAtRest()
 	// Before anybody can make this site append: people, other sites, or one of the loops.
 	s.log.Hold()
 	if err := s.answerPeers(); err != nil {
@@ -135,7 +137,7 @@ func (s *Site) loops() []func(context.Context) {
 	return []func(context.Context){
 		s.model.Run, s.replicator.Run, s.sites.Run, s.caller.Run, s.wakeModel, s.followKeys, s.followMembers, s.sweep, s.scrub,
 		func(ctx context.Context) { s.syncer.Run(ctx, s.federation.Peers, time.Second) },
-		s.followClocks, s.describe, s.followPolicies, s.finishErasures,
+		s.followClocks, s.describe, s.followPolicies, s.finishErasures, s.confirmErasures, s.audit.Run, s.accounts.Run, s.expireAudit,
 	}
 }
 
@@ -273,7 +275,7 @@ func (s *Site) listenControl() (net.Listener, error) {
 
 // handlers returns what stands behind the portal's port and behind the operator's socket.
 func (s *Site) handlers() (people, operator http.Handler, err error) {
-	once := &web.Once{Store: s.local, Rand: rand.Reader, Now: time.Now}
+	once := &web.Once{Store: s.local, Rand: rand.Reader, Now: s.now}
 	p, err := s.newPortal(once)
 	if err != nil {
 		return nil, nil, err
@@ -281,12 +283,12 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 	a := api.New(s.apiConfig(once))
 	mux := http.NewServeMux()
 	p.Mount(mux)
-	a.Mount(mux, s.sessions)
+	a.Mount(mux, web.Bearer{Programs: s.programs, Otherwise: s.sessions, Attempts: web.NewAttempts(s.now, 100, time.Second, 10_000)})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.showReady)
-	people = web.Handler(web.HandlerConfig{Errors: p.Errors(), Secure: s.sessions.Secure}, mux)
+	people = web.Handler(web.HandlerConfig{Errors: p.Errors(), BehindTLS: s.config.Portal.Plain, Strict: s.isName}, mux)
 	control := http.NewServeMux()
-	a.Mount(control, web.Fixed{ID: "operator"})
+	a.Mount(control, web.Fixed(s.console()))
 	operator = web.Handler(web.HandlerConfig{Errors: p.Errors(), LargeBody: a.LargeBody}, control)
 	return people, operator, nil
 }
@@ -294,7 +296,7 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 func (s *Site) newPortal(once *web.Once) (*portal.Portal, error) {
 	return portal.New(portal.Config{
 		Federation: portalSites{s.federation}, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
-		Sessions: s.sessions, Once: once, Zone: zone(), Now: time.Now, Logger: s.logger,
+		Sessions: s.sessions, Judge: s.access, Audit: s.audit, SignIn: s.signInConfig(), Once: once, Zone: zone(), Now: s.now, Logger: s.logger,
 	})
 }
 

@@ -54,7 +54,11 @@ func makeFolder(set cli.SiteSettings) (Config, *seal.Identity, error) {
 	if err := WriteConfig(set.Data, c); err != nil {
 		return c, nil, err
 	}
-	id, err := localstore.CreateIdentity(set.Data, rand.Reader)
+	v, err := c.Disk.vault()
+	if err != nil {
+		return c, nil, errors.Join(err, undo(set.Data))
+	}
+	id, err := v.createIdentity(set.Data)
 	if err != nil {
 		return c, nil, errors.Join(err, undo(set.Data))
 	}
@@ -76,7 +80,7 @@ func undo(data string) error {
 }
 
 func (c Config) describe() site.Description {
-	d := site.Description{Name: c.Name, Kind: site.Provider, Addresses: c.Peer.Advertise, PortalURL: c.Portal.URL}
+	d := site.Description{Name: c.Name, Kind: site.Provider, Addresses: c.Peer.Advertise, PortalURL: c.Portal.URL, Names: c.hostNames()}
 	if c.Box {
 		d.Kind = site.Box
 	}
@@ -116,11 +120,12 @@ func found(ctx context.Context, data string) (link string, err error) {
 
 // signInLink returns a new link with which the operator signs in once.
 func (s *Site) signInLink(ctx context.Context) (string, error) {
-	return newSignInLink(ctx, s.sessions, s.config)
+	return newSignInLink(ctx, s.local, s.config)
 }
 
-func newSignInLink(ctx context.Context, sessions *web.Sessions, c Config) (string, error) {
-	path, _, err := sessions.NewLink(ctx, web.Actor{ID: "operator"}, signInLife)
+func newSignInLink(ctx context.Context, local *localstore.Store, c Config) (string, error) {
+	links := web.Sessions{Store: local, Rand: rand.Reader, Now: time.Now}
+	path, _, err := links.NewLink(ctx, signInLife)
 	return c.Portal.URL + path, err
 }
 
@@ -180,7 +185,15 @@ func (j *joiner) resume(ctx context.Context) bool {
 	if _, err := os.Stat(filepath.Join(j.data, localFile)); err != nil {
 		return false
 	}
-	local, err := localstore.Open(filepath.Join(j.data, localFile), j.now)
+	config, err := LoadConfig(j.data)
+	if err != nil {
+		return false
+	}
+	v, err := config.Disk.vault()
+	if err != nil {
+		return false
+	}
+	local, err := v.openLocal(j.data, j.now)
 	if err != nil {
 		return false
 	}
@@ -188,16 +201,18 @@ func (j *joiner) resume(ctx context.Context) bool {
 	if kept, err := local.Get(ctx, bucketMeta, keyToken); err != nil || string(kept) != j.token {
 		return false
 	}
-	if j.config, err = LoadConfig(j.data); err != nil {
-		return false
-	}
-	j.identity, err = localstore.LoadIdentity(j.data)
+	j.config = config
+	j.identity, err = v.loadIdentity(j.data)
 	return err == nil
 }
 
 // enter keeps the token, asks to be admitted, and makes a sign-in link.
 func (j *joiner) enter(ctx context.Context) (pending bool, link string, err error) {
-	local, err := localstore.Open(filepath.Join(j.data, localFile), j.now)
+	v, err := j.config.Disk.vault()
+	if err != nil {
+		return false, "", err
+	}
+	local, err := v.openLocal(j.data, j.now)
 	if err != nil {
 		return false, "", err
 	}
@@ -208,7 +223,7 @@ func (j *joiner) enter(ctx context.Context) (pending bool, link string, err erro
 	if pending, err = j.join(ctx, local); err != nil {
 		return false, "", err
 	}
-	link, err = newSignInLink(ctx, newSessions(local, j.config), j.config)
+	link, err = newSignInLink(ctx, local, j.config)
 	return pending, link, err
 }
 
@@ -266,11 +281,15 @@ func finishJoining(ctx context.Context, data string, logger *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	id, err := localstore.LoadIdentity(data)
+	v, err := c.Disk.vault()
 	if err != nil {
 		return err
 	}
-	local, err := localstore.Open(filepath.Join(data, localFile), time.Now)
+	id, err := v.loadIdentity(data)
+	if err != nil {
+		return err
+	}
+	local, err := v.openLocal(data, time.Now)
 	if err != nil {
 		return err
 	}
@@ -309,8 +328,4 @@ func codeOf(err error) string {
 		return "pending"
 	}
 	return fault.Of(err).Code
-}
-
-func newSessions(local *localstore.Store, c Config) *web.Sessions {
-	return &web.Sessions{Store: local, Rand: rand.Reader, Now: time.Now, Secure: c.Portal.TLSCert != "" || c.Portal.Plain}
 }

@@ -15,18 +15,23 @@ import (
 	"sync/atomic"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/audit"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/guest"
+	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/localstore"
+	"codeberg.org/holdfast/holdfast/program"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/session"
 	"codeberg.org/holdfast/holdfast/site"
-	"codeberg.org/holdfast/holdfast/web"
 )
 
 // Site is a site with everything in it, opened but not yet serving. Close it when it is not needed any more.
@@ -35,6 +40,8 @@ type Site struct {
 	config   Config
 	identity *seal.Identity
 	logger   *slog.Logger
+	now      func() time.Time
+	vault    vault
 	closers  []func() error
 
 	local      *localstore.Store
@@ -50,26 +57,33 @@ type Site struct {
 	directory  *directory.Service
 	alarms     *alarm.Service
 	caller     *alarm.Caller
-	sessions   *web.Sessions
-	settled    atomic.Bool // settle is done: since then this site knows whom to ask
-	ready      atomic.Bool // see caughtUp
+	drivers    []alarm.Channel
+	people
+	settled atomic.Bool // settle is done: since then this site knows whom to ask
+	ready   atomic.Bool // see caughtUp
 	// keysEnd and keysKept are how far the keyring was at the last look, and how far the local store says; see keepKeysShown.
 	keysEnd, keysKept keyring.Cursor
 }
 
 // folds is the table of what is folded into the read model: one line per domain.
 func folds() []readmodel.Fold {
-	return []readmodel.Fold{site.Fold(), directory.Fold(), alarm.Fold()}
+	return []readmodel.Fold{site.Fold(), directory.Fold(), alarm.Fold(), access.Fold(), session.Fold(), identity.Fold(), guest.Fold(),
+		program.Fold(), audit.Fold()}
 }
 
 // New opens the site in a data folder. It takes the locks of its files, so a second process at the same folder gets a
 // fault. It reads, but neither listens for people nor talks to other sites before Run.
 func New(ctx context.Context, data string, logger *slog.Logger) (*Site, error) {
+	return NewAt(ctx, data, logger, time.Now)
+}
+
+// NewAt is New by the given clock: what a site does in ten years can be seen today.
+func NewAt(ctx context.Context, data string, logger *slog.Logger, now func() time.Time) (*Site, error) {
 	config, err := LoadConfig(data)
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{data: data, config: config, logger: logger}
+	s := &Site{data: data, config: config, logger: logger, now: now}
 	for _, open := range []func(context.Context) error{s.openStores, s.openLog, s.openModel, s.openServices} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -96,14 +110,17 @@ func (s *Site) openStores(context.Context) (err error) {
 	if err := s.lockFolder(); err != nil {
 		return err
 	}
-	if s.identity, err = localstore.LoadIdentity(s.data); err != nil {
+	if s.vault, err = s.config.Disk.vault(); err != nil {
 		return err
 	}
-	if s.local, err = localstore.Open(s.path(localFile), time.Now); err != nil {
+	if s.identity, err = s.vault.loadIdentity(s.data); err != nil {
+		return err
+	}
+	if s.local, err = s.vault.openLocal(s.data, s.now); err != nil {
 		return fmt.Errorf("open the local store: %w", err)
 	}
 	s.onClose(s.local.Close)
-	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: time.Now, Logger: s.logger})
+	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger})
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}
@@ -116,7 +133,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 	s.federation = site.NewFederation(self)
 	s.server, err = jetstream.Start(jetstream.Config{
 		Identity: s.identity, Dir: s.path(logFolder), Listen: s.config.Peer.Listen, Admit: s.admit,
-		Reserve: uint64(s.config.Disk.ReserveMiB) << 20, Rand: rand.Reader, Now: time.Now, Logger: s.logger,
+		Reserve: uint64(s.config.Disk.ReserveMiB) << 20, CipherKey: s.vault.logKey(), Rand: rand.Reader, Now: s.now, Logger: s.logger,
 	})
 	if err != nil {
 		return err
@@ -126,7 +143,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 		Identity: s.identity, Addresses: s.addresses, LocalAddr: s.config.Peer.DialFrom,
 		// A line that comes back is used at once, not at the next tick: that is most of the time a cut takes to heal.
 		OnUp: func(peer event.SiteID) { s.replicator.Meet(peer) },
-		Now:  time.Now, Logger: s.logger,
+		Now:  s.now, Logger: s.logger,
 	})
 	s.onClose(s.links.Close)
 	incarnation, err := s.keptIncarnation(ctx)
@@ -134,8 +151,8 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 		return err
 	}
 	s.log, err = eventlog.Open(ctx, eventlog.Config{
-		Identity: s.identity, Store: s.server.Store(), Clock: event.NewClock(time.Now), Rand: rand.Reader,
-		Policy: s.federation, Keys: s.ring, Now: time.Now, Logger: s.logger,
+		Identity: s.identity, Store: s.server.Store(), Clock: event.NewClock(s.now), Rand: rand.Reader,
+		Policy: s.federation, Keys: s.ring, Now: s.now, Logger: s.logger,
 		Incarnation: incarnation, OnIncarnation: s.keepIncarnation, OnFork: s.tellFork, OnSkew: s.tellSkew,
 		Elsewhere: s.elsewhere,
 	})
@@ -147,7 +164,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 
 func (s *Site) openModel(ctx context.Context) (err error) {
 	s.model, err = readmodel.Open(ctx, readmodel.Config{
-		Path: s.path(modelFile), Folds: folds(), Source: eventlog.Counted{Log: s.log}, Keys: s.ring, Self: s.identity.Site(), Now: time.Now, Logger: s.logger,
+		Path: s.modelPath(), Folds: folds(), Source: eventlog.Counted{Log: s.log}, Keys: s.ring, Self: s.identity.Site(), Now: s.now, Logger: s.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("open the read model: %w", err)
@@ -157,7 +174,7 @@ func (s *Site) openModel(ctx context.Context) (err error) {
 		Needed: s.log.MissingKeys}
 	s.replicator, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: s.log, Link: s.links, Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
-		NeedKeys: s.needKeys, Now: time.Now, Rand: rand.Reader, Logger: s.logger,
+		NeedKeys: s.needKeys, Now: s.now, Rand: rand.Reader, Logger: s.logger,
 	})
 	return err
 }

@@ -372,7 +372,7 @@ func (w *world) stayUp(ctx context.Context, asJSON bool, out io.Writer) error {
 	w.tell.say("The sites stay up until Ctrl-C. Sign in with a link, good once:")
 	up := Up{Phones: w.ask.Ask}
 	for _, s := range w.sites {
-		at := UpSite{Label: s.label, Name: s.name, URL: "http://" + s.portal, Data: s.data}
+		at := UpSite{Label: s.label, Name: s.name, URL: s.url(), Data: s.data}
 		link, err := s.remote.signIn(ctx)
 		if err != nil {
 			link = at.URL

@@ -58,6 +58,16 @@ type station struct {
 	remote  *remote
 }
 
+// portalHost is where all portals of the demonstration listen, each on its port. Browsers know it as localhost, which is a
+// name: passkeys can be bound to it, and a session of one site is good at all of them.
+const portalHost = "127.0.0.1"
+
+// url is where a browser opens the site's portal.
+func (s *station) url() string {
+	_, port, _ := net.SplitHostPort(s.portal)
+	return "http://localhost:" + port
+}
+
 // ready is the line that a site prints when it listens.
 type ready struct {
 	Site   event.SiteID `json:"site"`
@@ -167,13 +177,13 @@ func (w *world) startSites(ctx context.Context) error {
 		if err := s.start(ctx); err != nil {
 			return err
 		}
-		w.tell.say("%s runs at http://%s (operator: %s)", s.name, s.portal, s.operator)
+		w.tell.say("%s runs at %s (operator: %s)", s.name, s.url(), s.operator)
 	}
 	return nil
 }
 
 func (w *world) prepare(p place) (*station, error) {
-	portal, claim, err := claimPort(p.host)
+	portal, claim, err := claimPort(portalHost)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +217,7 @@ func (w *world) admit(ctx context.Context, i int) error {
 // make runs init or join and adds the gateways to the configuration that they wrote.
 func (s *station) make(ctx context.Context, gateways phones.Addresses, args ...string) error {
 	args = append(args, "--data", s.data, "--json", "--name", s.name, "--operator", s.operator,
-		"--portal-listen", s.portal, "--portal-url", "http://"+s.portal,
+		"--portal-listen", s.portal, "--portal-url", s.url(),
 		"--peer-listen", net.JoinHostPort(s.host, "0"), "--peer-advertise", s.relay.addr(), "--peer-from", s.host)
 	if s.box {
 		args = append(args, "--box")
