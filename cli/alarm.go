@@ -81,9 +81,12 @@ func (s *shell) raise(whose func() event.AuthorityID) *cobra.Command {
 				}
 				return s.print(p)
 			}
-			r, err := s.site().Raise(c.Context(), whose(), f.drafted(), rand.Text())
+			r, asked, err := s.site().RaiseOrAsk(c.Context(), whose(), f.drafted(), rand.Text())
 			if err != nil {
 				return err
+			}
+			if asked != nil {
+				return s.waits(whose(), asked)
 			}
 			if s.json {
 				return s.print(r)

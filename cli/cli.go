@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"codeberg.org/holdfast/holdfast/api"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
@@ -80,7 +81,8 @@ type Metric struct {
 	Ratio   float64 `json:"ratio,omitempty"`
 }
 
-// exitCodes maps the kinds of faults to exit codes; 1 is anything else, 2 is a wrong command line (as the shell's own).
+// exitCodes maps the kinds of faults to exit codes; 1 is anything else, 2 is a wrong command line (as the shell's own), 9 is
+// a deed that waits for a second person.
 var exitCodes = map[fault.Kind]int{
 	fault.Invalid: 3, fault.Unauthenticated: 4, fault.Forbidden: 4, fault.NotFound: 5,
 	fault.Conflict: 6, fault.TooLarge: 3, fault.Exhausted: 7, fault.Unavailable: 8, fault.Internal: 1,
@@ -93,6 +95,8 @@ func ExitCode(err error) int {
 		return 0
 	case errors.Is(err, errUsage):
 		return 2
+	case errors.Is(err, errWaits):
+		return codeWaits
 	}
 	if code, ok := exitCodes[fault.KindOf(err)]; ok {
 		return code
@@ -109,6 +113,8 @@ type shell struct {
 	out, err io.Writer
 	data     string
 	json     bool
+	remote   remote
+	client   *api.Client // for remote; nil: through the data folder
 	// began is set when a command does its work: every error before that is about the command line.
 	began bool
 }
@@ -148,7 +154,7 @@ func Run(ctx context.Context, args []string, roof Commands, in io.Reader, out, e
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return 0 // a signal ended it, as it should
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errWaits) { // that it waits is said already
 		s.complain(err)
 	}
 	return ExitCode(err)
@@ -181,11 +187,13 @@ func (s *shell) root() *cobra.Command {
 	root.SetErr(s.err)
 	root.PersistentFlags().StringVar(&s.data, "data", "data", "the site's data folder")
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "print JSON")
+	s.remoteFlags(root)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w (see '%s --help')", errUsage, err, c.CommandPath())
 	})
 	root.AddCommand(s.serving()...)
 	root.AddCommand(s.federation()...)
+	root.AddCommand(s.role(), s.account(), s.guest(), s.program(), s.policyOfAccess(), s.approval(), s.person(), s.erasures(), s.audit())
 	root.AddCommand(s.directory(), s.alarm(), s.config(), s.demo(), s.phones(), s.bench())
 	return root
 }

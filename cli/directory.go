@@ -17,7 +17,7 @@ import (
 
 func (s *shell) directory() *cobra.Command {
 	c := &cobra.Command{Use: "directory", Short: "Import, search and erase people"}
-	c.AddCommand(s.importPeople(), s.people(), s.units(), s.functions(), s.erase())
+	c.AddCommand(s.importPeople(), s.people(), s.units(), s.functions(), s.eraseAs())
 	return c
 }
 
@@ -190,20 +190,14 @@ func (s *shell) functions() *cobra.Command {
 	return c
 }
 
-func (s *shell) erase() *cobra.Command {
+// eraseAs is 'person erase' under the name that it had first.
+func (s *shell) eraseAs() *cobra.Command {
 	var authority string
 	var sure bool
 	c := &cobra.Command{
-		Use: "erase PERSON", Short: "Destroy a person's key, so that nobody can read their fields any more", Args: exactly("PERSON"),
+		Use: "erase PERSON", Short: "The same as 'person erase'", Args: exactly("PERSON"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if !sure {
-				return fmt.Errorf("%w: erasing cannot be taken back; say --yes", errUsage)
-			}
-			if err := s.site().Erase(c.Context(), event.AuthorityID(authority), directory.PersonID(args[0])); err != nil {
-				return err
-			}
-			s.say("Erased here; other sites follow as soon as they hear of it. Free text that others wrote is not covered.")
-			return nil
+			return s.erase(c, event.AuthorityID(authority), args[0], sure)
 		},
 	}
 	c.Flags().StringVar(&authority, "authority", "", "whose person")

@@ -18,9 +18,6 @@ import (
 	"codeberg.org/holdfast/holdfast/site"
 )
 
-// site returns the client of the running site in the data folder.
-func (s *shell) site() *api.Client { return api.NewClient(s.data) }
-
 func (s *shell) federation() []*cobra.Command {
 	return []*cobra.Command{s.invite(), s.admit(), s.status(), s.authority(), s.signIn(), s.merges(), s.troubles(), s.logs()}
 }
@@ -225,20 +222,6 @@ func (s *shell) pickSite(c *cobra.Command, word string) (event.SiteID, error) {
 		return "", fault.New(fault.NotFound, "cli.site", fmt.Sprintf("%q means %d sites", word, len(found)), "use a name or id from 'holdfast status'")
 	}
 	return found[0], nil
-}
-
-func (s *shell) signIn() *cobra.Command {
-	return &cobra.Command{
-		Use: "signin-link", Short: "Print a link with which the operator signs in at the portal, once", Args: exactly(),
-		RunE: func(c *cobra.Command, _ []string) error {
-			link, err := s.site().SignInLink(c.Context())
-			if err != nil {
-				return err
-			}
-			s.say("%s", link)
-			return nil
-		},
-	}
 }
 
 func (s *shell) merges() *cobra.Command {
