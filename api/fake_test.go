@@ -50,6 +50,8 @@ type house struct {
 	// roles are what persons have, by id; units bounds them where it is set.
 	roles map[string]access.Role
 	units []directory.UnitID
+	// everyone makes the alarm one to everybody.
+	everyone bool
 	// second makes every deed take a second person.
 	second bool
 	// audited are the deeds that were recorded, refused and read the ones that were gathered.
@@ -154,14 +156,16 @@ func (fakeAlarms) Preview(context.Context, event.AuthorityID, directory.Audience
 	return alarm.Preview{People: 9, WithoutChannel: 2}, nil
 }
 func (f fakeAlarms) Cancel(_ context.Context, _ event.AuthorityID, id alarm.ID, w alarm.Words) (eventlog.Receipt, error) {
-	f.note("cancel", string(id), w.TextDE, w.Actor)
+	f.note(strings.TrimSpace(strings.Join([]string{"cancel", string(id), w.TextDE, w.Actor, w.Grant}, " ")))
 	return written(), nil
 }
 func (f fakeAlarms) AllClear(context.Context, event.AuthorityID, alarm.ID, alarm.Words) (eventlog.Receipt, error) {
 	return eventlog.Receipt{}, alarm.ErrClosed
 }
-func (fakeAlarms) Alarm(context.Context, event.AuthorityID, alarm.ID) (alarm.Alarm, error) {
-	return theAlarm, nil
+func (f fakeAlarms) Alarm(context.Context, event.AuthorityID, alarm.ID) (alarm.Alarm, error) {
+	a := theAlarm
+	a.Raised.Audience.Everyone = f.everyone
+	return a, nil
 }
 func (fakeAlarms) List(context.Context, event.AuthorityID, time.Time, int) ([]alarm.Alarm, error) {
 	return []alarm.Alarm{theAlarm}, nil
