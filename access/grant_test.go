@@ -131,29 +131,30 @@ func TestAGrantThatMakesNoSenseIsRefused(t *testing.T) {
 	erased := w.people[nordtal]["emil"]
 	erased.Readable = directory.Erased
 	w.people[nordtal]["emil"] = erased
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name string
 		d    GrantDraft
 		want error
 	}{
-		"a role that is not granted":   {GrantDraft{Role: MemberRole, Person: "bert"}, ErrRole},
-		"guest":                        {GrantDraft{Role: GuestRole, Person: "bert"}, ErrRole},
-		"a role to come":               {GrantDraft{Role: "king", Person: "bert"}, ErrRole},
-		"operator":                     {GrantDraft{Role: Operator, Person: "bert"}, ErrOperatorOnly},
-		"nobody":                       {GrantDraft{Role: Auditor}, ErrHolder},
-		"both":                         {GrantDraft{Role: Auditor, Person: "bert", Function: "s1"}, ErrHolder},
-		"somebody unknown":             {GrantDraft{Role: Auditor, Person: "zoe"}, ErrHolder},
-		"somebody erased":              {GrantDraft{Role: Auditor, Person: "emil"}, ErrHolder},
-		"a function unknown":           {GrantDraft{Role: Auditor, Function: "s9"}, ErrHolder},
-		"a unit unknown":               {GrantDraft{Role: Auditor, Person: "bert", Unit: "west"}, ErrUnit},
-		"over before now":              {GrantDraft{Role: Auditor, Person: "carl", Until: noon}, ErrTerm},
-		"over before it begins":        {GrantDraft{Role: Auditor, Person: "carl", From: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, ErrTerm},
-		"granted already":              {GrantDraft{Role: Auditor, Person: "bert", Until: noon.Add(time.Hour)}, ErrGranted},
-		"granted already, for longer":  {GrantDraft{Role: Auditor, Person: "bert", From: noon.Add(time.Minute), Until: noon.Add(time.Minute * 2)}, ErrGranted},
-		"granted, longer than before":  {GrantDraft{Role: Auditor, Person: "bert", Until: noon.Add(2 * time.Hour)}, nil},
-		"granted, and now without end": {GrantDraft{Role: Auditor, Person: "bert"}, nil},
-		"granted, now in a unit":       {GrantDraft{Role: Auditor, Person: "bert", Unit: "nord"}, nil},
+		{"a role that is not granted", GrantDraft{Role: MemberRole, Person: "bert"}, ErrRole},
+		{"guest", GrantDraft{Role: GuestRole, Person: "bert"}, ErrRole},
+		{"a role to come", GrantDraft{Role: "king", Person: "bert"}, ErrRole},
+		{"operator", GrantDraft{Role: Operator, Person: "bert"}, ErrOperatorOnly},
+		{"nobody", GrantDraft{Role: Auditor}, ErrHolder},
+		{"both", GrantDraft{Role: Auditor, Person: "bert", Function: "s1"}, ErrHolder},
+		{"somebody unknown", GrantDraft{Role: Auditor, Person: "zoe"}, ErrHolder},
+		{"somebody erased", GrantDraft{Role: Auditor, Person: "emil"}, ErrHolder},
+		{"a function unknown", GrantDraft{Role: Auditor, Function: "s9"}, ErrHolder},
+		{"a unit unknown", GrantDraft{Role: Auditor, Person: "bert", Unit: "west"}, ErrUnit},
+		{"over before now", GrantDraft{Role: Auditor, Person: "carl", Until: noon}, ErrTerm},
+		{"over before it begins", GrantDraft{Role: Auditor, Person: "carl", From: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, ErrTerm},
+		{"granted already", GrantDraft{Role: Auditor, Person: "bert", Until: noon.Add(time.Hour)}, ErrGranted},
+		{"granted already, for longer", GrantDraft{Role: Auditor, Person: "bert", From: noon.Add(time.Minute), Until: noon.Add(time.Minute * 2)}, ErrGranted},
+		{"granted, longer than before", GrantDraft{Role: Auditor, Person: "bert", Until: noon.Add(2 * time.Hour)}, nil},
+		{"granted, and now without end", GrantDraft{Role: Auditor, Person: "bert"}, nil},
+		{"granted, now in a unit", GrantDraft{Role: Auditor, Person: "bert", Unit: "nord"}, nil},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			before := len(s.log.Heads())
 			_, r, err := s.Grant(s.ctx, person("anna"), nordtal, c.d)
 			if c.want == nil {
