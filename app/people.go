@@ -244,19 +244,26 @@ func (m messenger) Tell(ctx context.Context, authority event.AuthorityID, person
 	return last
 }
 
-// expireEvery is how often months of the audit are looked at whose time is over.
+// guestNames is how long the name of a guest is kept after their time here is over.
+const guestNames = 30 * 24 * time.Hour
+
+// expireEvery is how often it is looked for what is to be forgotten.
 const expireEvery = time.Hour
 
-// expireAudit destroys the keys of months that the authority's policy does not keep any longer.
-func (s *Site) expireAudit(ctx context.Context) {
+// forget destroys the keys of months of the audit that the authority's policy does not keep any longer, and the names of guests of
+// the past.
+func (s *Site) forget(ctx context.Context) {
 	every(ctx, expireEvery, func() {
 		for _, a := range s.federation.AuthorityIDs() {
 			policy, err := s.access.Policy(ctx, a)
 			if err == nil {
 				_, err = s.audit.Expire(ctx, a, policy.RetentionDays[event.Audit])
 			}
+			if err == nil {
+				_, err = s.guests.Forget(ctx, a, guestNames)
+			}
 			if err != nil && ctx.Err() == nil {
-				s.logger.Warn("old months of the audit are still readable; it is tried again", "authority", a, "error", err)
+				s.logger.Warn("what should be forgotten is still readable; it is tried again", "authority", a, "error", err)
 			}
 		}
 	})

@@ -35,6 +35,7 @@ func makeFolder(set cli.SiteSettings) (Config, *seal.Identity, error) {
 		Name: set.Name, Operator: set.Operator, Box: set.Box,
 		Portal: Portal{Listen: set.PortalListen, URL: orElse(set.PortalURL, "http://"+set.PortalListen)},
 		Peer:   Peer{Listen: set.PeerListen, DialFrom: set.PeerFrom},
+		Disk:   Disk{KeyFile: set.KeyFile},
 	}
 	if set.PeerAdvertise != "" {
 		c.Peer.Advertise = []string{set.PeerAdvertise}

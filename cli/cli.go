@@ -41,6 +41,8 @@ type SiteSettings struct {
 	Box                                 bool
 	PortalListen, PortalURL             string
 	PeerListen, PeerAdvertise, PeerFrom string
+	// KeyFile holds the secret that encrypts the data folder, "" to leave it plain.
+	KeyFile string
 }
 
 // InitResult is what init made.

@@ -24,6 +24,7 @@ func siteFlags(c *cobra.Command, set *SiteSettings) {
 	f.StringVar(&set.PortalURL, "portal-url", "", "how phones reach the portal (default: http:// and where it listens)")
 	f.StringVar(&set.PeerListen, "peer-listen", "127.0.0.1:8601", "where other sites come in")
 	f.StringVar(&set.PeerAdvertise, "peer-advertise", "", "how other sites reach this one (default: where it listens)")
+	f.StringVar(&set.KeyFile, "key-file", "", "file with at least 32 random bytes that encrypts the data folder, best on another medium")
 	f.StringVar(&set.PeerFrom, "peer-from", "", "local address to dial other sites from")
 }
 

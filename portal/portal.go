@@ -151,7 +151,7 @@ func (p *Portal) alarmRoutes() []web.Route {
 		{Pattern: "POST /a/{authority}/alarms/new", Need: access.RaiseAlarm, Handle: p.showRaise},
 		{Pattern: "POST /a/{authority}/alarms/preview", Need: access.RaiseAlarm, Handle: p.previewAlarm},
 		{Pattern: "POST /a/{authority}/alarms", Need: access.RaiseAlarm, Handle: p.raiseAlarm},
-		{Pattern: "GET /a/{authority}/alarms/{alarm}", Need: access.SeeAlarms, Handle: p.showBoard},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}", Need: access.SeeAlarms, Sealed: true, Handle: p.showBoard},
 		{Pattern: "GET /a/{authority}/alarms/{alarm}/fragment", Need: access.SeeAlarms, Handle: p.showBoardFragment},
 		{Pattern: "GET /a/{authority}/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: p.showBoardPeople},
 		{Pattern: "GET /a/{authority}/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: p.showCancel},

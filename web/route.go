@@ -115,7 +115,6 @@ func (g *Guard) note(r *http.Request, a Actor, route Route, err error) {
 			g.Errors.Logger.ErrorContext(r.Context(), "a deed is missing in the audit", "deed", e.Deed, "error", err)
 		}
 	default:
-		e.Object = ""
 		g.Audit.Gather(authority, e)
 	}
 }
