@@ -45,7 +45,7 @@
 //	site.see          .      .             .              .           x             x       x        .     x
 //	site.manage       .      .             .              .           .             .       x        .     .
 //	authority.add     .      .             .              .           .             .       .        .     .
-//	authority.place   .      .             .              .           x             .       .        .     x
+//	authority.place   .      .             .              .           x             .       .        .     .
 //	incident.see      x      .             .              .           .             .       .        x     x
 //
 // # Judging

@@ -67,9 +67,9 @@ var table = map[Role][]Permission{
 	GuestRole: {SeeIncident},
 }
 
-// never are the permissions that no program ever has, whatever its scopes say: those that give power over others' rights, and
+// never are the permissions that no program ever has, whatever its scopes say: those that give power over rights and sites, and
 // those that are about being oneself. A token that is found must not be a way to more than it was made for.
-var never = []Permission{OwnAccount, Vouch, ManageAccounts, GrantRoles, ManagePrograms, SetPolicy, ErasePerson, ManageSite, AddAuthority}
+var never = []Permission{OwnAccount, Vouch, ManageAccounts, GrantRoles, ManagePrograms, SetPolicy, ErasePerson, ManageSite, AddAuthority, PlaceAuthority}
 
 // order lists all permissions as a person reads them.
 var order = []Permission{SeeOverview, OwnAccount, Vouch, SeeAlarms, RaiseAlarm, CloseAlarm, SeePeople, ImportDirectory, SeeAccounts, ManageAccounts,

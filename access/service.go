@@ -68,8 +68,8 @@ var (
 		"ask an administrator of your authority for the role that it takes")
 	// ErrNoAuthority is returned alike for an authority that is somebody else's, does not exist, or is not held at this site, so
 	// that nobody learns which authorities there are.
-	ErrNoAuthority = fault.New(fault.NotFound, "access.no_authority", "there is no such authority here",
-		"look at the address; sign in with the authority that you belong to, or at a site that holds its data")
+	ErrNoAuthority = fault.New(fault.NotFound, "access.no_authority", "this site holds no data of such an authority for you",
+		"check its short name; sign in with the authority that you belong to, or use one of the authority's own sites")
 )
 
 // append writes one fact and waits until this site's read model shows it. After the facts are written only waiting can fail;
