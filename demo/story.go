@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/demo/phones"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -355,6 +357,7 @@ func (s *story) lostReplies(ctx context.Context) (int, error) {
 // Up tells a program where the sites of a demonstration are that stays up: with --json it is the second line, after the Result.
 type Up struct {
 	Sites  []UpSite `json:"sites"`
+	Staff  []Staff  `json:"staff"`
 	Phones string   `json:"phones"` // URL that answers /count, /replies, /handovers and /messages
 }
 
@@ -367,9 +370,31 @@ type UpSite struct {
 	SignIn string `json:"signIn"` // a link, good once
 }
 
+// invite says how to come in. Every link is good once; the sessions that they begin are good at all three sites.
+func (t *teller) invite(up Up) {
+	t.say("The sites stay up until Ctrl-C. Open a link, good once; whoever is signed in is so at all sites of their authority:")
+	for _, s := range up.Staff {
+		if s.SignIn != "" {
+			t.say("  %-12s sign in as %s, %s: %s", s.Authority, s.Name, rolesInWords(s.Roles), s.SignIn)
+		} else {
+			t.say("  %-12s enrol as %s, with a passkey: %s", s.Authority, s.Name, s.Invite)
+		}
+	}
+	for _, s := range up.Sites {
+		t.say("  %-28s %s  (as its operator: %s)", s.Name, s.URL, s.SignIn)
+	}
+}
+
+func rolesInWords(roles []access.Role) string {
+	words := make([]string, len(roles))
+	for i, r := range roles {
+		words[i] = strings.ReplaceAll(string(r), "-", " ")
+	}
+	return strings.Join(words, ", ")
+}
+
 // stayUp prints where the portals are and waits for the end.
 func (w *world) stayUp(ctx context.Context, asJSON bool, out io.Writer) error {
-	w.tell.say("The sites stay up until Ctrl-C. Sign in with a link, good once:")
 	up := Up{Phones: w.ask.Ask}
 	for _, s := range w.sites {
 		at := UpSite{Label: s.label, Name: s.name, URL: s.url(), Data: s.data}
@@ -379,8 +404,13 @@ func (w *world) stayUp(ctx context.Context, asJSON bool, out io.Writer) error {
 		}
 		at.SignIn = link
 		up.Sites = append(up.Sites, at)
-		w.tell.say("  %-28s %s", s.name, link)
 	}
+	staff, err := w.links(ctx)
+	if err != nil {
+		return err
+	}
+	up.Staff = staff
+	w.tell.invite(up)
 	if asJSON {
 		if err := json.NewEncoder(out).Encode(up); err != nil {
 			return err

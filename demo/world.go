@@ -83,6 +83,7 @@ type world struct {
 	ask    phones.Addresses
 	sites  []*station
 	people int
+	staff  []Staff
 	client *http.Client
 }
 
@@ -305,6 +306,9 @@ func (w *world) settle(ctx context.Context, people int, seed uint64) error {
 			return fmt.Errorf("import %s: %w", a.nameDE, err)
 		}
 		w.people += added
+		if err := w.appoint(ctx, a); err != nil {
+			return err
+		}
 		w.tell.say("%s: %d people imported from %s", a.nameDE, added, strings.ToUpper(string(a.format)))
 	}
 	return w.converge(ctx, 2*time.Minute)
