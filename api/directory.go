@@ -3,9 +3,12 @@
 package api
 
 import (
+	"context"
+	"io"
 	"net/http"
 
 	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
 )
@@ -80,6 +83,9 @@ func (a *API) erasures(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	for i := range list {
+		list[i].Confirmed, list[i].Missing = orEmpty(list[i].Confirmed), orEmpty(list[i].Missing)
+	}
 	return ok(w, orEmpty(list))
 }
 
@@ -141,6 +147,18 @@ func problems(list []*fault.Fault) []web.Problem {
 	return out
 }
 
+// directoryOf returns the directory so that its facts name who acts, where it can: a directory.Service.
+func (a *API) directoryOf(r *http.Request) interface {
+	Import(ctx context.Context, authority event.AuthorityID, o directory.ImportOptions, file io.Reader) (directory.Report, error)
+} {
+	if d, ok := a.cfg.Directory.(interface {
+		As(actor string) *directory.Service
+	}); ok {
+		return d.As(actor(r))
+	}
+	return a.cfg.Directory
+}
+
 func (a *API) importPeople(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.authority(r)
 	if err != nil {
@@ -154,7 +172,7 @@ func (a *API) importPeople(w http.ResponseWriter, r *http.Request) error {
 	if o.DryRun, err = flag(r, "dryRun"); err != nil {
 		return err
 	}
-	report, err := a.cfg.Directory.Import(r.Context(), id, o, r.Body)
+	report, err := a.directoryOf(r).Import(r.Context(), id, o, r.Body)
 	if err != nil {
 		return err
 	}

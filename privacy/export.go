@@ -345,7 +345,7 @@ func (g *gathering) erasure() error {
 	list, err := g.cfg.Erasures(g.ctx, g.authority)
 	for _, e := range list {
 		if e.Person == g.person {
-			e.By = g.who(e.By)
+			e.By, e.Confirmed, e.Missing = g.who(e.By), orEmpty(e.Confirmed), orEmpty(e.Missing)
 			g.known, g.out.Erasure = true, &e
 		}
 	}
