@@ -316,7 +316,7 @@ func newWorld(t testing.TB) *world {
 		SignIn: SignInConfig{Identity: w.ways, Sessions: w.tokens, Guests: fakeGuests{}, Programs: w.programs,
 			Providers: map[event.AuthorityID]Provider{nordtal: w.provider}, Rand: random,
 			Names: func(event.AuthorityID) []string { return []string{"holdfast.example", "holdfast-zwei.example"} }},
-		Zone: zone, Now: clock, Logger: logger})
+		Admin: newOffice().config(w.alarms), Zone: zone, Now: clock, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

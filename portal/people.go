@@ -127,6 +127,12 @@ func unitChoices(t *texts, units []directory.Unit, chosen []directory.UnitID) []
 	return out
 }
 
+// personPage is a person, and what the one who looks may do about their account, roles and data.
+type personPage struct {
+	personView
+	Desk deskView
+}
+
 func (p *Portal) showPerson(w http.ResponseWriter, r *http.Request) error {
 	a, err := p.authority(r)
 	if err != nil {
@@ -157,7 +163,11 @@ func (p *Portal) showPerson(w http.ResponseWriter, r *http.Request) error {
 	f := p.frame(r, "people", title)
 	v.MayRaise = f.May(access.RaiseAlarm)
 	f.Authority = &a
-	return p.render.page(w, http.StatusOK, f, "person", v)
+	o, err := p.office(r)
+	if err != nil {
+		return err
+	}
+	return p.render.page(w, http.StatusOK, f, "person", personPage{personView: v, Desk: o.view()})
 }
 
 // addUnits writes each unit with the units above it, the outermost first.

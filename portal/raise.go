@@ -93,8 +93,21 @@ func (f alarmForm) problems(t *texts) (out []fieldError) {
 	return out
 }
 
-func (f alarmForm) draft(actor string) alarm.Draft {
-	return alarm.Draft{TextDE: f.textDE, TextEN: f.textEN, Mode: f.mode, Audience: f.audience, Channels: f.channels, Actor: actor}
+// draft returns the form as the desk takes it, which adds actor and grant.
+func (f alarmForm) draft() alarm.Draft {
+	return alarm.Draft{TextDE: f.textDE, TextEN: f.textEN, Mode: f.mode, Audience: f.audience, Channels: f.channels}
+}
+
+// raisePage is the form. Bound says that whoever fills it in may alarm some units only: the form offers nothing else.
+type raisePage struct {
+	raiseView
+	Bound bool
+}
+
+// previewPage is the step before. Second says that the next step asks for a second person and alarms nobody yet.
+type previewPage struct {
+	previewView
+	Second bool
 }
 
 // showRaise shows the form: empty, with persons chosen in the list of people, or (by POST) as it was in the preview.
@@ -118,6 +131,7 @@ func (p *Portal) showRaise(w http.ResponseWriter, r *http.Request) error {
 
 func (p *Portal) raiseForm(w http.ResponseWriter, r *http.Request, status int, a authorityView, f alarmForm, problems []fieldError) error {
 	t := p.texts(r)
+	who, _ := web.ActorOf(r.Context())
 	v := raiseView{Authority: a.ID, Key: f.key, Modes: []event.Mode{event.Actual, event.Exercise, event.Test}, Mode: f.mode,
 		TextDE: f.textDE, TextEN: f.textEN, MaxText: alarm.MaxTextRunes, Everyone: f.audience.Everyone, Errors: problems}
 	if v.Key == "" {
@@ -127,7 +141,7 @@ func (p *Portal) raiseForm(w http.ResponseWriter, r *http.Request, status int, a
 		}
 		v.Key = key
 	}
-	if err := p.addChoices(r.Context(), t, &v, f); err != nil {
+	if err := p.addChoices(r.Context(), t, &v, f, who.Verdict.Units); err != nil {
 		return err
 	}
 	title := t.t("raise.title")
@@ -136,23 +150,22 @@ func (p *Portal) raiseForm(w http.ResponseWriter, r *http.Request, status int, a
 	}
 	fr := p.frame(r, "raise", title)
 	fr.Authority = &a
-	return p.render.page(w, status, fr, "raise", v)
+	return p.render.page(w, status, fr, "raise", raisePage{v, who.Verdict.Units != nil})
 }
 
-// addChoices fills in what can be chosen, with what was chosen.
-func (p *Portal) addChoices(ctx context.Context, t *texts, v *raiseView, f alarmForm) error {
+// addChoices fills in what can be chosen, with what was chosen. If bound is not nil, only these units and those below them can
+// be, and neither everybody nor functions.
+func (p *Portal) addChoices(ctx context.Context, t *texts, v *raiseView, f alarmForm, bound []directory.UnitID) error {
 	units, err := p.cfg.Directory.Units(ctx, v.Authority)
 	if err != nil {
 		return err
 	}
-	v.Units, v.UnitsOpen = unitChoices(t, units, f.audience.Units), len(f.audience.Units) > 0
-	functions, err := p.cfg.Directory.Functions(ctx, v.Authority)
-	if err != nil {
-		return err
+	if bound != nil {
+		units = below(units, bound)
 	}
-	v.FunctionsOpen = len(f.audience.Functions) > 0
-	for _, fn := range functions {
-		v.Functions = append(v.Functions, choiceView{ID: string(fn.ID), Name: functionName(t, fn), Chosen: slices.Contains(f.audience.Functions, fn.ID)})
+	v.Units, v.UnitsOpen = unitChoices(t, units, f.audience.Units), len(f.audience.Units) > 0 || bound != nil
+	if err := p.addFunctionChoices(ctx, t, v, f, bound); err != nil {
+		return err
 	}
 	for _, id := range f.audience.Persons {
 		name, err := p.personName(ctx, v.Authority, id)
@@ -165,6 +178,43 @@ func (p *Portal) addChoices(ctx context.Context, t *texts, v *raiseView, f alarm
 		v.Channels = append(v.Channels, kindChoice{Kind: k, Name: t.t("channel." + string(k)), Chosen: slices.Contains(f.channels, k)})
 	}
 	return nil
+}
+
+func (p *Portal) addFunctionChoices(ctx context.Context, t *texts, v *raiseView, f alarmForm, bound []directory.UnitID) error {
+	if bound != nil {
+		return nil
+	}
+	functions, err := p.cfg.Directory.Functions(ctx, v.Authority)
+	if err != nil {
+		return err
+	}
+	v.FunctionsOpen = len(f.audience.Functions) > 0
+	for _, fn := range functions {
+		v.Functions = append(v.Functions, choiceView{ID: string(fn.ID), Name: functionName(t, fn), Chosen: slices.Contains(f.audience.Functions, fn.ID)})
+	}
+	return nil
+}
+
+// below returns the units that are one of those given or below one, in their order.
+func below(units []directory.Unit, tops []directory.UnitID) []directory.Unit {
+	parent := make(map[directory.UnitID]directory.UnitID, len(units))
+	for _, u := range units {
+		parent[u.ID] = u.Parent
+	}
+	var out []directory.Unit
+	for _, u := range units {
+		at := u.ID
+		for range len(units) { // two sites may have made a circle of parents between them
+			if at == "" || slices.Contains(tops, at) {
+				break
+			}
+			at = parent[at]
+		}
+		if slices.Contains(tops, at) {
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 func functionName(t *texts, f directory.Function) string {
@@ -188,6 +238,10 @@ func (p *Portal) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 	if problems := f.problems(t); len(problems) > 0 {
 		return p.raiseForm(w, r, http.StatusUnprocessableEntity, a, f, problems)
 	}
+	who, _ := web.ActorOf(r.Context())
+	if err := p.cfg.Admin.Desk.Within(r.Context(), a.ID, who.Verdict, f.audience); err != nil {
+		return err
+	}
 	reach, err := p.cfg.Alarms.Preview(r.Context(), a.ID, f.audience, f.channels...)
 	if err != nil {
 		return err
@@ -202,9 +256,16 @@ func (p *Portal) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v.Callers = p.callers(a)
+	_, second, err := p.cfg.Admin.Desk.AlarmNeedsSecond(r.Context(), who.Principal, a.ID, f.draft())
+	if err != nil {
+		return err
+	}
+	if second {
+		v.Go = t.n("preview.ask."+string(f.mode), v.Reachable)
+	}
 	fr := p.frame(r, "raise", t.t("preview.title"))
 	fr.Authority, fr.Mode = &a, f.mode
-	return p.render.page(w, http.StatusOK, fr, "preview", v)
+	return p.render.page(w, http.StatusOK, fr, "preview", previewPage{v, second})
 }
 
 // callers returns the sites that would call, in their order.
@@ -250,7 +311,7 @@ func (p *Portal) audienceText(ctx context.Context, t *texts, authority event.Aut
 	return out, nil
 }
 
-// raiseAlarm raises the alarm, once, however often the form is sent.
+// raiseAlarm raises the alarm, once, however often the form is sent, or asks for the second person that it takes.
 func (p *Portal) raiseAlarm(w http.ResponseWriter, r *http.Request) error {
 	a, err := p.authority(r)
 	if err != nil {
@@ -263,17 +324,23 @@ func (p *Portal) raiseAlarm(w http.ResponseWriter, r *http.Request) error {
 	if problems := f.problems(p.texts(r)); len(problems) > 0 {
 		return p.raiseForm(w, r, http.StatusUnprocessableEntity, a, f, problems)
 	}
-	result, err := p.cfg.Once.Do(r.Context(), actor(r)+" "+string(a.ID), f.key, func() (string, error) {
-		raised, receipt, err := p.cfg.Alarms.Raise(r.Context(), a.ID, f.draft(actor(r)))
+	who, _ := web.ActorOf(r.Context())
+	result, err := p.cfg.Once.Do(r.Context(), who.ID+" "+string(a.ID), f.key, func() (string, error) {
+		out, err := p.cfg.Admin.Desk.Raise(r.Context(), who.Principal, who.Verdict, a.ID, f.draft())
 		if err != nil {
 			return "", err
 		}
-		return string(raised.ID) + " " + web.ReceiptOf(receipt).String(), nil
+		page, what := "alarms/"+string(out.Alarm.ID), "raised"
+		if out.Waiting {
+			page, what = "approvals/"+out.Approval.ID, "asked"
+		}
+		return page + " " + what + " " + web.ReceiptOf(out.Receipt).String(), nil
 	})
 	if err != nil {
 		return err
 	}
-	id, text, _ := strings.Cut(result, " ")
+	page, rest, _ := strings.Cut(result, " ")
+	what, text, _ := strings.Cut(rest, " ")
 	receipt, err := web.ParseReceipt(text)
 	if err != nil {
 		return err
@@ -281,6 +348,6 @@ func (p *Portal) raiseAlarm(w http.ResponseWriter, r *http.Request) error {
 	if err := p.settle(r.Context(), receipt); err != nil {
 		return err
 	}
-	http.Redirect(w, r, withReceipt("/a/"+string(a.ID)+"/alarms/"+id, "raised", text), http.StatusSeeOther)
+	http.Redirect(w, r, withReceipt("/a/"+string(a.ID)+"/"+page, what, text), http.StatusSeeOther)
 	return nil
 }

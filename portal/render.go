@@ -21,7 +21,7 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-//go:embed assets/kern.css assets/holdfast.css assets/reply.css assets/live.js assets/passkey.js assets/holdfast.svg
+//go:embed assets/admin.css assets/kern.css assets/holdfast.css assets/reply.css assets/live.js assets/passkey.js assets/holdfast.svg
 var assetFiles embed.FS
 
 // renderer turns views into pages, in every language.
