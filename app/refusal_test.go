@@ -273,8 +273,8 @@ func TestCommandsAboutNothingAreRefusedWithAWayOut(t *testing.T) {
 	}
 	people := file("people.csv", string(table(erika)))
 	in := func(args ...string) []string { return append(args, "--data", a.data) }
-	refused(t, 5, "api.authority", "holds no data of this authority", "own sites", in("directory", "import", people, "--authority", "gibtesnicht")...)
-	refused(t, 5, "authority.unknown", "no such authority", "holdfast authority add", in("authority", "allow", "gibtesnicht", w.sites[1].name)...)
+	refused(t, 5, "access.no_authority", "holds no data of such an authority", "own sites", in("directory", "import", people, "--authority", "gibtesnicht")...)
+	refused(t, 5, "access.no_authority", "holds no data of such an authority", "check its short name", in("authority", "allow", "gibtesnicht", w.sites[1].name)...)
 	refused(t, 6, "authority.exists", "already an authority", "another short name", in("authority", "add", string(nordtal), "--name-de", "N", "--name-en", "N")...)
 	refused(t, 3, "authority.id", "", "", in("authority", "add", "Land Kreis", "--name-de", "N", "--name-en", "N")...)
 	refused(t, 5, "cli.site", "means 0 sites", "holdfast status", in("authority", "forbid", string(nordtal), "niemand")...)
