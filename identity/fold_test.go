@@ -4,6 +4,7 @@ package identity
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"flag"
 	"os"
@@ -11,10 +12,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
 )
 
 var update = flag.Bool("update", false, "write the golden files of new kinds; old ones stay for ever")
@@ -162,5 +165,49 @@ func TestFactsOfARogueSite(t *testing.T) {
 	w.converged()
 	if got := a.account("Anna"); got.CodesLeft != before.CodesLeft || len(got.Passkeys) != 0 || got.State != StateEnrolled {
 		t.Errorf("account: %+v", got)
+	}
+}
+
+// A passkey counts only under the name it was enrolled under, whatever the authenticator says.
+func TestPasskeysAreBoundToTheirName(t *testing.T) {
+	s := &state{Passkeys: []passkey{{PasskeyAdded: PasskeyAdded{ID: session[:16], Host: nord, Session: session}}}}
+	if _, found := s.find(session[:16], nord); !found {
+		t.Error("not found under its own name")
+	}
+	if _, found := s.find(session[:16], sued); found {
+		t.Error("found under another name")
+	}
+}
+
+// Signed bytes are good for one kind, purpose, context and time.
+func TestStampsAreBound(t *testing.T) {
+	id, err := seal.NewIdentity(rand.Reader)
+	ok(t, err)
+	c, read := readStamp(signStamp(id, purposePasskey, kindSignIn, make([]byte, nonceLen), noon, nord))
+	if !read || c.site != id.Site() || !c.at.Equal(noon) {
+		t.Fatalf("read as %+v", c)
+	}
+	good := func(purpose string, kind byte, context string, now time.Time) bool {
+		return c.genuine(purpose, kind, context, now, ChallengeLife)
+	}
+	if !good(purposePasskey, kindSignIn, nord, noon) || !good(purposePasskey, kindSignIn, nord, noon.Add(-time.Minute)) {
+		t.Error("a good one is refused")
+	}
+	if good(purposeVouching, kindSignIn, nord, noon) || good(purposePasskey, kindEnrol, nord, noon) || good(purposePasskey, kindSignIn, sued, noon) ||
+		good(purposePasskey, kindSignIn, nord, noon.Add(ChallengeLife)) || good(purposePasskey, kindSignIn, nord, noon.Add(-time.Hour)) {
+		t.Error("it is good for something else, too")
+	}
+}
+
+// Who vouched long before or after the ticket did not vouch for it; who vouched twice is one.
+func TestVouchersAreOfTheTicketsTime(t *testing.T) {
+	by := func(who directory.PersonID, at time.Time) vouched {
+		return vouched{Vouched: Vouched{Spoken: session, By: who, Session: session}, Wall: at.UnixMilli()}
+	}
+	s := &state{Vouched: []vouched{by("000000000000a000", noon), by("000000000000a000", noon), by("000000000000a001", noon.Add(-time.Hour)),
+		by("000000000000a002", noon.Add(time.Hour)), by("000000000000a003", noon.Add(5*time.Minute))}}
+	got := s.vouchers(session, noon.Add(VouchingLife))
+	if len(got) != 2 || got[0].By != "000000000000a000" || got[1].By != "000000000000a003" {
+		t.Errorf("vouchers: %+v", got)
 	}
 }

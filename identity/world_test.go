@@ -48,6 +48,8 @@ type world struct {
 	// people are those of the authority by given name.
 	people map[string]directory.PersonID
 	told   []tellLine
+	// forbidden is a member that the authority does not allow.
+	forbidden event.SiteID
 }
 
 type tellLine struct {
@@ -84,7 +86,7 @@ func (w *world) Member(site event.SiteID) bool {
 	return false
 }
 func (w *world) Allowed(site event.SiteID, a event.AuthorityID) bool {
-	return a == event.Federation || w.Member(site)
+	return (a == event.Federation || w.Member(site)) && site != w.forbidden
 }
 func (w *world) Operator(event.SiteID) string { return "one" }
 func (w *world) Held() []event.AuthorityID    { return []event.AuthorityID{nordtal} }
