@@ -30,7 +30,7 @@ func (p *Provider) claim(ctx context.Context, d *description, token *oauth2.Toke
 	}
 	info, err := d.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
 	if err != nil {
-		return "", ErrUnavailable.With(brief(err))
+		return "", ErrUnavailable.With(plain(err)) // the library's error repeats the answer, and that is about a person
 	}
 	// The answer could be about somebody else (OpenID Connect Core, 5.3.2).
 	if info.Subject != id.Subject {
