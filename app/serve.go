@@ -296,7 +296,7 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 func (s *Site) newPortal(once *web.Once) (*portal.Portal, error) {
 	return portal.New(portal.Config{
 		Federation: portalSites{s.federation}, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
-		Sessions: s.sessions, Judge: s.access, Access: s.access, Audit: s.audit, SignIn: s.signInConfig(), Once: once, Zone: zone(), Now: s.now, Logger: s.logger,
+		Sessions: s.sessions, Judge: s.access, Access: s.access, Audit: s.audit, SignIn: s.signInConfig(), Admin: s.adminConfig(), Once: once, Zone: zone(), Now: s.now, Logger: s.logger,
 	})
 }
 
