@@ -156,8 +156,7 @@ func (s *shell) endAlarm(whose func() event.AuthorityID, verb, short string,
 			if err != nil {
 				return err
 			}
-			s.say("%s", safety(out))
-			return nil
+			return s.show(out, func() { s.say("%s", safety(out)) })
 		},
 	}
 	c.Flags().StringVar(&w.TextDE, "text-de", "", "what to say, in German")

@@ -59,12 +59,13 @@ func (s *shell) admit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.Member {
-				s.say("The site is a member now.")
-				return nil
-			}
-			s.say("Endorsed; one more operator is needed.")
-			return nil
+			return s.show(a, func() {
+				if a.Member {
+					s.say("The site is a member now.")
+					return
+				}
+				s.say("Endorsed; one more operator is needed.")
+			})
 		},
 	}
 }
@@ -170,8 +171,7 @@ func (s *shell) authority() *cobra.Command {
 			if err := s.site().AddAuthority(c.Context(), d); err != nil {
 				return err
 			}
-			s.say("%s is added; sites that may hold its data: %d.", d.ID, len(d.Sites))
-			return nil
+			return s.show(d, func() { s.say("%s is added; sites that may hold its data: %d.", d.ID, len(d.Sites)) })
 		},
 	}
 	add.Flags().StringVar(&d.NameDE, "name-de", "", "its German name")
@@ -281,15 +281,19 @@ func (s *shell) logs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, d := range found {
-				s.say("damaged: page %d of %s (%s); fetched again: %v", d.Page, d.Log, d.Reason, d.FetchedAgain)
-			}
-			if len(found) > 0 {
-				return fault.New(fault.Internal, "log.damaged", fmt.Sprintf("%d logs were damaged", len(found)),
+			err = s.show(found, func() {
+				for _, d := range found {
+					s.say("damaged: page %d of %s (%s); fetched again: %v", d.Page, d.Log, d.Reason, d.FetchedAgain)
+				}
+				if len(found) == 0 {
+					s.say("All logs are in order.")
+				}
+			})
+			if err == nil && len(found) > 0 {
+				err = fault.New(fault.Internal, "log.damaged", fmt.Sprintf("%d logs were damaged", len(found)),
 					"what other sites hold is fetched again; check this machine's disk and memory")
 			}
-			s.say("All logs are in order.")
-			return nil
+			return err
 		},
 	})
 	return c

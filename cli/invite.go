@@ -205,7 +205,7 @@ func (s *shell) showInvitations(f inviteFlags, out api.AccountInvitations) error
 		} else {
 			s.say("The letters are in %s. Print them, hand them over, and delete the file.", f.letters)
 		}
-		s.say("%d people are invited. %s", len(out.Invitations), safety(out.Written))
+		s.say("Invited: %d. %s", len(out.Invitations), safety(out.Written))
 		if f.send {
 			s.say("Sent to %d of them.", out.Sent)
 		}
