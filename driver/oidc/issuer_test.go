@@ -56,9 +56,20 @@ func ok(t testing.TB, err error) {
 	}
 }
 
+// keys are drawn once: that takes its time.
+var keys = sync.OnceValues(func() (ours, others *rsa.PrivateKey) {
+	return must(rsa.GenerateKey(rand.Reader, 2048)), must(rsa.GenerateKey(rand.Reader, 2048))
+})
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func newIssuer(t testing.TB) *issuer {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	ok(t, err)
+	key, _ := keys()
 	i := &issuer{t: t, key: key, asks: make(map[string]int), meddle: make(map[string]http.HandlerFunc)}
 	i.Server = httptest.NewServer(i)
 	t.Cleanup(i.Close)

@@ -73,6 +73,7 @@ func TestTheClaimMayBeANumberOrComeFromUserinfo(t *testing.T) {
 // Whatever is wrong with a token, nobody comes in, and the error tells neither token nor secret nor claim.
 func TestALieLetsNobodyIn(t *testing.T) {
 	other := newIssuer(t)
+	_, other.key = keys()
 	for name, lie := range map[string]func(*issuer){
 		"no token":          func(i *issuer) { i.sign = func(string, string) string { return "" } },
 		"no signature":      func(i *issuer) { i.sign = unsigned },
