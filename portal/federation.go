@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/web"
 )
@@ -97,9 +98,13 @@ func (p *Portal) elsewhere(sites []event.SiteID, path string) []linkView {
 	return links
 }
 
-// elsewhereFor returns where the request's authority lives if it is not here.
+// elsewhereFor returns where the request's authority lives if it is not here. It tells its own people and the console only:
+// nobody else is to learn from an error page which authorities there are.
 func (p *Portal) elsewhereFor(r *http.Request) []linkView {
 	id := event.AuthorityID(r.PathValue("authority"))
+	if a, ok := web.ActorOf(r.Context()); !ok || a.Kind != access.Console && a.Authority != id {
+		return nil
+	}
 	for _, a := range p.cfg.Federation.Authorities() {
 		if a.ID == id && !slices.Contains(a.Sites, p.self().ID) {
 			return p.elsewhere(a.Sites, "/")
