@@ -5,6 +5,7 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,8 +56,53 @@ func (w *world) getSecure(t *testing.T, path string) string {
 	t.Helper()
 	return w.do(t, http.MethodGet, path, nil, func(r *http.Request) {
 		secure(r)
-		r.AddCookie(&http.Cookie{Name: "__Host-" + w.cookie.Name, Value: w.cookie.Value})
+		if w.cookie != nil {
+			r.AddCookie(&http.Cookie{Name: "__Host-" + w.cookie.Name, Value: w.cookie.Value})
+		}
 	}).Body.String()
+}
+
+// ownPages are golden pages as their own people see them, through TLS under the first name; "" is a stranger.
+var ownPages = map[string]struct {
+	who  access.Principal
+	path string
+}{
+	"own-signin":       {access.Principal{}, "/signin"},
+	"own-code":         {access.Principal{}, "/signin/code"},
+	"own-guest":        {access.Principal{}, "/signin/guest"},
+	"own-vouching":     {access.Principal{}, "/signin/vouching"},
+	"own-invitation":   {access.Principal{}, "/enrol/" + goodInvitation},
+	"own-enrol":        {newcomer, "/enrol"},
+	"own-enrol-second": {newcomer, "/enrol?step=3"},
+	"own-enrol-codes":  {newcomer, "/enrol?step=4"},
+	"own-enrol-done":   {newcomer, "/enrol?step=done"},
+	"own-account":      {mia, "/account"},
+	"own-totp":         {mia, "/account/totp"},
+	"own-vouch":        {landrat, "/a/lk-nordtal/vouch?q=m"},
+	"own-vouch-person": {landrat, "/a/lk-nordtal/vouch?person=2222222222222222"},
+	"own-incident":     {visitor, "/a/lk-nordtal/incident"},
+	"own-overview":     {mia, "/"},
+}
+
+func TestOwnPagesLookAsTheyDid(t *testing.T) {
+	for name, page := range ownPages {
+		w := newWorld(t)
+		w.cookie = nil
+		if page.who.Kind != "" {
+			w.as(t, page.who)
+		}
+		for _, lang := range languages {
+			separator := "?"
+			if strings.Contains(page.path, "?") {
+				separator = "&"
+			}
+			got := w.getSecure(t, page.path+separator+"lang="+string(lang))
+			golden(t, name+"."+string(lang)+".html", []byte(got))
+			if broken := regexp.MustCompile(`%!|<no value>|ZgotmplZ`).FindString(got); broken != "" {
+				t.Errorf("%s says %q", name, broken)
+			}
+		}
+	}
 }
 
 // TestEnrollingLeadsFromNameToName walks through all steps as somebody new does.
@@ -92,6 +138,10 @@ func TestEnrollingLeadsFromNameToName(t *testing.T) {
 	done := w.post(t, "/enrol/done", nil)
 	if done.Code != http.StatusSeeOther || done.Header().Get("Location") != "/signin" || !w.tokens.ended[newcomer.Actor()] {
 		t.Errorf("%d to %q", done.Code, done.Header().Get("Location"))
+	}
+	led := newWorld(t).as(t, access.Principal{Kind: access.Person, Authority: nordtal, ID: mia.ID, Way: access.ByPasskey, Limited: true})
+	if got := led.post(t, "/enrol/done", nil); got.Code != http.StatusSeeOther || led.tokens.ended[mia.Actor()] || got.Result().Cookies()[0].MaxAge >= 0 {
+		t.Errorf("led here from an account of one's own: %d, and the session there ended: %v", got.Code, led.tokens.ended[mia.Actor()])
 	}
 	want := []string{"begin 2222222222222222 holdfast.example https://holdfast.example", "passkey Diensthandy", "codes 2222222222222222"}
 	if d := cmp.Diff(want, w.ways.did); d != "" {

@@ -173,7 +173,8 @@ func (p *Portal) addPasskeyStep(r *http.Request, me ownPrincipal, names []string
 	return nil
 }
 
-// endEnrol ends the session of the invitation: whoever has enrolled shows at once that they can sign in.
+// endEnrol ends the session of the invitation: whoever has enrolled shows at once that they can sign in. A session that was begun
+// in another way and led here from another name goes on there; just this browser's copy for enrolling goes.
 func (p *Portal) endEnrol(w http.ResponseWriter, r *http.Request) error {
 	me, err := own(r)
 	if err != nil {
@@ -181,6 +182,11 @@ func (p *Portal) endEnrol(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !me.Limited {
 		http.Redirect(w, r, "/account", http.StatusSeeOther)
+		return nil
+	}
+	if me.Way != access.ByInvitation {
+		p.cfg.Sessions.Forget(w, r)
+		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return nil
 	}
 	return p.signOut(w, r)

@@ -136,6 +136,14 @@ func (t *texts) dateTime(at time.Time) string {
 	return at.In(t.zone).Format("02.01.2006, 15:04:05 MST")
 }
 
+// date writes the day alone, for what does not turn on the hour.
+func (t *texts) date(at time.Time) string {
+	if t.language == web.English {
+		return at.In(t.zone).Format("2 Jan 2006")
+	}
+	return at.In(t.zone).Format("02.01.2006")
+}
+
 func (t *texts) shortTime(at time.Time) string { return at.In(t.zone).Format("15:04") }
 
 // duration writes a length of time to the second, for clocks that are off.

@@ -188,8 +188,20 @@ func TestPagesNeedNothingInlineAndNothingForeign(t *testing.T) {
 	w := newWorld(t)
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|<script(?:>| [^>]*>[^<])|javascript:|<iframe|http-equiv`)
 	loads := regexp.MustCompile(`(?:src|action|data-src)="([^"]*)"|<link[^>]*href="([^"]*)"`)
+	bodies := map[string]string{}
 	for _, path := range pages {
-		body := w.get(t, path).Body.String()
+		bodies[path] = w.get(t, path).Body.String()
+	}
+	for name, page := range ownPages {
+		w := newWorld(t)
+		if page.who.Kind != "" {
+			w.as(t, page.who)
+		} else {
+			w.cookie = nil
+		}
+		bodies[name] = w.getSecure(t, page.path)
+	}
+	for path, body := range bodies {
 		if bad := inline.FindString(body); bad != "" {
 			t.Errorf("%s has something inline: %q", path, bad)
 		}

@@ -59,6 +59,7 @@ func (r *renderer) funcs(t *texts) template.FuncMap {
 		"Num":          t.num,
 		"Clock":        t.clock,
 		"DateTime":     t.dateTime,
+		"Date":         t.date,
 		"ISO":          func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 		"Asset":        r.assets.Path,
 		"Languages":    func() []web.Language { return languages },
@@ -66,7 +67,7 @@ func (r *renderer) funcs(t *texts) template.FuncMap {
 		"ModeWord":     func(m event.Mode) string { return t.t("mode." + string(m)) },
 		"ModeMeaning":  func(m event.Mode) string { return t.t("mode." + string(m) + ".meaning") },
 		"ModeIcon":     modeIcon,
-		"spelled":      func(s string) []string { return strings.Split(s, "") },
+		"spelled":      func(s string) []string { return strings.Split(s, "-") },
 		"nothing":      func() codeView { return codeView{} },
 		"kind":         func(kind string) string { return "program.kind." + kind },
 	}

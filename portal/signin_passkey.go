@@ -42,23 +42,26 @@ func (p *Portal) passkeysHere(r *http.Request, authority event.AuthorityID) bool
 	return slices.Contains(p.cfg.SignIn.Names(authority), o.Host)
 }
 
-// nameURL returns the address of a name. All names lead to the same port: the one that the browser uses if it came by a name,
-// else that of this site's own address.
+// nameURL returns the address of a name: the browser's own, or that of a site which says that it is reached by that name. A name
+// that is no site's own address leads to the port that the browser uses, if it came by a name, else to this site's.
 func (p *Portal) nameURL(r *http.Request, name string) string {
-	from, err := url.Parse(p.origin(r).URL)
-	if err != nil || !slices.Contains(p.cfg.SignIn.Names(""), from.Hostname()) {
-		if from, err = url.Parse(p.self().PortalURL); err != nil {
-			return "https://" + name
+	here := p.origin(r)
+	if here.Host == name {
+		return here.URL
+	}
+	for _, m := range p.cfg.Federation.Members() {
+		if u, err := url.Parse(m.PortalURL); err == nil && u.Hostname() == name {
+			return u.Scheme + "://" + u.Host
 		}
 	}
-	scheme := "https://"
-	if name == "localhost" && from.Scheme == "http" {
-		scheme = "http://"
+	from, err := url.Parse(here.URL)
+	if err != nil || !slices.Contains(p.cfg.SignIn.Names(""), here.Host) {
+		from, err = url.Parse(p.self().PortalURL)
 	}
-	if port := from.Port(); port != "" {
-		name += ":" + port
+	if err == nil && from.Port() != "" {
+		name = net.JoinHostPort(name, from.Port())
 	}
-	return scheme + name
+	return "https://" + name
 }
 
 // namesBut returns the names other than the one that the browser asked for, as links to where one signs in.

@@ -268,7 +268,7 @@ func TestVouchingFromTheWaitingSide(t *testing.T) {
 		return w.do(t, method, path, strings.NewReader(""), func(r *http.Request) { secure(r); r.AddCookie(cookies[0]) })
 	}
 	body := with(http.MethodGet, "/signin/vouching").Body.String()
-	for _, want := range []string{"<span>K</span>", "<strong>0</strong> von 2", "data-waiting"} {
+	for _, want := range []string{"<span>K7QX</span>", "<strong>0</strong> von 2", "data-waiting"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}

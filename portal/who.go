@@ -44,7 +44,9 @@ func (p *Portal) addWho(r *http.Request, t *texts, f *frame) {
 	if !a.Limited && a.Kind != access.Visitor {
 		f.Authorities = p.ownAuthorities(t, a.Principal)
 	}
-	f.Apart = p.apart(t, a.Principal)
+	if !a.Limited {
+		f.Apart = p.apart(t, a.Principal)
+	}
 }
 
 func (p *Portal) permitted(ctx context.Context, who access.Principal) map[access.Permission]access.Verdict {
