@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: EUPL-1.2
-# Installs what the slower ring needs on Debian: a browser, strace, and the two npm packages that drive and judge pages.
+# Installs what the slower ring needs on Debian: a browser, strace, readers of PDF and QR codes, and the npm packages that
+# drive and judge pages and play an identity provider.
 set -euo pipefail
 cd "$(dirname "$0")"
 need=()
@@ -8,6 +9,8 @@ command -v chromium >/dev/null || need+=(chromium)
 command -v strace   >/dev/null || need+=(strace)
 command -v node     >/dev/null || need+=(nodejs npm)
 command -v ip       >/dev/null || need+=(iproute2)
+command -v pdftoppm >/dev/null || need+=(poppler-utils)
+command -v zbarimg  >/dev/null || need+=(zbar-tools)
 if [ ${#need[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || { echo "e2e needs root to install: ${need[*]}" >&2; exit 1; }
   export DEBIAN_FRONTEND=noninteractive
