@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -21,7 +22,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 	if s.Status, err = a.cfg.Sites.Status(r.Context()); err != nil {
 		return err
 	}
-	s.Members, s.Authorities = orEmpty(s.Members), orEmpty(s.Authorities)
+	s.Members, s.Authorities = orEmpty(s.Members), seen(r, s.Authorities)
 	return ok(w, s)
 }
 
@@ -54,6 +55,9 @@ func (a *API) merges(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := make([]Merge, 0, len(list))
 	for _, m := range list {
+		if !sees(r, m.Authority) {
+			continue
+		}
 		out = append(out, Merge{Authority: m.Authority, From: m.From, FirstWall: m.FirstWall, LastWall: m.LastWall,
 			ArrivedAt: m.ArrivedAt, Events: m.Events, Late: m.Late, FirstCopy: m.FirstCopy})
 	}
@@ -67,6 +71,9 @@ func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := make([]Trouble, 0, len(list))
 	for _, t := range list {
+		if !sees(r, t.Authority) {
+			continue
+		}
 		trouble := Trouble{Authority: t.Authority, Subject: t.Subject, Kind: t.Kind, Reason: t.Reason}
 		if t.Subject == "" {
 			trouble.Log = t.Branch.String()
@@ -183,7 +190,25 @@ func (a *API) authorities(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return ok(w, orEmpty(s.Authorities))
+	return ok(w, seen(r, s.Authorities))
+}
+
+// sees reports whether what concerns an authority is the actor's business. What one authority does is nobody's in another, not
+// even that it is there; the console has them all.
+func sees(r *http.Request, authority event.AuthorityID) bool {
+	a, _ := web.ActorOf(r.Context())
+	return a.Kind == access.Console || authority == event.Federation || authority == a.Authority
+}
+
+// seen returns those of the authorities that the actor sees, never nil.
+func seen(r *http.Request, all []site.Authority) []site.Authority {
+	out := []site.Authority{}
+	for _, a := range all {
+		if sees(r, a.ID) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func (a *API) addAuthority(w http.ResponseWriter, r *http.Request) error {
