@@ -96,6 +96,9 @@ func (a *API) inviteAccounts(w http.ResponseWriter, r *http.Request) error {
 	if err := a.within(r, id, d.Persons...); err != nil {
 		return err
 	}
+	if err := a.notAbove(r, id, d.Persons...); err != nil {
+		return err
+	}
 	list, receipt, err := a.cfg.Accounts.Invite(r.Context(), by(r), id, d.Persons, good)
 	if err != nil {
 		return err
@@ -165,7 +168,7 @@ func (a *API) removePasskey(w http.ResponseWriter, r *http.Request) error {
 	return a.answerWritten(w, r)(a.cfg.Accounts.RemovePasskey(r.Context(), by(r), id, personIn(r), r.PathValue("passkey")))
 }
 
-// personLink makes a link with which a person who has nothing left signs in once.
+// personLink makes a link with which a person who has nothing left signs in once; only whoever holds the machine can.
 func (a *API) personLink(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.authority(r)
 	if err != nil {
@@ -177,9 +180,6 @@ func (a *API) personLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	good, err := life(d.Minutes, time.Minute, identity.MaxLinkLife, "minutes")
 	if err != nil {
-		return err
-	}
-	if err := a.within(r, id, personIn(r)); err != nil {
 		return err
 	}
 	secret, expires, err := a.cfg.Accounts.Link(r.Context(), by(r), id, personIn(r), good)

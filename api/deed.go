@@ -5,6 +5,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
@@ -12,6 +13,7 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -24,6 +26,21 @@ type Deeds interface {
 	SetPolicy(ctx context.Context, by access.Principal, authority event.AuthorityID, p access.Policy) (deed.Outcome, error)
 	Approve(ctx context.Context, by access.Principal, authority event.AuthorityID, id string) (access.Approval, eventlog.Receipt, error)
 	Within(ctx context.Context, authority event.AuthorityID, v access.Verdict, who directory.Audience) error
+}
+
+// ErrConsole is returned where a role is not enough. An operator's role is a fact of an authority, so that it holds at every
+// site of it: whoever runs one of them could give it to themself and command the others.
+var ErrConsole = fault.New(fault.Forbidden, "api.console", "this is done at the site's own console only",
+	"whoever holds the machine runs it there: see 'holdfast --help'")
+
+// atConsole lets in only whoever holds this machine.
+func atConsole(handle func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if by(r).Kind != access.Console {
+			return ErrConsole
+		}
+		return handle(w, r)
+	}
 }
 
 // whole lets nobody in whose right is bound to units, for what concerns the whole authority or site.
@@ -39,6 +56,37 @@ func whole(handle func(http.ResponseWriter, *http.Request) error) func(http.Resp
 // within returns deed.ErrOutside unless the sender's right holds for all of these people.
 func (a *API) within(r *http.Request, authority event.AuthorityID, persons ...directory.PersonID) error {
 	return a.cfg.Deeds.Within(r.Context(), authority, verdict(r), directory.Audience{Persons: persons})
+}
+
+// notAbove returns deed.ErrOutside if somebody whose right is bound to units would get hold of a person's way in who has a role
+// beyond them: with the person's account they would have that role, too.
+func (a *API) notAbove(r *http.Request, authority event.AuthorityID, persons ...directory.PersonID) error {
+	v := verdict(r)
+	if v.Units == nil {
+		return nil
+	}
+	grants, err := a.cfg.Access.Grants(r.Context(), authority)
+	if err != nil {
+		return err
+	}
+	for _, id := range persons {
+		p, err := a.cfg.Directory.Person(r.Context(), authority, id)
+		if err != nil {
+			return err
+		}
+		for _, g := range grants {
+			if g.Withdrawn || g.Person != id && (g.Function == "" || !slices.Contains(p.Functions, g.Function)) {
+				continue
+			}
+			if g.Unit == "" {
+				return deed.ErrOutside
+			}
+			if err := a.cfg.Deeds.Within(r.Context(), authority, v, directory.Audience{Units: []directory.UnitID{g.Unit}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // by returns who acts.

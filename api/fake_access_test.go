@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,10 @@ import (
 )
 
 // insider is a person of the unit "in"; everybody else is not.
-const insider = "aaaaaaaaaaaaaaaa"
+const (
+	insider          = "aaaaaaaaaaaaaaaa"
+	insidersFunction = "ffffffffffffffff"
+)
 
 type fakeAccess struct{ *house }
 
@@ -35,8 +39,8 @@ var (
 		AskedAt: now, Expires: now.Add(time.Hour), AskedSite: self, State: access.Pending, Elsewhere: []access.Twin{{ID: "twin"}}}
 )
 
-func (fakeAccess) Grants(context.Context, event.AuthorityID) ([]access.Grant, error) {
-	return []access.Grant{theGrant, gone}, nil
+func (f fakeAccess) Grants(context.Context, event.AuthorityID) ([]access.Grant, error) {
+	return append([]access.Grant{theGrant, gone}, f.grants...), nil
 }
 func (f fakeAccess) Withdraw(_ context.Context, by access.Principal, _ event.AuthorityID, id string) (eventlog.Receipt, error) {
 	f.note("withdraw", id, by.Actor())
@@ -70,7 +74,7 @@ func (fakeDeeds) Within(_ context.Context, _ event.AuthorityID, v access.Verdict
 			return deed.ErrOutside
 		}
 	}
-	if who.Everyone {
+	if who.Everyone || slices.Contains(who.Units, "elsewhere") {
 		return deed.ErrOutside
 	}
 	return nil

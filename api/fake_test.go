@@ -48,8 +48,9 @@ type house struct {
 	mu    sync.Mutex
 	calls []string
 	// roles are what persons have, by id; units bounds them where it is set.
-	roles map[string]access.Role
-	units []directory.UnitID
+	roles  map[string]access.Role
+	units  []directory.UnitID
+	grants []access.Grant
 	// everyone makes the alarm one to everybody.
 	everyone bool
 	// second makes every deed take a second person.
@@ -130,10 +131,13 @@ func (fakeDirectory) People(context.Context, event.AuthorityID, directory.Search
 	return []directory.Person{mia}, 1, nil
 }
 func (fakeDirectory) Person(_ context.Context, _ event.AuthorityID, id directory.PersonID) (directory.Person, error) {
-	if id != anID {
-		return directory.Person{}, directory.ErrPersonUnknown
+	switch id {
+	case anID:
+		return mia, nil
+	case insider:
+		return directory.Person{ID: insider, Functions: []directory.FunctionID{insidersFunction}}, nil
 	}
-	return mia, nil
+	return directory.Person{}, directory.ErrPersonUnknown
 }
 func (fakeDirectory) Units(context.Context, event.AuthorityID) ([]directory.Unit, error) {
 	return []directory.Unit{{ID: anID, Name: "Amt 32", People: 1, Readable: directory.Readable}}, nil
