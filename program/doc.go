@@ -23,7 +23,7 @@
 //
 //   - No secret is stored, only the SHA-256 over authority, id and secret: 160 random bits need no slow hash.
 //   - Every program ends: after two years at the latest.
-//   - No program may hold Unfit permissions: nobody grants roles, makes programs, vouches, erases people or takes over
+//   - No program may hold permissions that are not Fit: nobody grants roles, makes programs, vouches, erases people or takes over
 //     accounts with something that lies in a script.
 //   - A withdrawn program stays withdrawn, whatever the order in which the facts arrive.
 //   - Whoever tries names and passwords learns nothing: every refusal is the same, and takes the same work.

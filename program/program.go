@@ -3,7 +3,6 @@
 package program
 
 import (
-	"slices"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
@@ -58,15 +57,9 @@ func (k Kind) scopes() []access.Permission {
 	return nil
 }
 
-// unfit are the permissions that no program may hold: with each of them a lost script would be lost control, because they
-// make rights, accounts or programs, destroy people's data, or are a word that only a human can give.
-var unfit = []access.Permission{
-	access.GrantRoles, access.SetPolicy, access.ErasePerson, access.ManageSite, access.ManagePrograms,
-	access.ManageAccounts, access.OwnAccount, access.Vouch, access.AddAuthority, access.PlaceAuthority,
-}
-
-// Fit reports whether a program may hold the permission.
-func Fit(p access.Permission) bool { return p.Valid() && !slices.Contains(unfit, p) }
+// Fit reports whether a program may hold the permission: none by which rights, accounts or programs are made, people's data
+// destroyed or sites moved, and none that takes a human's word. Access has the table.
+func Fit(p access.Permission) bool { return p.Valid() && p.Scopable() }
 
 // State says where a program stands.
 type State string
