@@ -23,7 +23,7 @@ test:
 check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags e2e ./e2e/...
+	$(GO) vet -tags e2e ./e2e/... ./sheet ./driver/oidc
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	$(GO) test -count=1 -run 'TestImports|TestGround|TestForeign|TestNoGrab|TestDomains|TestEvery|TestFunctions' .
 	$(GO) mod verify
@@ -39,7 +39,7 @@ endif
 
 e2e:
 	bash e2e/install.sh
-	$(GO) test -tags e2e -count=1 -timeout 40m -v ./e2e/...
+	$(GO) test -tags e2e -p 1 -count=1 -timeout 40m -v ./e2e/... ./sheet ./driver/oidc
 
 bench: all
 	./holdfast bench all --json

@@ -91,7 +91,8 @@ func (s *Site) openPeople(ctx context.Context) error {
 func (s *Site) openDesk() {
 	s.deeds = &deed.Desk{Access: s.access, Alarms: s.alarms,
 		Erase: func(ctx context.Context, by access.Principal, _ access.Verdict, a event.AuthorityID, person directory.PersonID) error {
-			return s.directory.As(by.Actor()).Erase(ctx, a, person)
+			_, err := s.programs.WithdrawAll(ctx, by, a, person, true)
+			return errors.Join(s.directory.As(by.Actor()).Erase(ctx, a, person), err)
 		}}
 	s.privacy = privacy.New(privacy.Config{Self: s.identity.Site(), Model: s.model, Directory: s.directory, Accounts: s.accounts,
 		Rights: s.access, Programs: s.programs, Guests: s.guests, Audit: s.audit, Erasures: s.erasures, Now: s.now})
