@@ -50,6 +50,9 @@
 //   - Unknown, used, wrong and expired get one answer, at one price. Wrong codes cost no argon2, because a code ends in
 //     20 keyed bits. No number of wrong attempts locks an account: passkeys are never throttled, and codes only by the
 //     code that is tried.
+//   - Nothing but one-time passwords depends on the right time: with every clock ten years ahead passkeys and codes work, and
+//     so does a sign-in that begins and ends at one site whatever its clock says. Between two sites clocks may differ by
+//     event.MaxDrift. Whoever sets a one-time password app decides that their codes need the right time, too.
 //   - Nobody vouches for themself; a session by vouching lasts an hour and cannot vouch.
 //   - This package judges no permission (package access does, at the edge). It refuses only what no grant can allow.
 package identity

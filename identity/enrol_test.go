@@ -3,6 +3,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/rand"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/identity/authenticator"
 )
 
@@ -293,4 +295,74 @@ func TestOIDC(t *testing.T) {
 	}
 	_, err = a.OIDCSignIn(w.ctx(), "lk-suedtal", "anna@nordtal.test")
 	refused(t, err, ErrOIDC)
+}
+
+func TestOIDCByKeyAndSwitchedOff(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	a.sheet(a.begin("Anna"))
+	a.cfg.ByKey = func(_ context.Context, _ event.AuthorityID, key string) (directory.PersonID, error) {
+		if key != "100" {
+			return "", ErrPersonUnknown
+		}
+		return w.people["Anna"], nil
+	}
+	p, err := a.OIDCSignIn(w.ctx(), nordtal, "100")
+	if err != nil || p.ID != string(w.people["Anna"]) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	_, err = a.OIDCSignIn(w.ctx(), nordtal, "101")
+	refused(t, err, ErrOIDC)
+	a.cfg.ProviderOff = func(context.Context, event.AuthorityID) (bool, error) { return true, nil }
+	_, err = a.OIDCSignIn(w.ctx(), nordtal, "100")
+	refused(t, err, ErrProviderOff)
+}
+
+func TestRemindersFitTheState(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	p := a.begin("Anna")
+	phone := authenticator.New(rand.Reader)
+	a.enrol(p, phone, atNord)
+	told, err := a.Remind(w.ctx(), console, nordtal, ids(w, "Anna"))
+	if err != nil || told != 1 || !strings.Contains(w.told[0].text, "Mein Zugang") {
+		t.Errorf("told %d, %v: %v", told, err, w.told)
+	}
+	a.enrol(p, phone, atSued)
+	a.enrol(p, authenticator.New(rand.Reader), atSued)
+	a.sheet(p)
+	if told, err = a.Remind(w.ctx(), a.begin("Emil"), nordtal, ids(w, "Anna")); err != nil || told != 0 {
+		t.Errorf("somebody who lacks nothing was reminded: %d, %v", told, err)
+	}
+	_, err = a.Remind(w.ctx(), console, "lk-suedtal", ids(w, "Anna"))
+	refused(t, err, ErrPersonUnknown)
+	a.cfg.Messenger = nil
+	_, err = a.Remind(w.ctx(), console, nordtal, ids(w, "Anna"))
+	refused(t, err, errNoMessenger)
+}
+
+// Administrators help with a lost phone; those of another authority find nobody.
+func TestAdministratorsChangeAccounts(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	made := a.enrol(a.begin("Anna"), authenticator.New(rand.Reader), atNord)
+	emil := a.begin("Emil")
+	foreign := emil
+	foreign.Authority = "lk-suedtal"
+	_, err := a.RemovePasskey(w.ctx(), foreign, nordtal, w.people["Anna"], made.ID)
+	refused(t, err, ErrPersonUnknown)
+	_, err = a.RemoveTOTP(w.ctx(), emil, nordtal, "none")
+	refused(t, err, ErrPersonUnknown)
+	_, err = a.RemovePasskey(w.ctx(), emil, nordtal, w.people["Anna"], made.ID)
+	ok(t, err)
+	if got := a.account("Anna"); len(got.Passkeys) != 0 || got.State != StateNone {
+		t.Errorf("account: %+v", got)
+	}
+}
+
+func TestRunEnds(t *testing.T) {
+	a := newWorld(t, 1).sites[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.Run(ctx)
 }
