@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
 )
@@ -65,7 +67,7 @@ func TestPermissionEndsAtTheAuthority(t *testing.T) {
 				continue
 			}
 			var answers []string
-			for _, authority := range []string{"stadt-suedau", "no-such-one"} {
+			for _, authority := range []string{string(suedau), "no-such-one"} {
 				method, path, _ := strings.Cut(fill.Replace(strings.Replace(route.Pattern, "{authority}", authority, 1)), " ")
 				rec := ask(handler, method, path, "{}")
 				answers = append(answers, rec.Result().Status+"\n"+rec.Body.String())
@@ -83,7 +85,30 @@ func TestPermissionEndsAtTheAuthority(t *testing.T) {
 	}
 }
 
-// bound are the routes that somebody may use whose right is bound to units, for people within them; what is not here and takes
+// TestNobodyLearnsOfOtherAuthorities: what is of no authority in particular tells everybody but the console of their own.
+func TestNobodyLearnsOfOtherAuthorities(t *testing.T) {
+	other := eventlog.LogID{Authority: suedau, Class: event.Operations, Site: self, Incarnation: "00112233aabbccdd"}
+	receipt := web.Receipt{Log: other, At: eventlog.Position{Page: 1}}.String()
+	for _, role := range append(access.Roles(), "") {
+		a, h, handler := newAPI(t, somebody(nordtal, insider))
+		h.roles = map[string]access.Role{insider: role}
+		for _, route := range a.Routes() {
+			if strings.Contains(route.Pattern, "{authority}") {
+				continue
+			}
+			method, path, ok := strings.Cut(fill.Replace(route.Pattern), " ")
+			if !ok {
+				continue
+			}
+			rec := ask(handler, method, path+"?receipt="+url.QueryEscape(receipt), "")
+			if body := rec.Body.String(); !route.Open && (strings.Contains(body, string(suedau)) || strings.Contains(body, "Südau") || strings.Contains(body, `"secured":true`)) {
+				t.Errorf("%s tells %q of another authority: %s", route.Pattern, role, body)
+			}
+		}
+	}
+}
+
+// TestPermissionBoundToUnits: who has a right in some units only may use it for people within them; the rest of what takes
 // a grant is refused to them, or is for reading what concerns all.
 func TestPermissionBoundToUnits(t *testing.T) {
 	const outsider = "bbbbbbbbbbbbbbbb"

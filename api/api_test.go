@@ -44,13 +44,13 @@ func TestClientAndRoutesAgree(t *testing.T) {
 	if s := must(c.State(ctx))(t); s.Hash != "beef" || s.Site != self {
 		t.Errorf("state %+v", s)
 	}
-	if m := must(c.Merges(ctx))(t); len(m) != 1 || m[0].Events != 5 || m[0].From != self {
+	if m := must(c.Merges(ctx))(t); len(m) != 2 || m[0].Events != 5 || m[0].From != self {
 		t.Errorf("merges %+v", m)
 	}
-	if d := must(c.Scrub(ctx))(t); len(d) != 1 || d[0].Reason != "torn" || !d[0].FetchedAgain {
+	if d := must(c.Scrub(ctx))(t); len(d) != 2 || d[0].Reason != "torn" || !d[0].FetchedAgain {
 		t.Errorf("damages %+v", d)
 	}
-	if x := must(c.Troubles(ctx))(t); len(x) != 1 || x[0].Reason != "broken" {
+	if x := must(c.Troubles(ctx))(t); len(x) != 2 || x[0].Reason != "broken" {
 		t.Errorf("troubles %+v", x)
 	}
 	if l := must(c.SignInLink(ctx))(t); l != "https://x/signin/y" {
@@ -179,7 +179,8 @@ func TestImportsMayBeLarge(t *testing.T) {
 	}
 }
 
-// TestTheDescriptionHasAllRoutes compares openapi.yaml with the table of routes, both ways, and follows every reference.
+// TestTheDescriptionHasAllRoutes compares openapi.yaml with the table of routes and their permissions, both ways, and follows
+// every reference.
 func TestTheDescriptionHasAllRoutes(t *testing.T) {
 	var doc struct {
 		Paths      map[string]map[string]any `yaml:"paths"`
@@ -190,16 +191,17 @@ func TestTheDescriptionHasAllRoutes(t *testing.T) {
 	}
 	var described, routed []string
 	for path, operations := range doc.Paths {
-		for method := range operations {
+		for method, operation := range operations {
 			if method != "parameters" {
-				described = append(described, strings.ToUpper(method)+" "+path)
+				need, _ := operation.(map[string]any)["x-permission"].(string)
+				described = append(described, strings.ToUpper(method)+" "+path+" "+need)
 			}
 		}
 	}
 	a, _, _ := newAPI(t, stranger{})
 	for _, route := range a.Routes() {
 		if strings.Contains(route.Pattern, " ") {
-			routed = append(routed, route.Pattern)
+			routed = append(routed, route.Pattern+" "+string(route.Need))
 		}
 	}
 	slices.Sort(described)

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -71,7 +72,7 @@ func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := make([]Trouble, 0, len(list))
 	for _, t := range list {
-		if !sees(r, t.Authority) {
+		if whose := cmp.Or(t.Authority, t.Branch.Authority); !sees(r, whose) {
 			continue
 		}
 		trouble := Trouble{Authority: t.Authority, Subject: t.Subject, Kind: t.Kind, Reason: t.Reason}
@@ -90,6 +91,9 @@ func (a *API) scrub(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := []Damage{}
 	for _, d := range a.cfg.Scrub(r.Context()) {
+		if !sees(r, d.Branch.Authority) {
+			continue
+		}
 		damage := Damage{Log: d.Branch.String(), Page: d.Page, FetchedAgain: d.Deleted}
 		if d.Err != nil {
 			damage.Reason = d.Err.Error()
@@ -107,6 +111,9 @@ func (a *API) secured(w http.ResponseWriter, r *http.Request) error {
 	receipt, err := web.ParseReceipt(r.URL.Query().Get("receipt"))
 	if err != nil {
 		return err
+	}
+	if !sees(r, receipt.Log.Authority) {
+		return access.ErrNoAuthority
 	}
 	wait, err := number(r, "waitMillis", 0, maxWait)
 	if err != nil {
