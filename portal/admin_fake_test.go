@@ -53,7 +53,9 @@ func newOffice() *fakeOffice {
 		units: map[string][]directory.UnitID{}, policy: access.DefaultPolicy(), approvals: sampleApprovals()}
 }
 
-func (f *fakeOffice) do(format string, args ...any) { f.did = append(f.did, fmt.Sprintf(format, args...)) }
+func (f *fakeOffice) do(format string, args ...any) {
+	f.did = append(f.did, fmt.Sprintf(format, args...))
+}
 
 func (f *fakeOffice) rights(p access.Principal) []access.Permission {
 	if p.Kind == access.Console {
@@ -112,7 +114,9 @@ func (f *fakeOffice) Withdraw(_ context.Context, by access.Principal, _ event.Au
 	return written(), nil
 }
 
-func (f *fakeOffice) Policy(context.Context, event.AuthorityID) (access.Policy, error) { return f.policy, nil }
+func (f *fakeOffice) Policy(context.Context, event.AuthorityID) (access.Policy, error) {
+	return f.policy, nil
+}
 
 func (f *fakeOffice) SetPolicy(_ context.Context, _ access.Principal, _ event.AuthorityID, p access.Policy) (eventlog.Receipt, error) {
 	f.policy = p
@@ -389,7 +393,9 @@ func (f *fakeOffice) config(alarms deed.Alarms) AdminConfig {
 			f.letters = letters
 			return []byte("%PDF-1.7"), nil
 		},
-		QR: func(text, title string) (string, error) { return `<svg role="img" aria-label="` + title + `"></svg>`, nil },
+		QR: func(text, title string) (string, error) {
+			return `<svg role="img" aria-label="` + title + `"></svg>`, nil
+		},
 	}
 }
 

@@ -94,7 +94,7 @@ func approvalBadge(t *texts, s access.ApprovalState) badgeView {
 }
 
 func (p *Portal) approvalRow(ctx context.Context, o office, names *nameBook, a access.Approval) (approvalRow, error) {
-	row := approvalRow{ID: a.ID, Title: o.t.t("deed." + string(a.Deed)), Path: o.path("approvals", a.ID), Badge: approvalBadge(o.t, a.State), Size: a.Size,
+	row := approvalRow{ID: a.ID, Title: wordOr(o.t, "deed."+string(a.Deed), o.t.t("deed.unknown")), Path: o.path("approvals", a.ID), Badge: approvalBadge(o.t, a.State), Size: a.Size,
 		AskedAt: a.AskedAt, Site: p.siteName(a.AskedSite), Expires: a.Expires, Twins: len(a.Elsewhere)}
 	if d, err := deed.ReadAlarm(a.Args); a.Deed == access.DeedRaiseAlarm && err == nil {
 		raised := alarm.Raised{TextDE: d.TextDE, TextEN: d.TextEN}
@@ -197,7 +197,7 @@ func resultLink(o office, result string) linkView {
 
 // describe says in words what is to be approved. What this site cannot read whole it does not describe in part.
 func (p *Portal) describe(ctx context.Context, o office, names *nameBook, v *approvalView, a access.Approval) (err error) {
-	v.Go = o.t.t("approval.go." + string(a.Deed))
+	v.Go = wordOr(o.t, "approval.go."+string(a.Deed), "")
 	switch a.Deed {
 	case access.DeedRaiseAlarm:
 		return p.describeAlarm(ctx, o, v, a)

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"slices"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/web"
 )
 
 // maxMerges bounds the page; the newest are shown.
@@ -31,6 +33,17 @@ func (p *Portal) showMergesFragment(w http.ResponseWriter, r *http.Request) erro
 	return p.render.bare(w, http.StatusOK, p.texts(r).language, "merges-live", v)
 }
 
+// underLinks leads to what was done under rights that had been withdrawn elsewhere, for those who may see it.
+func (p *Portal) underLinks(r *http.Request, t *texts) (links []linkView) {
+	who, _ := web.ActorOf(r.Context())
+	for _, a := range p.ownAuthorities(t, who.Principal) {
+		if p.may(r, a.ID, access.SeeRoles) {
+			links = append(links, linkView{Name: t.t("under.title") + " – " + a.Name, URL: "/a/" + string(a.ID) + "/roles/withdrawn"})
+		}
+	}
+	return links
+}
+
 func (p *Portal) merges(r *http.Request) (mergesView, error) {
 	list, err := p.cfg.Model.Merges(r.Context())
 	if err != nil {
@@ -42,7 +55,7 @@ func (p *Portal) merges(r *http.Request) (mergesView, error) {
 		names[a.ID] = authorityName(a, t.language)
 	}
 	slices.SortStableFunc(list, func(a, b readmodel.Merge) int { return b.ArrivedAt.Compare(a.ArrivedAt) })
-	var v mergesView
+	v := mergesView{Under: p.underLinks(r, t)}
 	for _, m := range list {
 		if m.Authority != event.Federation && !sees(r, m.Authority) {
 			continue

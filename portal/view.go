@@ -322,7 +322,10 @@ type doneView struct {
 	Again     string
 }
 
-type mergesView struct{ Merges []mergeView }
+type mergesView struct {
+	Merges []mergeView
+	Under  []linkView
+}
 
 type mergeView struct {
 	From, Authority      string
