@@ -151,6 +151,7 @@ func (s *Site) openAccounts() {
 			p, err := s.access.Policy(ctx, a)
 			return p.ProviderOff, err
 		},
+		ByKey: s.directory.ByKey,
 		Audit: func(ctx context.Context, a event.AuthorityID, deed, object string) error {
 			return s.audit.Record(ctx, a, audit.Entry{Deed: deed, Actor: "site/" + s.identity.Site().Short(), Object: object})
 		},
@@ -160,14 +161,17 @@ func (s *Site) openAccounts() {
 
 // sessionMax is how long a session of the principal may last, where the authority wants less than this site allows.
 func (s *Site) sessionMax(ctx context.Context, p access.Principal) time.Duration {
+	most := s.config.Identity.SessionMax
+	if p.Way == access.ByVouching {
+		most = min(most, identity.VouchedSession)
+	}
 	if p.Authority == "" {
-		return s.config.Identity.SessionMax
+		return most
 	}
-	policy, err := s.access.Policy(ctx, p.Authority)
-	if err != nil || policy.SessionMaxMinutes <= 0 {
-		return s.config.Identity.SessionMax
+	if policy, err := s.access.Policy(ctx, p.Authority); err == nil && policy.SessionMaxMinutes > 0 {
+		most = min(most, time.Duration(policy.SessionMaxMinutes)*time.Minute)
 	}
-	return min(time.Duration(policy.SessionMaxMinutes)*time.Minute, s.config.Identity.SessionMax)
+	return most
 }
 
 // isName reports whether people reach the federation under the host's name, as opposed to this machine's own address.
