@@ -5,6 +5,7 @@ package api
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
@@ -42,6 +43,18 @@ func (a *API) roles(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, out)
 }
 
+// aboutGrant says in the audit who is to get which role.
+func aboutGrant(d GrantDraft) []string {
+	about := []string{string(d.Role)}
+	for kind, id := range map[string]string{"person/": string(d.Person), "function/": string(d.Function), "unit/": string(d.Unit)} {
+		if id != "" {
+			about = append(about, kind+id)
+		}
+	}
+	slices.Sort(about)
+	return about
+}
+
 // grantRole gives a role, or asks for a second person where the policy wants one.
 func (a *API) grantRole(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.authority(r)
@@ -52,6 +65,7 @@ func (a *API) grantRole(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &d); err != nil {
 		return err
 	}
+	web.About(r.Context(), aboutGrant(d)...)
 	o, err := a.cfg.Deeds.GrantRole(r.Context(), by(r), id, d)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
@@ -79,6 +80,19 @@ func life(n int, unit, most time.Duration, field string) (time.Duration, error) 
 	return time.Duration(n) * unit, nil
 }
 
+// aboutPersons names in the audit whom a deed is about, or how many if they are more than a line holds; the facts name all.
+func aboutPersons(persons []directory.PersonID) []string {
+	const most = 6
+	if len(persons) > most {
+		return []string{strconv.Itoa(len(persons)) + " persons"}
+	}
+	about := make([]string, len(persons))
+	for i, p := range persons {
+		about[i] = "person/" + string(p)
+	}
+	return about
+}
+
 // inviteAccounts invites people to enrol. The addresses are in this answer and nowhere else.
 func (a *API) inviteAccounts(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.authority(r)
@@ -99,6 +113,7 @@ func (a *API) inviteAccounts(w http.ResponseWriter, r *http.Request) error {
 	if err := a.notAbove(r, id, d.Persons...); err != nil {
 		return err
 	}
+	web.About(r.Context(), aboutPersons(d.Persons)...)
 	list, receipt, err := a.cfg.Accounts.Invite(r.Context(), by(r), id, d.Persons, good)
 	if err != nil {
 		return err
@@ -134,6 +149,7 @@ func (a *API) remindAccounts(w http.ResponseWriter, r *http.Request) error {
 	if err := a.within(r, id, p.Persons...); err != nil {
 		return err
 	}
+	web.About(r.Context(), aboutPersons(p.Persons)...)
 	n, err := a.cfg.Accounts.Remind(r.Context(), by(r), id, p.Persons)
 	if err != nil {
 		return err

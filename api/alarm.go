@@ -55,8 +55,10 @@ func (a *API) raise(w http.ResponseWriter, r *http.Request) error {
 			return "", err
 		}
 		what := string(o.Alarm.ID)
+		web.About(r.Context(), "alarm/"+what)
 		if o.Waiting {
 			what = askedMark + o.Approval.ID
+			web.About(r.Context(), "approval/"+o.Approval.ID)
 		}
 		return what + " " + web.ReceiptOf(o.Receipt).String(), nil
 	}

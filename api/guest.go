@@ -45,6 +45,7 @@ func (a *API) inviteGuest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	web.About(r.Context(), "guest/"+string(g.ID), g.Incident)
 	written, err := a.settle(r.Context(), web.ReceiptOf(receipt))
 	if err != nil {
 		return err
@@ -96,6 +97,7 @@ func (a *API) makeProgram(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	web.About(r.Context(), "program/"+string(p.ID))
 	written, err := a.settle(r.Context(), web.ReceiptOf(receipt))
 	if err != nil {
 		return err

@@ -147,6 +147,7 @@ func (s *Site) openAccounts() {
 		Administrators: func(ctx context.Context, a event.AuthorityID) ([]directory.PersonID, error) {
 			return s.access.Holders(ctx, a, access.Administrator)
 		},
+		MayVouch: s.mayVouch,
 		ProviderOff: func(ctx context.Context, a event.AuthorityID) (bool, error) {
 			p, err := s.access.Policy(ctx, a)
 			return p.ProviderOff, err
@@ -157,6 +158,23 @@ func (s *Site) openAccounts() {
 		},
 		Now: s.now, Rand: rand.Reader, Logger: s.logger,
 	})
+}
+
+// mayVouch lets only administrators vouch for people through whose account one could give oneself rights, or read the audit.
+func (s *Site) mayVouch(ctx context.Context, by access.Principal, person directory.PersonID) error {
+	for _, role := range []access.Role{access.Administrator, access.Auditor, access.Operator} {
+		holders, err := s.access.Holders(ctx, by.Authority, role)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(holders, person) {
+			continue
+		}
+		if _, err := s.access.Judge(ctx, by, by.Authority, access.ManageAccounts); err != nil {
+			return identity.ErrVouchAbove
+		}
+	}
+	return nil
 }
 
 // sessionMax is how long a session of the principal may last, where the authority wants less than this site allows.

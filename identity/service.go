@@ -82,6 +82,9 @@ type Config struct {
 	Names func(authority event.AuthorityID) []string
 	// Administrators returns whom to tell about a warning besides the person: an access.Service's Holders. May be nil.
 	Administrators func(ctx context.Context, authority event.AuthorityID) ([]directory.PersonID, error)
+	// MayVouch returns ErrVouchAbove for somebody who has not the rights to vouch for the person: two members must not let a third
+	// into an administrator's account. May be nil.
+	MayVouch func(ctx context.Context, by access.Principal, person directory.PersonID) error
 	// ProviderOff says whether the authority has switched its identity provider off. May be nil: it is on.
 	ProviderOff func(ctx context.Context, authority event.AuthorityID) (bool, error)
 	// ByKey finds the person whom the authority's source of people knows by a key, such as a personnel number; used for the

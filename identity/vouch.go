@@ -58,7 +58,7 @@ func (s *Service) readTicket(ticket string) (stamped, bool) {
 }
 
 // Vouch records that by says: the one who read these characters to me is this person. Vouching twice for the same is once.
-// It returns ErrSpoken, ErrSelf, ErrVoucher for principals that cannot vouch, ErrPersonUnknown, Standing's errors, and
+// It returns ErrSpoken, ErrSelf, ErrVoucher for principals that cannot vouch, ErrVouchAbove, ErrPersonUnknown, Standing's errors, and
 // those of keyring and log.
 func (s *Service) Vouch(ctx context.Context, by access.Principal, spoken string, person directory.PersonID) (eventlog.Receipt, error) {
 	spoken, ok := normal(spoken, spokenLen)
@@ -87,7 +87,9 @@ func (s *Service) mayVouch(ctx context.Context, by access.Principal, person dire
 	if voucher == person {
 		return "", ErrSelf
 	}
-	_, err = s.person(ctx, by.Authority, person)
+	if _, err = s.person(ctx, by.Authority, person); err == nil && s.cfg.MayVouch != nil {
+		err = s.cfg.MayVouch(ctx, by, person)
+	}
 	return voucher, err
 }
 

@@ -83,6 +83,9 @@ func senderOf(r *http.Request) string {
 	if err != nil {
 		host = r.RemoteAddr
 	}
+	if host == "@" {
+		return "" // the operator's socket
+	}
 	ip := net.ParseIP(host)
 	if ip == nil || ip.To4() != nil {
 		return host

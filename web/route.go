@@ -5,6 +5,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/audit"
@@ -20,6 +21,8 @@ type Route struct {
 	Open bool
 	// Need is the permission that the route takes, in the authority of the path, or in the sender's own where the path has none.
 	Need access.Permission
+	// Deed is how the audit calls what the route does, where that is not what it Needs.
+	Deed string
 	// Sealed marks a page that shows what is stored sealed (names, addresses): who reads it is noted in the audit.
 	Sealed bool
 	Handle func(http.ResponseWriter, *http.Request) error
@@ -79,7 +82,7 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	}); ok && actor.due {
 		renewer.Renew(w, r, actor)
 	}
-	r = r.WithContext(WithActor(r.Context(), actor))
+	r = r.WithContext(context.WithValue(WithActor(r.Context(), actor), objectKey{}, new(object)))
 	err = route.Handle(w, r)
 	g.note(r, actor, route, err)
 	g.answer(w, r, err)
@@ -101,6 +104,9 @@ func (g *Guard) note(r *http.Request, a Actor, route Route, err error) {
 	}
 	e := EntryOf(r, a)
 	e.Deed, e.Grant, e.Outcome = string(route.Need), a.Verdict.Grant, audit.Done
+	if route.Deed != "" {
+		e.Deed = route.Deed
+	}
 	authority := event.AuthorityID(r.PathValue("authority"))
 	if authority == "" {
 		authority = a.Authority
@@ -119,7 +125,24 @@ func (g *Guard) note(r *http.Request, a Actor, route Route, err error) {
 	}
 }
 
-// EntryOf returns an entry of the audit with who sent the request, how they came in, and from where.
+// EntryOf returns an entry of the audit with who sent the request, how they came in, and from where; and with what it was about:
+// what the handler has said with About, else the path.
 func EntryOf(r *http.Request, a Actor) audit.Entry {
-	return audit.Entry{Actor: a.ID, Way: string(a.Way), From: senderOf(r), Object: r.URL.Path}
+	e := audit.Entry{Actor: a.ID, Way: string(a.Way), From: senderOf(r), Object: r.URL.Path}
+	if o, ok := r.Context().Value(objectKey{}).(*object); ok && *o != "" {
+		e.Object = string(*o)
+	}
+	return e
+}
+
+type objectKey struct{}
+
+type object string
+
+// About has the audit say what a deed is about, where the path does not tell: "administrator person/12c0". It holds ids, never
+// names or secrets. Call it in the handler's own goroutine.
+func About(ctx context.Context, what ...string) {
+	if o, ok := ctx.Value(objectKey{}).(*object); ok {
+		*o = object(strings.Join(what, " "))
+	}
 }

@@ -189,6 +189,7 @@ func TestGuardPermission(t *testing.T) {
 	done := func(w http.ResponseWriter, r *http.Request) error {
 		a, _ := ActorOf(r.Context())
 		grant = a.Verdict.Grant
+		About(r.Context(), "alarm", "7f3a")
 		return nil
 	}
 	mux := http.NewServeMux()
@@ -217,7 +218,7 @@ func TestGuardPermission(t *testing.T) {
 		if rec.Code != c.status || len(noted.recorded) != c.recorded || len(noted.gathered) != c.gathered {
 			t.Errorf("%s %s: %d, %d recorded, %d gathered; want %+v", c.method, c.path, rec.Code, len(noted.recorded), len(noted.gathered), c)
 		}
-		if c.recorded == 1 && (grant != "g1" || noted.recorded[0].Grant != "g1" || noted.recorded[0].Deed != "alarm.raise") {
+		if c.recorded == 1 && (grant != "g1" || noted.recorded[0].Grant != "g1" || noted.recorded[0].Deed != "alarm.raise" || noted.recorded[0].Object != "alarm 7f3a") {
 			t.Errorf("%s %s: grant %q, noted %+v", c.method, c.path, grant, noted.recorded)
 		}
 	}
