@@ -72,12 +72,6 @@ func SignIn(ctx context.Context, o Options, report func(Metric)) (err error) {
 	return nil
 }
 
-// add joins what two drives have done.
-func (t *tally) add(o tally) {
-	t.elapsed += o.elapsed
-	t.took = append(t.took, o.took...)
-}
-
 // door is a site with all that letting people in takes.
 type door struct {
 	*node
