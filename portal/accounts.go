@@ -350,8 +350,16 @@ func (p *Portal) printInvitations(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// sendInvitations invites by e-mail and SMS.
+// sendInvitations invites by e-mail and SMS. Whether anything can be sent from here is asked before anybody is invited, because
+// an invitation that reaches nobody still ends the one before.
 func (p *Portal) sendInvitations(w http.ResponseWriter, r *http.Request) error {
+	o, err := p.office(r)
+	if err != nil {
+		return err
+	}
+	if _, err := p.cfg.Admin.Accounts.SendInvitations(r.Context(), o.actor.Principal, o.ID, nil, p.portalURL(o, "")); err != nil {
+		return err
+	}
 	o, _, list, err := p.toInvite(r)
 	if err != nil {
 		return err

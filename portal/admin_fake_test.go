@@ -282,7 +282,9 @@ func (f officeAccounts) Invite(_ context.Context, by access.Principal, _ event.A
 }
 
 func (f officeAccounts) SendInvitations(_ context.Context, _ access.Principal, _ event.AuthorityID, list []identity.Invitation, base string) (int, error) {
-	f.do("send %d from %s", len(list), base)
+	if len(list) > 0 {
+		f.do("send %d from %s", len(list), base)
+	}
 	return len(list), nil
 }
 
@@ -346,6 +348,7 @@ func auditLines() []audit.Line {
 		{ID: "l1", At: now, Site: siteNord, Readable: audit.Readable, Entry: audit.Entry{Deed: "signin", Actor: "person/1111111111111111", Way: "passkey", From: "192.0.2.7", Outcome: audit.Done, Count: 1}},
 		{ID: "l2", At: now.Add(-time.Minute), Since: now.Add(-2 * time.Minute), Site: siteSued, Readable: audit.Pseudonym, Entry: audit.Entry{Deed: "signin", Way: "code", From: "p-3f9c", Outcome: audit.Refused, Code: "identity.code", Count: 512}},
 		{ID: "l3", At: now.Add(-time.Hour), Site: siteNord, Readable: audit.Erased, Entry: audit.Entry{Deed: "alarm.raise", Actor: "person/2222222222222222", Way: "passkey", Object: "/a/lk-nordtal/alarms", Outcome: audit.Done, Count: 1, Grant: "aa00000000000004"}},
+		{ID: "l5", At: now.Add(-2 * time.Hour), Site: siteNord, Readable: audit.Readable, Entry: audit.Entry{Deed: "approval.see", Actor: "person/2222222222222222", Way: "passkey", From: "192.0.2.8", Object: "/a/lk-nordtal/approvals/bb00000000000001/approve", Outcome: audit.Done, Count: 1}},
 		{ID: "l4", At: now.Add(-2 * time.Hour), Site: siteBox, Readable: audit.Readable, Entry: audit.Entry{Deed: "plan.delete", Actor: "program/ee00000000000001", Way: "token", Outcome: audit.Done, Count: 1}}}
 }
 

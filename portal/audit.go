@@ -50,7 +50,7 @@ type auditRow struct {
 }
 
 func (p *Portal) auditRow(ctx context.Context, o office, names *nameBook, l audit.Line) (auditRow, error) {
-	row := auditRow{At: l.At, Since: l.Since, Deed: deedText(o.t, l.Deed), Object: l.Object, From: l.From, Site: p.siteName(l.Site),
+	row := auditRow{At: l.At, Since: l.Since, Deed: deedText(o.t, deedOf(l.Entry)), Object: l.Object, From: l.From, Site: p.siteName(l.Site),
 		Refused: l.Outcome == audit.Refused, Code: l.Code, Count: l.Count, Grant: l.Grant, FromErased: l.Readable == audit.Erased,
 		FromPseudonym: l.Readable == audit.Pseudonym}
 	if l.Way != "" {
@@ -59,6 +59,15 @@ func (p *Portal) auditRow(ctx context.Context, o office, names *nameBook, l audi
 	var err error
 	row.Who, err = names.actor(ctx, l.Actor)
 	return row, err
+}
+
+// deedOf returns what was done. Doors at which people do different things with one right are told apart by the path.
+func deedOf(e audit.Entry) string {
+	switch last := e.Object[strings.LastIndexByte(e.Object, '/')+1:]; {
+	case e.Deed == string(access.SeeApprovals) && (last == "approve" || last == "refuse"), e.Deed == string(access.SeeAudit) && last == "export":
+		return last
+	}
+	return e.Deed
 }
 
 // deedText says what was done. The audit knows deeds that no page has: they are shown as they are called there.
