@@ -239,7 +239,7 @@ func (p *Portal) endSessions(w http.ResponseWriter, r *http.Request) error {
 	if a.Limited {
 		return errEnrolFirst
 	}
-	if _, err := p.cfg.SignIn.Sessions.EndAll(r.Context(), a.Principal, a.Authority, a.Kind, a.ID); err != nil {
+	if _, err := p.cfg.SignIn.Sessions.EndAll(r.Context(), a.Principal, a.Authority, a.Kind, a.Principal.ID); err != nil {
 		return err
 	}
 	p.cfg.Sessions.Forget(w, r)

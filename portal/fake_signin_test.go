@@ -66,7 +66,10 @@ func (f *fakeTokens) End(_ context.Context, p access.Principal) (eventlog.Receip
 	return eventlog.Receipt{}, nil
 }
 
-func (f *fakeTokens) EndAll(ctx context.Context, by access.Principal, _ event.AuthorityID, _ access.PrincipalKind, _ string) (eventlog.Receipt, error) {
+func (f *fakeTokens) EndAll(ctx context.Context, by access.Principal, authority event.AuthorityID, kind access.PrincipalKind, id string) (eventlog.Receipt, error) {
+	if by.Authority != authority || by.Kind != kind || by.ID != id {
+		return eventlog.Receipt{}, fault.New(fault.Invalid, "session.principal", "that is not who asks", "")
+	}
 	return f.End(ctx, by)
 }
 
