@@ -397,3 +397,21 @@ func TestWhoseAccountHasEndedLearnsWhy(t *testing.T) {
 		t.Errorf("the session stays in the browser: %v", c)
 	}
 }
+
+// TestNamesLeadToTheirAddresses: the browser's own, a site's own, else the same port.
+func TestNamesLeadToTheirAddresses(t *testing.T) {
+	w := newWorld(t)
+	for name, tt := range map[string]struct{ host, to, want string }{
+		"the browser's own":       {"holdfast.example:8443", "holdfast.example", "https://holdfast.example:8443"},
+		"another name, same port": {"holdfast.example:8443", "holdfast-zwei.example", "https://holdfast-zwei.example:8443"},
+		"without a port":          {"holdfast.example", "holdfast-zwei.example", "https://holdfast-zwei.example"},
+		"from the box":            {"192.0.2.7:9443", "holdfast.example", "https://holdfast.example"},
+		"a site's own address":    {"holdfast.example:8443", "sued.example", "https://sued.example"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host, r.TLS = tt.host, &tls.ConnectionState{}
+		if got := w.nameURL(r, tt.to); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
