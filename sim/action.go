@@ -48,6 +48,7 @@ var actions = []action{
 	{2, (*World).rot},
 	{3, (*World).scrubSome},
 	{30, (*World).domainAction},
+	{40, (*World).peopleAction},
 }
 
 // act lets one thing happen and time pass.
@@ -326,6 +327,7 @@ func (w *World) rot(ctx context.Context) error {
 		return nil
 	}
 	n.memory.Flip(h.Branch, page)
+	n.rotten = true
 	w.logf("page %d of %s rots at %v", page, h.Branch, n)
 	return nil
 }
@@ -544,6 +546,7 @@ func (w *World) pagesAt(ctx context.Context, n *node) []*eventlog.Page {
 		for after := uint64(0); after < h.Page; {
 			pages, err := n.disk.Read(ctx, h.Branch, after, 8<<20)
 			if err != nil && !w.checking {
+				w.unread = true
 				break // rotten, and not found yet
 			}
 			if err != nil || len(pages) == 0 {

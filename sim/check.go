@@ -36,6 +36,9 @@ func (w *World) check(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := w.checkPeople(ctx); err != nil {
+		return err
+	}
 	return w.checkDomains(ctx)
 }
 

@@ -9,12 +9,17 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/audit"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/guest"
+	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/session"
 	"codeberg.org/holdfast/holdfast/site"
 )
 
@@ -24,16 +29,26 @@ type domains struct {
 	alarm     *alarm.Service
 	caller    *alarm.Caller
 	desk      alarm.Desk
+	access    *access.Service
+	judge     judge
+	audit     *audit.Service
+	lines     *lastReceipt
+	accounts  *identity.Service
+	guests    *guest.Service
+	sessions  *session.Service
 }
 
 func (w *World) folds() []readmodel.Fold {
-	return []readmodel.Fold{noteFold(), site.Fold(), directory.Fold(), alarm.Fold()}
+	return []readmodel.Fold{
+		noteFold(), site.Fold(), directory.Fold(), alarm.Fold(), access.Fold(), audit.Fold(), identity.Fold(), guest.Fold(), session.Fold(),
+	}
 }
 
 func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
 	log := recorder{n}
 	d := &domains{desk: alarm.Desk{Model: n.model}}
-	d.directory = directory.New(directory.Config{Log: log, Model: n.model, Keys: n.ring, Rand: n.rnd, Logger: logger})
+	d.directory = directory.New(directory.Config{Log: log, Model: n.model, Keys: n.ring, Rand: n.rnd, Logger: logger,
+		MoreKeys: n.accountKeys})
 	d.alarm = alarm.NewService(alarm.Config{
 		Self: n.site, Log: log, Model: n.model, Directory: d.directory, Federation: n, Keys: n.ring, Now: n.clock, Rand: n.rnd,
 		Logger: logger,
@@ -43,6 +58,7 @@ func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
 		Channels:    []alarm.Channel{gateway{n.w, directory.SMS}, gateway{n.w, directory.Email}},
 		Replication: n.rep, CaughtUp: func(context.Context) bool { return n.rep.CaughtUp() }, Now: n.clock, Logger: logger,
 	})
+	n.openPeople(d, logger)
 	n.people = d
 	return nil
 }
@@ -134,7 +150,7 @@ func (n *node) domainStep(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("call at %v: %w", n, err)
 	}
-	return began > 0, nil
+	return began > 0, n.lookAfter(ctx)
 }
 
 // importPeople imports a table of a few people, each time a little different.

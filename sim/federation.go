@@ -37,6 +37,9 @@ func (n *node) fold(ctx context.Context) (folded int, err error) {
 	if changed {
 		n.reconcile(ctx)
 	}
+	if err := n.showKeys(ctx); err != nil {
+		return folded, fmt.Errorf("show the keys of %v: %w", n, err)
+	}
 	left, err := n.leave(ctx)
 	if err != nil {
 		return folded, err

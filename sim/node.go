@@ -35,6 +35,7 @@ type node struct {
 	memory      *eventlog.Memory  // nil on a real store
 	srv         *jetstream.Server // nil in memory, and while it is down
 	ring        *keyring.Ring
+	news        <-chan []keyring.Changed // what the read model has not been told of yet
 	local       *localstore.Store
 	incarnation string
 	gone        bool // has vanished for good
@@ -53,6 +54,7 @@ type node struct {
 	image    *image // a backup
 	twin     *twin  // a clone that runs in its place
 	disks    int    // how often it got another disk; the read model is on it, too
+	rotten   bool   // a page of it was damaged; until everything heals the read model may know more than the disk
 	lastLine string // what it logged last: said once, not a hundred times
 }
 

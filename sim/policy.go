@@ -31,9 +31,15 @@ func (w *World) allowMore(ctx context.Context) error {
 // forbidSome withdraws what lets a site hold an authority's logs, wherever the deciding site is, and whatever it has heard of
 // the other's log.
 func (w *World) forbidSome(ctx context.Context) error {
-	a := w.authorities[w.rnd.IntN(len(w.authorities))]
-	n, by := w.nodes[w.rnd.IntN(len(w.nodes))], w.someone()
-	if by == nil || n.gone || !w.Allowed(n.site, a.id) || w.steady(a, n) < 2 || !by.decides(a) {
+	a, by := w.authorities[w.rnd.IntN(len(w.authorities))], w.someone()
+	if by == nil {
+		return nil
+	}
+	return w.forbid(ctx, by, w.nodes[w.rnd.IntN(len(w.nodes))], a)
+}
+
+func (w *World) forbid(ctx context.Context, by, n *node, a *authority) error {
+	if n.gone || !w.Allowed(n.site, a.id) || w.steady(a, n) < 2 || !by.decides(a) {
 		return nil
 	}
 	if a.forbidden == nil {

@@ -21,6 +21,9 @@ type Report struct {
 	Facts, Acknowledged, Secured, Pages, Forks, Alarms, Called, Twice, Rounds int
 	// Left counts how often a forbidden site has deleted what it held, Apart the logs of which pages are kept apart.
 	Left, Apart int
+	// Sessions began, Verified tokens were shown and Refused of them not accepted, Used secrets were accepted twice, Judged
+	// rights were asked for, Granted and Approved deeds of two people done, Lines of the audit acknowledged.
+	Sessions, Verified, Refused, Used, Judged, Granted, Approved, Lines int
 }
 
 // String prints the seed, what is broken, and the end of the trace.
@@ -89,6 +92,9 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 				return 0, err
 			}
 		}
+	}
+	if err := w.signInFresh(ctx); err != nil {
+		return 0, err
 	}
 	still := 0
 	for rounds = 1; rounds <= maxRounds; rounds++ {
@@ -173,6 +179,8 @@ func (w *World) report() Report {
 	}
 	r.Alarms, r.Called, r.Twice = w.alarms.count()
 	r.Left = w.left
+	r.Sessions, r.Verified, r.Refused, r.Used = len(w.people.sessions), w.people.verified, w.people.refused, w.people.twice
+	r.Judged, r.Granted, r.Approved, r.Lines = w.people.judged, w.people.grants, w.people.approved, len(w.people.lines)
 	for _, n := range w.living() {
 		r.Apart = max(r.Apart, len(eventlog.Counted{Log: n.log}.Apart()))
 	}

@@ -45,11 +45,21 @@ func TestSeeds(t *testing.T) {
 		sum.Twice += r.Twice
 		sum.Left += r.Left
 		sum.Apart += r.Apart
+		sum.Sessions += r.Sessions
+		sum.Verified += r.Verified
+		sum.Refused += r.Refused
+		sum.Used += r.Used
+		sum.Judged += r.Judged
+		sum.Granted += r.Granted
+		sum.Approved += r.Approved
+		sum.Lines += r.Lines
 		sum.Rounds = max(sum.Rounds, r.Rounds)
 	}
 	t.Logf("%d worlds: %d facts, %d acknowledged, %d secured, %d copies of pages, %d forks, %d alarms, %d hand-overs, %d of them twice, %d forbidden sites left, %d logs with pages apart; at most %d rounds to settle",
 		*seeds, sum.Facts, sum.Acknowledged, sum.Secured, sum.Pages, sum.Forks, sum.Alarms, sum.Called, sum.Twice, sum.Left, sum.Apart, sum.Rounds)
-	if *seeds >= 25 && (sum.Secured == 0 || sum.Forks == 0 || sum.Left == 0 || sum.Apart == 0) {
+	t.Logf("people: %d sessions, %d tokens shown, %d of them refused, %d secrets accepted twice, %d rights judged, %d grants, %d deeds of two people, %d lines of the audit",
+		sum.Sessions, sum.Verified, sum.Refused, sum.Used, sum.Judged, sum.Granted, sum.Approved, sum.Lines)
+	if *seeds >= 25 && (sum.Used == 0 || sum.Approved == 0 || sum.Verified == sum.Refused || sum.Secured == 0 || sum.Forks == 0 || sum.Left == 0 || sum.Apart == 0) {
 		t.Error("too little happened in these worlds for them to mean anything")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
@@ -21,6 +22,7 @@ import (
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/session"
 )
 
 // Options say which world to run.
@@ -46,6 +48,12 @@ type Plant struct {
 	Source func(rnd *rand.Rand, log eventlog.Counted) readmodel.Source
 	// Lying disks acknowledge before they have synced.
 	Lying bool
+	// Judge replaces how rights are judged.
+	Judge func(s *access.Service, now func() time.Time) judge
+	// Sessions changes what sessions go by.
+	Sessions func(*session.Config)
+	// KeepAccounts forgets to look after the accounts of erased people.
+	KeepAccounts bool
 }
 
 // World is one run.
@@ -66,11 +74,13 @@ type World struct {
 	ledger      ledger
 	lost        []*eventlog.Memory // disks that are gone with what was on them
 	alarms      alarms
+	people      people
 	trace       []string
 	violations  []string
 	left        int  // how often a forbidden site has deleted what it held
 	healed      bool // the gateways are well, too
 	checking    bool // everything has settled
+	unread      bool // something on a disk could not be read
 	cleanup     []func()
 }
 
@@ -83,6 +93,9 @@ type authority struct {
 	forbidden map[event.SiteID]bool // by anybody, ever
 }
 
+// codesEvery is how many worlds there are for one with recovery codes: their hashes are made to be slow.
+const codesEvery = 5
+
 // start is when every world begins: any instant will do.
 var start = time.Date(2026, 11, 1, 6, 0, 0, 0, time.UTC)
 
@@ -91,6 +104,10 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	w := &World{
 		seed: o.Seed, rnd: rand.New(rand.NewPCG(o.Seed, 17)), now: start, dir: o.Dir, js: o.JetStream, plant: o.Plant,
 		verbose: o.Verbose, net: logtest.NewNetwork(o.Seed),
+		people: people{apps: make(map[owner]string), erased: make(map[event.AuthorityID]int), hashing: 2},
+	}
+	if o.Seed%codesEvery == 0 {
+		w.people.hashing = 20
 	}
 	w.onFile = w.rnd.IntN(4) == 0
 	operators := []string{"north", "south", "box"}[:2+w.rnd.IntN(2)]
@@ -131,6 +148,7 @@ func (w *World) addNode(no int, operator string) error {
 		return err
 	}
 	w.cleanup = append(w.cleanup, func() { _ = n.ring.Close() })
+	n.news, _ = n.ring.Subscribe()
 	w.nodes = append(w.nodes, n)
 	return n.openDisk()
 }
