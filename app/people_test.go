@@ -156,7 +156,7 @@ func TestACodeUsedAtTwoCutOffSitesEndsBothSessions(t *testing.T) {
 			s.sees(s.copyOf(c), people, http.StatusUnauthorized)
 		}
 	}
-	w.eventually("person and administrator are told", func() error { return told(w.sms.messages(), codes[0], "+491713920101", "+491713920102") })
+	w.eventually("person and administrator are told", func() error { return areTold(w.sms.messages(), codes[0], "+491713920101", "+491713920102") })
 	for _, m := range w.sms.messages() {
 		if m.To == "+491713920103" {
 			t.Errorf("somebody else is told: %s", m.Text)
@@ -172,8 +172,8 @@ func TestACodeUsedAtTwoCutOffSitesEndsBothSessions(t *testing.T) {
 	a.sees(b.enter(codes[1]), people, http.StatusOK)
 }
 
-// told reports whether each number has got a message, and that none holds the code.
-func told(messages []message, code string, numbers ...string) error {
+// areTold reports whether each number has got a message, and that none holds the code.
+func areTold(messages []message, code string, numbers ...string) error {
 	for _, number := range numbers {
 		if !slices.ContainsFunc(messages, func(m message) bool { return m.To == number }) {
 			return fmt.Errorf("%s has no message", number)

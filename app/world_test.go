@@ -53,6 +53,29 @@ type world struct {
 	t     *testing.T
 	sites []*station
 	sms   *gateway
+	// keyFile, if set, has all sites made with encryption at rest; names are the hosts under which people reach them.
+	keyFile string
+	names   []string
+	// said, if set, gets everything that sites log.
+	said *told
+}
+
+// told is what a program has said. It is safe for concurrent use.
+type told struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *told) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *told) bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.b.Bytes())
 }
 
 // station is one site. Its relay stands in front of its peer port; the site dials from an address of its own, so that the
@@ -72,10 +95,13 @@ var operators = []string{"Nordwolke eG", "Südrechen GmbH", "Stadt Ostheim", "Vi
 
 // newWorld makes n sites of n operators and runs them. The first founds the federation and invites the others, the second
 // admits whoever needs a second operator's word. Only whole tests have a world, because it makes them run beside others.
-func newWorld(t *testing.T, n int) *world {
+func newWorld(t *testing.T, n int, with ...func(*world)) *world {
 	t.Helper()
 	t.Parallel() // a world mostly waits
 	w := &world{t: t, sms: newGateway(t)}
+	for _, change := range with {
+		change(w)
+	}
 	for range n {
 		w.add()
 	}
@@ -117,7 +143,7 @@ func (w *world) prepare(i int) *station {
 
 func (s *station) settings() cli.SiteSettings {
 	return cli.SiteSettings{Data: s.data, Name: s.name, Operator: s.operator, PortalListen: s.portal,
-		PeerListen: "127.0.0.1:0", PeerAdvertise: s.relay.addr(), PeerFrom: s.host}
+		PeerListen: "127.0.0.1:0", PeerAdvertise: s.relay.addr(), PeerFrom: s.host, KeyFile: s.w.keyFile}
 }
 
 func (w *world) invite(s *station) string {
@@ -137,7 +163,7 @@ func (s *station) join(token string) {
 // useGateway writes the SMS gateway of the test into the site's configuration.
 func (s *station) useGateway() {
 	s.w.t.Helper()
-	s.changeConfig(func(c *Config) { c.Channels.SMS = &SMS{URL: s.w.sms.server.URL} })
+	s.changeConfig(func(c *Config) { c.Channels.SMS, c.Portal.Names = &SMS{URL: s.w.sms.server.URL}, s.w.names })
 }
 
 func (s *station) changeConfig(change func(*Config)) {
@@ -155,6 +181,9 @@ func (s *station) start() {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	if s.w.said != nil {
+		logger = slog.New(slog.NewTextHandler(s.w.said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	if err := finishJoining(ctx, s.data, logger); err != nil {
 		cancel()
 		t.Fatalf("%s: finish joining: %v", s.name, err)
