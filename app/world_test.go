@@ -56,6 +56,7 @@ type world struct {
 	// keyFile, if set, has all sites made with encryption at rest; names are the hosts under which people reach them.
 	keyFile string
 	names   []string
+	box     int // which site is the authority's own box, counted from 1; 0 for none
 	// said, if set, gets everything that sites log.
 	said *told
 }
@@ -143,7 +144,7 @@ func (w *world) prepare(i int) *station {
 
 func (s *station) settings() cli.SiteSettings {
 	return cli.SiteSettings{Data: s.data, Name: s.name, Operator: s.operator, PortalListen: s.portal,
-		PeerListen: "127.0.0.1:0", PeerAdvertise: s.relay.addr(), PeerFrom: s.host, KeyFile: s.w.keyFile}
+		PeerListen: "127.0.0.1:0", PeerAdvertise: s.relay.addr(), PeerFrom: s.host, KeyFile: s.w.keyFile, Box: len(s.w.sites)+1 == s.w.box}
 }
 
 func (w *world) invite(s *station) string {
