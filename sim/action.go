@@ -48,7 +48,7 @@ var actions = []action{
 	{2, (*World).rot},
 	{3, (*World).scrubSome},
 	{30, (*World).domainAction},
-	{40, (*World).peopleAction},
+	{80, (*World).peopleAction},
 }
 
 // act lets one thing happen and time pass.

@@ -29,6 +29,24 @@ func sorted[K cmp.Ordered, V any](m map[K]V) []V {
 
 func sortedIDs[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
+// finishErasing tries again to erase those of whom somebody wanted that: a full disk may have refused the fact, and then
+// whoever had asked for it was told to try again.
+func (w *World) finishErasing(ctx context.Context) error {
+	for _, o := range slices.Clone(w.people.erasing) {
+		for _, n := range w.living() {
+			if !slices.Contains(n.mayHold(), o.authority) || n.settle(ctx) != nil {
+				continue
+			}
+			if err := w.erase(ctx, n, console, o.authority, o.person); refusal(err) != nil {
+				return err
+			} else if err == nil {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // signInFresh lets somebody of each authority sign in before everything settles: in the end that must hold everywhere. Without
 // it, sites that refuse everybody would keep every promise.
 func (w *World) signInFresh(ctx context.Context) error {
@@ -111,7 +129,8 @@ func (w *World) mustAccept(n *node, s *sess, t token, h *heard, void map[string]
 	case s.unsure || !maps.Equal(s.knew, h.allEnded[p.ID]) || h.end(s, void) != "":
 		return false
 	case p.Kind == access.Person:
-		return h.known[directory.PersonID(p.ID)]
+		who := owner{id, directory.PersonID(p.ID)}
+		return h.known[who.person] && !slices.Contains(w.people.erasing, who)
 	}
 	return len(h.uses["guest/"+p.ID+" "+p.Session[:16]]) == 1 // who has not entered as far as is known may be a second one
 }

@@ -86,6 +86,9 @@ func (w *World) assemble(ctx context.Context) error {
 		if err := w.node(a.allowed[0]).sites.AddAuthority(ctx, draft); err != nil {
 			return fmt.Errorf("add %s: %w", a.id, err)
 		}
+		if err := w.settleIn(ctx, w.node(a.allowed[0]), a.id); err != nil {
+			return fmt.Errorf("settle %s in: %w", a.id, err)
+		}
 	}
 	return w.settle(ctx)
 }

@@ -28,8 +28,9 @@ type people struct {
 	apps     map[owner]string // the one-time password apps: secrets in base32
 	asked    []*request
 	lines    []*line
-	erased   map[event.AuthorityID]int
-	hashing  int // how many argon2 this world may still compute: each takes as long as a hundred other things
+	erased   map[event.AuthorityID]int // how many people somebody wanted to erase
+	erasing  []owner                   // whom: the keys are marked before the fact is written
+	hashing  int                       // how many argon2 this world may still compute: each takes as long as a hundred other things
 
 	verified, refused, twice, judged, approved, grants int // what happened, for the report
 }
@@ -277,6 +278,32 @@ func (w *World) persons(ctx context.Context, n *node, id event.AuthorityID) ([]d
 		out = append(out, r.Person)
 	}
 	return out, nil
+}
+
+// settleIn gives a new authority a few people, of whom some are administrators and some are signed in.
+func (w *World) settleIn(ctx context.Context, n *node, id event.AuthorityID) error {
+	if err := n.settle(ctx); err != nil {
+		return err
+	}
+	if _, err := w.persons(ctx, n, id); err != nil {
+		return err
+	}
+	for i := range 4 {
+		s, err := w.newSecret(ctx, n, id, byLink)
+		if err != nil || s == nil {
+			return err
+		}
+		if err := w.use(ctx, n, s); err != nil {
+			return err
+		}
+		if i == 0 {
+			continue
+		}
+		if _, _, err := n.people.access.Grant(ctx, console, id, access.GrantDraft{Role: access.Administrator, Person: s.person}); refusal(err) != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // later is how long after now something ends that somebody has set a term to.

@@ -53,7 +53,7 @@ func (w *World) peopleAction(ctx context.Context) error {
 
 // actor returns somebody who acts at the node: the console, or somebody whose session is accepted.
 func (w *World) actor(ctx context.Context, n *node, id event.AuthorityID) access.Principal {
-	if w.rnd.IntN(2) > 0 {
+	if w.rnd.IntN(4) > 0 {
 		if _, p := w.accepted(ctx, n, id, isFull); !p.IsZero() {
 			return p
 		}
@@ -321,6 +321,7 @@ func (w *World) eraseSome(ctx context.Context) error {
 func (w *World) erase(ctx context.Context, n *node, by access.Principal, id event.AuthorityID, person directory.PersonID) error {
 	err := n.people.directory.As(by.Actor()).Erase(ctx, id, person)
 	w.logf("%v erases person %s of %s: %s", n, person, id, outcome(err))
+	w.people.erasing = append(w.people.erasing, owner{id, person})
 	return err
 }
 

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -76,6 +77,18 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return r, nil
 }
 
+// scrubRounds is after how many rounds no disk can have a damage that is not found: none comes while everything heals.
+const scrubRounds = 2
+
+func (w *World) scrubAll(ctx context.Context) error {
+	for _, n := range w.living() {
+		if err := n.scrub(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // heal mends everything and lets all sites step until nothing changes any more.
 func (w *World) heal(ctx context.Context) (rounds int, err error) {
 	w.logf("everything heals")
@@ -93,12 +106,15 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 			}
 		}
 	}
-	if err := w.signInFresh(ctx); err != nil {
+	if err := errors.Join(w.finishErasing(ctx), w.signInFresh(ctx)); err != nil {
 		return 0, err
 	}
 	still := 0
 	for rounds = 1; rounds <= maxRounds; rounds++ {
 		moved, err := w.round(ctx)
+		if err == nil && rounds <= scrubRounds {
+			err = w.scrubAll(ctx)
+		}
 		if err != nil {
 			return rounds, err
 		}
@@ -132,9 +148,6 @@ func (w *World) round(ctx context.Context) (moved bool, err error) {
 	w.now = w.now.Add(10 * time.Second)
 	for _, a := range w.living() {
 		a.reconcile(ctx)
-		if err := a.scrub(ctx); err != nil {
-			return moved, err
-		}
 		for _, b := range w.nodes { // who has vanished is asked, too, in vain
 			if a == b {
 				continue

@@ -246,14 +246,9 @@ func (w *World) present(ctx context.Context, n *node, s *sess, t token, h *heard
 func (w *World) accepted(ctx context.Context, n *node, id event.AuthorityID, fits func(access.Principal) bool) (*sess, access.Principal) {
 	h := w.heard(ctx, n, id)
 	void := h.void()
-	for range 6 {
-		s, ok := pick(w, w.people.sessions)
-		if !ok {
-			break
-		}
-		if s.authority() != id || !fits(s.principal) {
-			continue
-		}
+	theirs := slices.DeleteFunc(slices.Clone(w.people.sessions), func(s *sess) bool { return s.authority() != id || !fits(s.principal) })
+	for range min(4, len(theirs)) {
+		s, _ := pick(w, theirs)
 		t, _ := pick(w, s.tokens)
 		if p, err := w.present(ctx, n, s, t, h, void); err == nil {
 			return s, p

@@ -5,7 +5,10 @@ package sim
 import (
 	"flag"
 	"io"
+	"iter"
 	"os"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,8 +36,7 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	var sum Report
-	for s := *first; s < *first+*seeds; s++ {
-		r := runOne(t, options(t, s))
+	for r := range runMany(t) {
 		sum.Facts += r.Facts
 		sum.Acknowledged += r.Acknowledged
 		sum.Secured += r.Secured
@@ -61,6 +63,32 @@ func TestSeeds(t *testing.T) {
 		sum.Sessions, sum.Verified, sum.Refused, sum.Used, sum.Judged, sum.Granted, sum.Approved, sum.Lines)
 	if *seeds >= 25 && (sum.Used == 0 || sum.Approved == 0 || sum.Verified == sum.Refused || sum.Secured == 0 || sum.Forks == 0 || sum.Left == 0 || sum.Apart == 0) {
 		t.Error("too little happened in these worlds for them to mean anything")
+	}
+}
+
+// runMany runs worlds on all processors; each is single-threaded.
+func runMany(t *testing.T) iter.Seq[Report] {
+	next, done := make(chan uint64), make(chan Report)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for s := range next {
+				done <- runOne(t, options(t, s))
+			}
+		})
+	}
+	go func() {
+		for s := *first; s < *first+*seeds; s++ {
+			next <- s
+		}
+		close(next)
+		workers.Wait()
+		close(done)
+	}()
+	return func(yield func(Report) bool) {
+		for r := range done {
+			yield(r)
+		}
 	}
 }
 
