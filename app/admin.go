@@ -20,6 +20,7 @@ func (s *Site) adminConfig() portal.AdminConfig {
 		Rights: s.access, Desk: s.deeds, Accounts: s.accounts, SignOut: s.tokens.EndAll, Guests: s.guests, Programs: s.programs,
 		Audit: s.audit, AuditPages: s.log, Export: s.exportPerson, Erasures: s.portalErasures, PortalURLs: s.portalURLs,
 		Letters: sheet.Invitations, QR: sheet.QRTitled,
+		HasProvider: func(a event.AuthorityID) bool { return s.providers[a] != nil },
 	}
 }
 

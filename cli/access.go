@@ -199,7 +199,7 @@ func (s *shell) withdrawRole(authority func() event.AuthorityID) *cobra.Command 
 }
 
 func (s *shell) policyOfAccess() *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Show and set what takes two people, how long things are kept, how long sessions last"}
+	c := &cobra.Command{Use: "policy", Short: "Show and set what takes two people, how long the audit keeps addresses, how long sessions last"}
 	authority := whose(c, "whose policy")
 	c.AddCommand(&cobra.Command{
 		Use: "show", Short: "Show the policy", Args: exactly(),
@@ -232,14 +232,11 @@ func (s *shell) showPolicy(p api.Policy) {
 	}
 	s.say("An alarm takes two people from %s.\nAlways two people: %s.", from, strings.Join(marked, ", "))
 	s.say("Sign-in by the identity provider: %s.\nA session lasts %s at most.", provider, time.Duration(p.SessionMaxMinutes)*time.Minute)
-	classes := make([]string, 0, len(p.RetentionDays))
-	for class := range p.RetentionDays {
-		classes = append(classes, string(class))
+	kept := "without an end"
+	if days := p.RetentionDays[event.Audit]; days > 0 {
+		kept = fmt.Sprintf("for %d days", days)
 	}
-	slices.Sort(classes)
-	for _, class := range classes {
-		s.say("Kept: %s for %d days.", class, p.RetentionDays[event.Class(class)])
-	}
+	s.say("Network addresses in the audit are kept %s; everything else until it is erased, or its log is succeeded.", kept)
 }
 
 // policyFlags are the changes that are wanted of a policy; what is not said stays.
@@ -273,7 +270,7 @@ func (s *shell) setPolicy(authority func() event.AuthorityID) *cobra.Command {
 	fl.StringSliceVar(&f.two, "two-persons", nil, "what always takes two people: alarm.raise, person.erase, role.grant, policy.set; none")
 	fl.StringVar(&f.provider, "provider", "", "sign-in by the identity provider: on or off")
 	fl.IntVar(&f.sessionMinutes, "session-minutes", 0, "how long a session lasts at most")
-	fl.StringSliceVar(&f.keep, "keep", nil, "how long facts of a class are kept, such as audit=365 (days); audit=ever: without an end")
+	fl.StringSliceVar(&f.keep, "keep", nil, "how many days the audit's network addresses can be read: audit=365, or audit=ever; no other term is enforced yet")
 	return c
 }
 
@@ -300,14 +297,14 @@ func (f *policyFlags) change(p *api.Policy, said func(string) bool) error {
 	for _, word := range f.keep {
 		class, days, _ := strings.Cut(word, "=")
 		n, err := strconv.Atoi(days)
-		if days == "ever" {
-			delete(p.RetentionDays, event.Class(class))
-			continue
+		switch {
+		case event.Class(class) != event.Audit || err != nil && days != "ever":
+			return fmt.Errorf("%w: --keep wants audit=DAYS, such as audit=365, or audit=ever", errUsage)
+		case days == "ever":
+			delete(p.RetentionDays, event.Audit)
+		default:
+			p.RetentionDays[event.Audit] = n
 		}
-		if err != nil {
-			return fmt.Errorf("%w: --keep wants a class and a number of days, such as audit=365", errUsage)
-		}
-		p.RetentionDays[event.Class(class)] = n
 	}
 	return nil
 }

@@ -172,17 +172,20 @@ func TestARoleIsGrantedToPersonsAndFunctions(t *testing.T) {
 
 func TestPolicyChangesOnlyWhatIsSaid(t *testing.T) {
 	f := newFakeSite(t)
-	f.answers["GET "+of+"/policy"] = api.Policy{MassAlarmFrom: 500, TwoPersons: []access.Permission{access.ErasePerson}, RetentionDays: map[event.Class]int{event.Audit: 365}, SessionMaxMinutes: 720}
+	f.answers["GET "+of+"/policy"] = api.Policy{MassAlarmFrom: 500, TwoPersons: []access.Permission{access.ErasePerson}, RetentionDays: map[event.Class]int{event.Audit: 365, event.Operations: 1825}, SessionMaxMinutes: 720}
 	f.answers["PUT "+of+"/policy"] = api.Written{}
-	if code, out, said := f.run("policy", "set", "--provider", "off", "--keep", "operations=1825", inNordtal); code != 0 || !strings.HasPrefix(out, "Done.") {
+	if code, out, said := f.run("policy", "set", "--provider", "off", "--keep", "audit=90", inNordtal); code != 0 || !strings.HasPrefix(out, "Done.") {
 		t.Errorf("%d %q %q", code, out, said)
 	}
-	want := `PUT ` + of + `/policy {"massAlarmFrom":500,"twoPersons":["person.erase"],"providerOff":true,"retentionDays":{"audit":365,"operations":1825},"sessionMaxMinutes":720}`
+	want := `PUT ` + of + `/policy {"massAlarmFrom":500,"twoPersons":["person.erase"],"providerOff":true,"retentionDays":{"audit":90,"operations":1825},"sessionMaxMinutes":720}`
 	if got := f.asked[len(f.asked)-1]; got != want {
 		t.Errorf("sent %s\nwant %s", got, want)
 	}
-	if code, out, _ := f.run("policy", "show", inNordtal); code != 0 || !strings.Contains(out, "500 recipients on") || !strings.Contains(out, "audit for 365 days") {
+	if code, out, _ := f.run("policy", "show", inNordtal); code != 0 || !strings.Contains(out, "500 recipients on") || !strings.Contains(out, "kept for 365 days") {
 		t.Errorf("%d %q", code, out)
+	}
+	if code, _, said := f.run("policy", "set", "--keep", "operations=30", inNordtal); code == 0 || !strings.Contains(said, "audit=DAYS") {
+		t.Errorf("a term that nothing enforces: %d %q", code, said)
 	}
 }
 

@@ -116,6 +116,8 @@ type AdminConfig struct {
 	PortalURLs func(authority event.AuthorityID) []string
 	// Letters makes the letters of invitation: sheet.Invitations.
 	Letters func([]sheet.InvitationLetter) ([]byte, error)
+	// HasProvider reports whether the authority's people can sign in through an identity provider at this site.
+	HasProvider func(authority event.AuthorityID) bool
 	// QR draws a QR code with a title: sheet.QRTitled.
 	QR func(text, title string) (string, error)
 }

@@ -391,7 +391,8 @@ func (f *fakeOffice) config(alarms deed.Alarms) AdminConfig {
 			return []Erasure{{Person: "4444444444444444", At: now.Add(-time.Hour), By: "person/1111111111111111", Confirmed: []event.SiteID{siteNord}, Missing: []event.SiteID{siteBox}, Removed: []event.SiteID{"zzzzzzzzzzzz"}},
 				{Person: "7777777777777777", At: now.Add(-99 * time.Hour), By: "operator", Confirmed: []event.SiteID{siteNord, siteSued, siteBox}}}, nil
 		},
-		PortalURLs: func(event.AuthorityID) []string { return []string{"https://lage.nordtal.example"} },
+		PortalURLs:  func(event.AuthorityID) []string { return []string{"https://lage.nordtal.example"} },
+		HasProvider: func(a event.AuthorityID) bool { return a == nordtal },
 		Letters: func(letters []sheet.InvitationLetter) ([]byte, error) {
 			f.letters = letters
 			return []byte("%PDF-1.7"), nil

@@ -14,11 +14,8 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// markable are the deeds that can be marked, in the order of the page, and classes those whose retention can be set.
-var (
-	markable = []access.Permission{access.RaiseAlarm, access.ErasePerson, access.GrantRoles, access.SetPolicy}
-	classes  = []event.Class{event.Register, event.Operations, event.Record, event.Audit}
-)
+// markable are the deeds that can be marked, in the order of the page.
+var markable = []access.Permission{access.RaiseAlarm, access.ErasePerson, access.GrantRoles, access.SetPolicy}
 
 type policyView struct {
 	deskView
@@ -26,13 +23,12 @@ type policyView struct {
 	MassFrom    string
 	Marked      []optionView
 	Hours       string
-	Retention   []retentionView
+	AuditDays   string
 	ProviderOff bool
+	HasProvider bool
 	Facts       []factView
 	Errors      []fieldError
 }
-
-type retentionView struct{ Class, Name, Hint, Days string }
 
 // Error returns the error of a field, nil if it has none.
 func (v policyView) Error(field string) *fieldError {
@@ -56,22 +52,18 @@ func (p *Portal) policyPage(w http.ResponseWriter, r *http.Request, o office, st
 	verdict, may := o.may[access.SetPolicy]
 	v := policyView{deskView: o.view(), MayChange: may && verdict.Units == nil, MassFrom: strconv.Itoa(policy.MassAlarmFrom),
 		Hours: strconv.FormatFloat(float64(policy.SessionMaxMinutes)/60, 'f', -1, 64), ProviderOff: policy.ProviderOff,
-		Facts: policyFacts(o.t, policy), Errors: problems}
+		HasProvider: p.cfg.Admin.HasProvider(o.ID), Facts: policyFacts(o.t, policy), Errors: problems}
+	if !v.HasProvider {
+		v.Facts = append(v.Facts, factView{o.t.t("policy.provider.here"), []string{o.t.t("policy.provider.none")}})
+	}
 	for _, m := range markable {
 		v.Marked = append(v.Marked, optionView{Value: string(m), Name: o.t.t("deed." + string(m)), Chosen: slices.Contains(policy.TwoPersons, m)})
 	}
-	for _, c := range classes {
-		row := retentionView{Class: string(c), Name: o.t.t("class." + string(c)), Hint: o.t.t("class." + string(c) + ".hint")}
-		if days := policy.RetentionDays[c]; days > 0 {
-			row.Days = strconv.Itoa(days)
-		}
-		if typed != nil {
-			row.Days = typed.Get("days-" + string(c))
-		}
-		v.Retention = append(v.Retention, row)
+	if days := policy.RetentionDays[event.Audit]; days > 0 {
+		v.AuditDays = strconv.Itoa(days)
 	}
 	if typed != nil {
-		v.MassFrom, v.Hours = typed.Get("mass"), typed.Get("hours")
+		v.MassFrom, v.Hours, v.AuditDays = typed.Get("mass"), typed.Get("hours"), typed.Get("days")
 	}
 	return p.adminPage(w, r, o, status, "policy", o.t.t("policy.title"), v)
 }
@@ -82,7 +74,7 @@ func policyFacts(t *texts, policy access.Policy) []factView {
 	if policy.MassAlarmFrom > 0 {
 		mass = t.n("policy.mass.from", policy.MassAlarmFrom)
 	}
-	var marked, kept []string
+	var marked []string
 	for _, m := range markable {
 		if slices.Contains(policy.TwoPersons, m) {
 			marked = append(marked, t.t("deed."+string(m)))
@@ -91,12 +83,9 @@ func policyFacts(t *texts, policy access.Policy) []factView {
 	if len(marked) == 0 {
 		marked = []string{t.t("none")}
 	}
-	for _, c := range classes {
-		days := t.t("policy.forever")
-		if d := policy.RetentionDays[c]; d > 0 {
-			days = t.n("policy.days", d)
-		}
-		kept = append(kept, t.t("class."+string(c))+": "+days)
+	days := t.t("policy.forever")
+	if d := policy.RetentionDays[event.Audit]; d > 0 {
+		days = t.n("policy.days", d)
 	}
 	provider := t.t("policy.provider.on")
 	if policy.ProviderOff {
@@ -104,7 +93,7 @@ func policyFacts(t *texts, policy access.Policy) []factView {
 	}
 	hours := t.t("policy.hours", strings.Replace(strconv.FormatFloat(float64(policy.SessionMaxMinutes)/60, 'f', -1, 64), ".", decimal(t), 1))
 	return []factView{{t.t("policy.mass"), []string{mass}}, {t.t("policy.marked"), marked}, {t.t("policy.session"), []string{hours}},
-		{t.t("policy.provider"), []string{provider}}, {t.t("policy.retention"), kept}}
+		{t.t("policy.provider"), []string{provider}}, {t.t("policy.retention"), []string{t.t("policy.addresses") + ": " + days, t.t("policy.rest")}}}
 }
 
 func decimal(t *texts) string {
@@ -114,7 +103,7 @@ func decimal(t *texts) string {
 	return "."
 }
 
-// readPolicy reads the form into a copy of the policy in force, and says what is wrong.
+// readPolicy reads the form into a copy of the policy in force, and says what is wrong. What the form does not have stays.
 func readPolicy(t *texts, v url.Values, policy access.Policy) (access.Policy, []fieldError) {
 	var problems []fieldError
 	mass, err := strconv.Atoi(strings.TrimSpace(v.Get("mass")))
@@ -136,18 +125,15 @@ func readPolicy(t *texts, v url.Values, policy access.Policy) (access.Policy, []
 	if policy.RetentionDays == nil {
 		policy.RetentionDays = map[event.Class]int{}
 	}
-	for _, c := range classes {
-		text := strings.TrimSpace(v.Get("days-" + string(c)))
-		delete(policy.RetentionDays, c)
-		if text == "" {
-			continue
-		}
-		days, err := strconv.Atoi(text)
-		if err != nil || days < 1 || days > access.MaxRetentionDays {
-			problems = append(problems, fieldError{"days-" + string(c), t.t("policy.err.days", t.t("class."+string(c)))})
-			continue
-		}
-		policy.RetentionDays[c] = days
+	text := strings.TrimSpace(v.Get("days"))
+	days, err := strconv.Atoi(text)
+	switch {
+	case text == "":
+		delete(policy.RetentionDays, event.Audit)
+	case err != nil || days < 1 || days > access.MaxRetentionDays:
+		problems = append(problems, fieldError{"days", t.t("policy.err.days")})
+	default:
+		policy.RetentionDays[event.Audit] = days
 	}
 	return policy, problems
 }
