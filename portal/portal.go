@@ -174,6 +174,7 @@ func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	if fault.KindOf(err) == fault.Unauthenticated && r.Method == http.MethodGet && r.Header.Get("X-Holdfast-Fragment") == "" {
+		p.keepWanted(w, r)
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return
 	}

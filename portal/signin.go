@@ -147,7 +147,7 @@ func (p *Portal) letIn(w http.ResponseWriter, r *http.Request, who access.Princi
 	if err := p.cfg.Sessions.Begin(w, r, who); err != nil {
 		return err
 	}
-	http.Redirect(w, r, homeOf(who), http.StatusSeeOther)
+	http.Redirect(w, r, p.wanted(w, r, who), http.StatusSeeOther)
 	return nil
 }
 

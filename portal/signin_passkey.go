@@ -98,7 +98,7 @@ func (p *Portal) finishSignIn(w http.ResponseWriter, r *http.Request) error {
 	if err := p.cfg.Sessions.Begin(w, r, who); err != nil {
 		return err
 	}
-	web.WriteJSON(w, http.StatusOK, "", whereTo{To: homeOf(who)})
+	web.WriteJSON(w, http.StatusOK, "", whereTo{To: p.wanted(w, r, who)})
 	return nil
 }
 
