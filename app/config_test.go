@@ -81,7 +81,7 @@ func TestTheSampleUncommentedIsReadable(t *testing.T) {
 
 func TestAConfigurationIsTheSameAfterItsFile(t *testing.T) {
 	c := Config{Name: "Nord", Operator: "Nordwolke eG", Box: true,
-		Portal: Portal{Listen: "127.0.0.1:8600", URL: "https://alarm.example", TLSCert: "c.pem", TLSKey: "k.pem"},
+		Portal: Portal{Listen: "127.0.0.1:8600", URL: "https://alarm.example", Names: []string{"alarm.example"}, TLSCert: "c.pem", TLSKey: "k.pem"},
 		Peer:   Peer{Listen: ":8601", Advertise: []string{"nord.example:8601"}, DialFrom: "192.0.2.1"},
 		Disk:   Disk{ReserveMiB: 512, KeyFile: "k", ReadModel: "memory"}, Identity: Identity{SessionIdle: time.Minute, SessionMax: time.Hour,
 			OIDC: []OIDC{{Authority: "lk-nordtal", Issuer: "https://login.example", ClientID: "holdfast", SecretFile: "s", Claim: "email"}}}, Alarm: Alarm{TakeoverAfter: 3 * time.Second, Workers: 8},
