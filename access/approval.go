@@ -65,7 +65,9 @@ type Approval struct {
 	Size    int
 	AskedBy string // an actor
 	// Behind is the person ("person/12c0…") in whose name a program asked, else "".
-	Behind  string
+	Behind string
+	// Maker is the actor who made the program that asked, else "".
+	Maker   string
 	AskedAt time.Time
 	Expires time.Time // the instant itself is not in it any more
 	// AskedSite is where it was asked.
@@ -133,7 +135,7 @@ var (
 		"look at the list again; a request whose facts have not arrived at this site yet appears as soon as they have")
 	ErrDecided = fault.New(fault.Conflict, "access.decided", "this request is decided already", "look at what was decided; ask anew if it is still needed")
 	ErrExpired = fault.New(fault.Conflict, "access.expired", "this request has expired", "ask anew if it is still needed")
-	// ErrSamePerson is returned to the asker, to the person behind an asking program, and to programs.
+	// ErrSamePerson is returned to the asker, to the person behind an asking program or who made it, and to programs.
 	ErrSamePerson = fault.New(fault.Forbidden, "access.same_person", "the second person must be a person, and somebody else",
 		"let somebody else who has the right look at it")
 	ErrAskerMayNot = fault.New(fault.Conflict, "access.asker_may_not", "who asked may not do that any more", "ask for it yourself, or refuse the request")
@@ -199,7 +201,7 @@ var stateWord = map[event.Kind]ApprovalState{KindApproved: WasApproved, KindRefu
 
 // approval returns what people see of a request whose asking has arrived.
 func (a *approvalState) approval(id string, now time.Time) Approval {
-	out := Approval{ID: id, Deed: a.Asked.Deed, Args: a.Asked.Args, Size: a.Asked.Size, AskedBy: a.At.By, Behind: a.Asked.Behind,
+	out := Approval{ID: id, Deed: a.Asked.Deed, Args: a.Asked.Args, Size: a.Asked.Size, AskedBy: a.At.By, Behind: a.Asked.Behind, Maker: a.Asked.Maker,
 		AskedAt: timeOf(a.At.Wall), Expires: timeOf(a.Asked.Expires), AskedSite: a.At.Site, Units: a.Asked.Units, State: a.stateOf(now)}
 	for _, d := range a.Decisions {
 		x := Decision{State: stateWord[d.Kind], By: d.At.By, At: timeOf(d.At.Wall), Site: d.At.Site, Result: d.Result}

@@ -238,7 +238,7 @@ func TestAMarkedGrantTakesAnApprovalOfJustThat(t *testing.T) {
 	s.grants(Administrator, "bert")
 	policy := DefaultPolicy()
 	policy.TwoPersons = []Permission{GrantRoles, SetPolicy}
-	ok(t, second(s.SetPolicy(s.ctx, person("anna"), nordtal, policy)))
+	ok(t, second(s.SetPolicy(s.ctx, console, nordtal, policy)))
 
 	d := GrantDraft{Role: AlarmOfficer, Person: "carl", Until: noon.Add(time.Hour).In(time.FixedZone("CET", 3600))}
 	wantErr(t, second2(s.Grant(s.ctx, person("anna"), nordtal, d)), ErrNeedsSecond)

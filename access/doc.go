@@ -52,7 +52,8 @@
 //
 // Service.Judge is asked anew for every request and goes by what this site knows now: the grants in its read model and the
 // people in its directory. Somebody who is not in the register any more has no rights, whatever was granted. A session that may
-// only enrol has OwnAccount. Whoever asks for another authority than their own learns nothing: one that is somebody else's, one
+// only enrol has OwnAccount. Whoever signed in at the authority's identity provider may see and alarm by their rights, and
+// administers nothing (ErrOwnKey): a provider that is seized must not leave rights behind. Whoever asks for another authority than their own learns nothing: one that is somebody else's, one
 // that does not exist and one that is not held here are refused with the same ErrNoAuthority, before anything is looked up.
 //
 // A right is judged once, at the site that accepts a fact, and the fact names the grant. Folding never judges: what was done
@@ -85,9 +86,11 @@
 //   - Nobody but the console makes an operator. An administrator of a unit gives roles in that unit only.
 //   - At one site, nobody but the console withdraws the last grant that gives the whole authority an administrator. On two
 //     sides of a cut two administrators can withdraw each other; the console is the way back.
-//   - Who approves is a person (or the console) and not the one who asked, nor the one in whose name a program asked; they have
-//     the permission for the same units, and the asker has it still.
+//   - Who approves is a person (or the console) and not the one who asked, nor the one in whose name a program asked, nor the one
+//     who made that program; they have the permission for the same units, and the asker has it still.
 //   - A deed is done before its approval is written, never by a merge. If it fails, nothing is approved.
+//   - A change that takes a mark away, or lets larger alarms pass, takes two people itself. Switching the identity provider off
+//     never does.
 //   - Granting roles and setting the policy hold to a mark in the policy by themselves (ErrNeedsSecond). Raising an alarm and
 //     erasing a person are other packages' deeds: their edges ask NeedsSecond.
 //   - No fact here holds personal data: people are named by their ids.

@@ -56,6 +56,8 @@ type ApprovalAsked struct {
 	Units []directory.UnitID `json:"units,omitempty"`
 	// Behind is the person in whose name a program asks.
 	Behind string `json:"behind,omitempty"`
+	// Maker is the actor who made the program that asks.
+	Maker string `json:"maker,omitempty"`
 }
 
 // Approved says that a second person agreed, and that the deed was done then and there. Result is what came of it ("alarm/7f3a").

@@ -28,8 +28,8 @@ type Verdict struct {
 
 // Judge decides whether the principal may do something in an authority, by what this site knows now. An empty authority stands
 // for a page of no authority in particular, and is judged in the principal's own. It returns ErrNoAuthority for any authority
-// that is not the principal's own or not held here (the console has all that are held here), and ErrForbidden where the right
-// is missing. It looks at the local read model and takes well under a millisecond.
+// that is not the principal's own or not held here (the console has all that are held here), ErrForbidden where the right is
+// missing, and ErrOwnKey where it is there and the sign-in does not suffice for it. It looks at the local read model and takes well under a millisecond.
 func (s *Service) Judge(ctx context.Context, p Principal, authority event.AuthorityID, need Permission) (Verdict, error) {
 	authority, err := s.gate(p, authority)
 	if err != nil {
@@ -40,10 +40,18 @@ func (s *Service) Judge(ctx context.Context, p Principal, authority event.Author
 		return Verdict{}, deed(err, "judge a right")
 	}
 	v, may := r.verdict(need)
-	if !may {
+	switch {
+	case !may:
 		return Verdict{}, ErrForbidden
+	case p.lacksKey(need):
+		return Verdict{}, ErrOwnKey
 	}
 	return v, nil
+}
+
+// lacksKey reports whether p came in by a way that does not suffice for a permission, whatever their rights are.
+func (p Principal) lacksKey(need Permission) bool {
+	return p.Kind == Person && p.Borrowed() && slices.Contains(ownKey, need)
 }
 
 // Permitted returns everything that the principal may do in the authority: what menus show. Its error is ErrNoAuthority as in
@@ -59,7 +67,7 @@ func (s *Service) Permitted(ctx context.Context, p Principal, authority event.Au
 	}
 	all := make(map[Permission]Verdict)
 	for _, need := range order {
-		if v, may := r.verdict(need); may {
+		if v, may := r.verdict(need); may && !p.lacksKey(need) {
 			all[need] = v
 		}
 	}

@@ -71,6 +71,10 @@ var table = map[Role][]Permission{
 // those that are about being oneself. A token that is found must not be a way to more than it was made for.
 var never = []Permission{OwnAccount, Vouch, ManageAccounts, GrantRoles, ManagePrograms, SetPolicy, ErasePerson, ManageSite, AddAuthority, PlaceAuthority}
 
+// ownKey are the permissions that take a sign-in with something of one's own: a passkey, a code, people who know one. With them
+// whoever has seized an identity provider could give themself rights and ways in that stay when it is switched off.
+var ownKey = []Permission{Vouch, ImportDirectory, ManageAccounts, GrantRoles, ManagePrograms, SetPolicy, ExportPerson, ErasePerson, ManageSite, AddAuthority, PlaceAuthority}
+
 // order lists all permissions as a person reads them.
 var order = []Permission{SeeOverview, OwnAccount, Vouch, SeeAlarms, RaiseAlarm, CloseAlarm, SeePeople, ImportDirectory, SeeAccounts, ManageAccounts,
 	SeeRoles, GrantRoles, SeeApprovals, InviteGuests, ManagePrograms, SetPolicy, SeePolicy, SeeAudit, ExportPerson, ErasePerson, SeeSite, ManageSite,

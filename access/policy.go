@@ -3,6 +3,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -84,9 +85,39 @@ func (s *Service) Policy(ctx context.Context, authority event.AuthorityID) (Poli
 	return Policy(*st.Policy), nil
 }
 
+// changeTakesTwo is the rule of which changes of a policy take two people: every one if it is marked, and otherwise those that
+// let one person do, or make unreadable, what now takes two or is kept. A mark that one person could take away would be none.
+// Switching the identity provider off takes one person only, because it must go in one click.
+func (p Policy) changeTakesTwo(next Policy) bool {
+	off := p
+	off.ProviderOff = true
+	if !p.ProviderOff && bytes.Equal(off.sorted().Args(), next.sorted().Args()) {
+		return false
+	}
+	return slices.Contains(p.TwoPersons, SetPolicy) || p.loosened(next)
+}
+
+// loosened reports whether the next policy has a mark less, lets larger alarms pass, or keeps the audit's addresses shorter.
+func (p Policy) loosened(next Policy) bool {
+	if slices.ContainsFunc(p.TwoPersons, func(x Permission) bool { return !slices.Contains(next.TwoPersons, x) }) {
+		return true
+	}
+	if p.MassAlarmFrom > 0 && (next.MassAlarmFrom == 0 || next.MassAlarmFrom > p.MassAlarmFrom) {
+		return true
+	}
+	was, is := p.RetentionDays[event.Audit], next.RetentionDays[event.Audit]
+	return is > 0 && (was == 0 || is < was)
+}
+
+// sorted returns the policy in the form in which it is stored.
+func (p Policy) sorted() Policy {
+	p.TwoPersons = slices.Compact(slices.Sorted(slices.Values(p.TwoPersons)))
+	return p
+}
+
 // SetPolicy replaces the authority's policy. It takes SetPolicy for the whole authority. It returns the refusals of judging,
-// ErrPolicy, or ErrNeedsSecond if the policy in force marks its own change and no approval of this very policy is being
-// carried out.
+// ErrPolicy, or ErrNeedsSecond if the policy in force marks its own change or is loosened by it, and no approval of this very
+// policy is being carried out.
 func (s *Service) SetPolicy(ctx context.Context, by Principal, authority event.AuthorityID, p Policy) (eventlog.Receipt, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -100,11 +131,14 @@ func (s *Service) SetPolicy(ctx context.Context, by Principal, authority event.A
 	if err := p.check(); err != nil {
 		return eventlog.Receipt{}, err
 	}
-	if err := s.takesSecond(ctx, by, authority, DeedSetPolicy, p.Args()); err != nil {
+	now, err := s.Policy(ctx, authority)
+	if err != nil {
 		return eventlog.Receipt{}, err
 	}
-	fact := PolicySet(p)
-	fact.TwoPersons = slices.Compact(slices.Sorted(slices.Values(p.TwoPersons)))
+	if by.Kind != Console && now.changeTakesTwo(p) && !s.carried.has(authority, sameness(DeedSetPolicy, p.Args())) {
+		return eventlog.Receipt{}, ErrNeedsSecond
+	}
+	fact := PolicySet(p.sorted())
 	fact.RetentionDays = maps.Clone(p.RetentionDays)
 	r, err := s.append(ctx, authority, event.Register, event.Draft{
 		Subject: policySubject, Kind: KindPolicySet, Actor: by.Actor(), Grant: v.Grant, Data: fact})

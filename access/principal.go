@@ -59,6 +59,8 @@ type Principal struct {
 	Scopes []Permission `json:"scopes,omitempty"`
 	// Owner is the person ("" for none) in whose name an app password works.
 	Owner string `json:"owner,omitempty"`
+	// Maker is the actor ("person/12c0…") who made a program: whoever has its token first is no second person to it.
+	Maker string `json:"maker,omitempty"`
 }
 
 // Actor returns the name under which facts record the principal: "person/12c0…", "guest/…", "program/…", "operator". The
@@ -69,6 +71,10 @@ func (p Principal) Actor() string {
 	}
 	return string(p.Kind) + "/" + p.ID
 }
+
+// Borrowed reports whether only somebody else's word says who p is: that of the authority's identity provider, which may have been
+// seized. A borrowed sign-in uses a person's rights, but administers nothing and leaves no way in behind, see ErrOwnKey.
+func (p Principal) Borrowed() bool { return p.Way == ByOIDC }
 
 // IsZero reports whether p is nobody.
 func (p Principal) IsZero() bool { return p.Kind == "" }

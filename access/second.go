@@ -95,6 +95,9 @@ func (s *Service) asking(ctx context.Context, p Principal, authority event.Autho
 		return f, v, err
 	}
 	f = ApprovalAsked{Deed: d, Args: args, Size: max(size, 0), Expires: s.cfg.Now().Add(life).UnixMilli(), Units: v.Units}
+	if p.Kind == Program {
+		f.Maker = p.Maker
+	}
 	if p.Kind == Program && p.Owner != "" {
 		f.Behind = string(Person) + "/" + p.Owner
 	}
@@ -204,7 +207,7 @@ func (s *Service) coversScope(ctx context.Context, authority event.AuthorityID, 
 // isSecond looks whether two people stand behind the deed: p, and an asker who may still do it. Of a program without an owner
 // only the scopes at the time of asking are known.
 func (s *Service) isSecond(ctx context.Context, p Principal, authority event.AuthorityID, a Approval) error {
-	if p.Kind == Program || p.Kind == Visitor || p.Actor() == a.AskedBy || p.Actor() == a.Behind {
+	if p.Kind == Program || p.Kind == Visitor || slices.Contains([]string{a.AskedBy, a.Behind, a.Maker}, p.Actor()) {
 		return ErrSamePerson
 	}
 	asker, ok := strings.CutPrefix(a.AskedBy, string(Person)+"/")

@@ -66,6 +66,9 @@ var (
 	// ErrForbidden is returned to somebody who is known and may not.
 	ErrForbidden = fault.New(fault.Forbidden, "access.forbidden", "you may not do that",
 		"ask an administrator of your authority for the role that it takes")
+	// ErrOwnKey is returned to somebody for whom only the authority's identity provider has vouched.
+	ErrOwnKey = fault.New(fault.Forbidden, "access.own_key", "this takes a sign-in of your own: your identity provider's word is not enough for it",
+		"sign out, then sign in with your passkey or a recovery code")
 	// ErrNoAuthority is returned alike for an authority that is somebody else's, does not exist, or is not held at this site, so
 	// that nobody learns which authorities there are.
 	ErrNoAuthority = fault.New(fault.NotFound, "access.no_authority", "this site holds no data of such an authority for you",

@@ -78,7 +78,10 @@ func (o *office) Grant(_ context.Context, _ access.Principal, _ event.AuthorityI
 	return access.Grant{ID: "g1"}, eventlog.Receipt{}, o.fail
 }
 
-func (o *office) SetPolicy(_ context.Context, _ access.Principal, _ event.AuthorityID, p access.Policy) (eventlog.Receipt, error) {
+func (o *office) SetPolicy(_ context.Context, p1 access.Principal, _ event.AuthorityID, p access.Policy) (eventlog.Receipt, error) {
+	if slices.Contains(o.marked, access.DeedSetPolicy) && p1.ID == asker.ID {
+		return eventlog.Receipt{}, access.ErrNeedsSecond
+	}
 	o.policy = &p
 	return eventlog.Receipt{}, o.fail
 }

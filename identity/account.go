@@ -147,8 +147,8 @@ func (s *Service) byID(ctx context.Context, authority event.AuthorityID, f Filte
 }
 
 // Standing says whether a principal of this authority may still be one: nil, ErrGone for a person who has left the register
-// or was erased, ErrVoid for a session that rests on a secret that was used twice, ErrVouchedOver. It judges persons only,
-// and costs two look-ups.
+// or was erased, ErrVoid for a session that rests on a secret that was used twice, ErrVouchedOver, ErrProviderOff for a session
+// by the identity provider that has been switched off since. It judges persons only, and costs two look-ups.
 func (s *Service) Standing(ctx context.Context, p access.Principal) error {
 	if p.Kind != access.Person {
 		return nil
@@ -163,6 +163,11 @@ func (s *Service) Standing(ctx context.Context, p access.Principal) error {
 	}
 	if p.Way == access.ByVouching && !p.Begun.IsZero() && s.cfg.Now().Sub(p.Begun) >= VouchedSession {
 		return ErrVouchedOver
+	}
+	if p.Way == access.ByOIDC {
+		if err := s.providerOn(ctx, p.Authority); err != nil {
+			return err
+		}
 	}
 	st, err := s.state(ctx, p.Authority, person)
 	if err != nil {

@@ -204,7 +204,7 @@ type candidate struct {
 
 // SignInWithCode lets somebody in who has a recovery code; totp are the six digits where the account wants them, else "".
 // It returns ErrCode for everything that is wrong with the code, known or not, at the same price; ErrTOTP if the code is
-// right and the digits are not, the code stays good then; ErrThrottled and ErrBusy.
+// right and the digits are not, the code stays good then until wrongDigits were tried with it; ErrThrottled and ErrBusy.
 func (s *Service) SignInWithCode(ctx context.Context, code, totp string) (access.Principal, error) {
 	code, ok := normal(code, codeLen)
 	if !ok {
@@ -295,7 +295,7 @@ func (s *Service) match(ctx context.Context, code string, list []candidate) (fou
 
 func (s *Service) useCode(ctx context.Context, c candidate, totp string) (access.Principal, error) {
 	if app := c.state.app(); app != nil {
-		if err := s.checkDigits(ctx, c.owner, *app, totp); err != nil {
+		if err := s.checkDigits(ctx, c, *app, totp); err != nil {
 			return access.Principal{}, err
 		}
 	}
@@ -308,6 +308,17 @@ func (s *Service) useCode(ctx context.Context, c candidate, totp string) (access
 		return access.Principal{}, err
 	}
 	return principal(c.authority, c.person, access.ByCode, session), nil
+}
+
+// burn uses a code up with which nobody came in: whoever has a stolen sheet must not try digits for as long as they like.
+func (s *Service) burn(ctx context.Context, c candidate) {
+	session, err := s.drawHex(32)
+	if err == nil {
+		err = s.use(ctx, c.owner, codeName(c.id, c.hash.ID), KindCodeUsed, CodeUsed{Set: c.id, Code: c.hash.ID, Session: session}, ErrCode)
+	}
+	if err != nil {
+		s.cfg.Logger.Warn("a code with which wrong digits were tried could not be used up", "authority", c.authority, "err", err)
+	}
 }
 
 // use records that something that is good once was used, once at this site.

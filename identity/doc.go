@@ -54,5 +54,8 @@
 //     so does a sign-in that begins and ends at one site whatever its clock says. Between two sites clocks may differ by
 //     event.MaxDrift. Whoever sets a one-time password app decides that their codes need the right time, too.
 //   - Nobody vouches for themself; a session by vouching lasts an hour and cannot vouch.
+//   - Whoever comes in by the identity provider leaves nothing behind: no passkey, no code, no word for a colleague; nor do they
+//     take anything away. Their session ends when the provider is switched off.
+//   - With a one-time password app, a code and five wrong passwords use the code up.
 //   - This package judges no permission (package access does, at the edge). It refuses only what no grant can allow.
 package identity

@@ -20,6 +20,7 @@ var schema string
 const (
 	keepSecrets  = 20
 	keepPasskeys = 100
+	keepRemovals = 3 * keepPasskeys // one passkey may be removed at several sites
 	keepSets     = 6
 	keepApps     = 4
 	keepVouched  = 60
@@ -154,9 +155,7 @@ var appliers = map[event.Kind]func(*state, readmodel.Entry) error{
 	}),
 	KindPasskeyAdded: with(func(s *state, e readmodel.Entry, f PasskeyAdded) { s.addPasskey(e, f) }),
 	KindPasskeyRemoved: with(func(s *state, _ readmodel.Entry, f PasskeyRemoved) {
-		if hex(f.ID, 16) {
-			s.Removed = keep(append(s.Removed, f), keepPasskeys)
-		}
+		s.remove(f)
 	}),
 	KindCodesIssued: with(func(s *state, e readmodel.Entry, f CodesIssued) { s.addSet(e, f) }),
 	KindTOTPSet: with(func(s *state, _ readmodel.Entry, f TOTPSet) {
@@ -229,8 +228,29 @@ func (s *state) addPasskey(e readmodel.Entry, f PasskeyAdded) {
 	if slices.ContainsFunc(s.Passkeys, func(p passkey) bool { return p.ID == f.ID }) {
 		return
 	}
-	s.Passkeys = keep(append(s.Passkeys, passkey{PasskeyAdded: f, Site: e.Place.Site, Wall: e.Wall}), keepPasskeys)
+	s.Passkeys = append(s.Passkeys, passkey{PasskeyAdded: f, Site: e.Place.Site, Wall: e.Wall})
+	if len(s.Passkeys) > keepPasskeys {
+		// A removed one goes first: nobody loses the key they use because they have tried out many.
+		i := max(0, slices.IndexFunc(s.Passkeys, func(p passkey) bool {
+			return slices.ContainsFunc(s.Removed, func(r removal) bool { return r.ID == p.ID })
+		}))
+		s.Passkeys = slices.Delete(s.Passkeys, i, i+1)
+	}
 	s.enrolled(e)
+}
+
+// remove notes a removal. What is kept of them never loses one of a passkey that is kept: it would be accepted again.
+func (s *state) remove(f PasskeyRemoved) {
+	if !hex(f.ID, 16) || slices.Contains(s.Removed, f) {
+		return
+	}
+	s.Removed = append(s.Removed, f)
+	if len(s.Removed) > keepPasskeys {
+		s.Removed = slices.DeleteFunc(s.Removed, func(r removal) bool {
+			return !slices.ContainsFunc(s.Passkeys, func(p passkey) bool { return p.ID == r.ID })
+		})
+	}
+	s.Removed = keep(s.Removed, keepRemovals)
 }
 
 func (s *state) addSet(e readmodel.Entry, f CodesIssued) {

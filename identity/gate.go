@@ -49,12 +49,16 @@ func (g *gate) enter(ctx context.Context) error {
 
 func (g *gate) leave() { <-g.slots }
 
-// The bounds of attempts. Only attempts that somebody without the secret cannot make by guessing are counted: those with a
+// The bounds of attempts. Of ways in only attempts that somebody without the secret cannot make by guessing are counted: those with a
 // right tag, and those with a right code. So nobody can lock somebody else out.
 const (
 	codeTries = 5
 	totpTries = 5
-	maxCounts = 10_000
+	// wrongDigits is after how many wrong one-time passwords a code is used up.
+	wrongDigits = 5
+	// maxVouchings bounds how often one person may vouch at a site within VouchingLife.
+	maxVouchings = 30
+	maxCounts    = 10_000
 )
 
 // throttle counts attempts by key in windows of time. It is bounded and safe for concurrent use.

@@ -83,6 +83,8 @@ var (
 		"sign in with your own passkey or recovery code first")
 	ErrVouchAbove = fault.New(fault.Forbidden, "identity.vouch_above", "this person administers or audits the authority: that takes administrators to vouch",
 		"have two administrators vouch, or have the operator of a site print a link: holdfast signin-link --person")
+	ErrVouchOften = fault.New(fault.Unavailable, "identity.vouch_often", "you have vouched very often within ten minutes",
+		"let other colleagues vouch, or go on in some minutes")
 	ErrOIDC = fault.New(fault.Unauthenticated, "identity.oidc", "the identity provider's answer leads to nobody here",
 		"enrol with an invitation first; if you have, use your passkey and tell the administrators")
 	ErrProviderOff = fault.New(fault.Unauthenticated, "identity.provider_off", "signing in with the identity provider is switched off",

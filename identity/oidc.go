@@ -22,14 +22,8 @@ func (s *Service) OIDCSignIn(ctx context.Context, authority event.AuthorityID, c
 	if !s.held(authority) {
 		return access.Principal{}, ErrOIDC
 	}
-	if s.cfg.ProviderOff != nil {
-		off, err := s.cfg.ProviderOff(ctx, authority)
-		if err != nil {
-			return access.Principal{}, fmt.Errorf("read the policy: %w", err)
-		}
-		if off {
-			return access.Principal{}, ErrProviderOff
-		}
+	if err := s.providerOn(ctx, authority); err != nil {
+		return access.Principal{}, err
 	}
 	person, err := s.claimed(ctx, authority, strings.TrimSpace(claim))
 	if err != nil {
@@ -48,6 +42,21 @@ func (s *Service) OIDCSignIn(ctx context.Context, authority event.AuthorityID, c
 	}
 	s.signedIn(ctx, authority, person, st, SignedIn{Way: access.ByOIDC})
 	return principal(authority, person, access.ByOIDC, session), nil
+}
+
+// providerOn returns ErrProviderOff if the authority has switched its identity provider off.
+func (s *Service) providerOn(ctx context.Context, authority event.AuthorityID) error {
+	if s.cfg.ProviderOff == nil {
+		return nil
+	}
+	off, err := s.cfg.ProviderOff(ctx, authority)
+	if err != nil {
+		return fmt.Errorf("read the policy: %w", err)
+	}
+	if off {
+		return ErrProviderOff
+	}
+	return nil
 }
 
 // claimed finds the one person of the register whom a claim means.

@@ -332,7 +332,7 @@ func (s *Service) keepPasskey(ctx context.Context, p access.Principal, host, id 
 
 // RemovePasskey ends a passkey: the person's own, or somebody else's if the caller has checked that by may. Sessions that
 // began with it go on: whoever has lost a phone ends them as well, see session.Service.EndAll. It returns ErrPasskeyUnknown,
-// ErrNotYours for a principal that may only enrol and somebody else's passkey, and the log's errors.
+// ErrNotYours for a principal that may only enrol and somebody else's passkey, access.ErrOwnKey, and the log's errors.
 func (s *Service) RemovePasskey(ctx context.Context, by access.Principal, authority event.AuthorityID, person directory.PersonID, id string) (eventlog.Receipt, error) {
 	if err := s.mayChange(ctx, by, authority, person); err != nil {
 		return eventlog.Receipt{}, err
@@ -358,6 +358,8 @@ func (s *Service) mayChange(ctx context.Context, by access.Principal, authority 
 		return ErrPersonUnknown
 	case by.Limited && by.ID != string(person):
 		return ErrNotYours
+	case by.Borrowed():
+		return access.ErrOwnKey
 	}
 	return s.Standing(ctx, by)
 }

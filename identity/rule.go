@@ -183,6 +183,13 @@ func (s *state) vouchers(spoken string, expires time.Time) (list []vouched) {
 	return list
 }
 
+// hasVouched reports whether the same was said in the same session not long ago.
+func (s *state) hasVouched(f Vouched, now time.Time) bool {
+	return slices.ContainsFunc(s.Vouched, func(x vouched) bool {
+		return x.Vouched == f && now.Sub(time.UnixMilli(x.Wall)).Abs() < VouchingLife
+	})
+}
+
 // hosts returns the names under which there is an accepted passkey, in order.
 func hosts(list []passkey) []string {
 	var names []string

@@ -105,6 +105,8 @@ type Service struct {
 	argon  *gate
 	codes  *throttle
 	digits *throttle
+	wrong  *throttle // wrong digits after one right code
+	words  *throttle // vouchings of one person
 	random *lockedReader
 	doer   doer
 
@@ -119,6 +121,8 @@ func New(c Config) *Service {
 		argon:  newGate(runtime.GOMAXPROCS(0), maxWaiting),
 		codes:  newThrottle(codeTries, time.Minute),
 		digits: newThrottle(totpTries, 5*time.Minute),
+		wrong:  newThrottle(wrongDigits-1, 30*24*time.Hour),
+		words:  newThrottle(maxVouchings, VouchingLife),
 		random: &lockedReader{r: c.Rand},
 		doer:   doer{first: make(map[string]time.Time), next: make(map[string]time.Time), erased: make(map[event.KeyID]bool)},
 		seen:   make(map[owner]string),
@@ -229,10 +233,14 @@ func (s *Service) append(ctx context.Context, authority event.AuthorityID, draft
 	return r, s.cfg.Model.Wait(ctx, r.Log, r.Last)
 }
 
-// own checks that p is a person who is here for themself and may still be, and returns whose account it is.
+// own checks that p is a person who is here for themself and may still be, and returns whose account it is. An identity
+// provider's word is not enough: whoever has seized it would leave ways in behind that stay when it is switched off.
 func (s *Service) own(ctx context.Context, p access.Principal) (directory.PersonID, error) {
 	if p.Kind != access.Person || !hex(p.Session, 32) {
 		return "", ErrNotYours
+	}
+	if p.Borrowed() {
+		return "", access.ErrOwnKey
 	}
 	return directory.PersonID(p.ID), s.Standing(ctx, p)
 }

@@ -117,11 +117,12 @@ func digitsOf(typed string) (string, bool) {
 	return string(out), len(out) == totpDigits
 }
 
-// checkDigits judges the digits that go with a right code. Each is taken once at a site.
-func (s *Service) checkDigits(ctx context.Context, o owner, app totpState, passcode string) error {
+// checkDigits judges the digits that go with a right code. Each is taken once at a site. The fifth wrong ones use the code up.
+func (s *Service) checkDigits(ctx context.Context, c candidate, app totpState, passcode string) error {
 	if passcode == "" {
 		return ErrTOTP
 	}
+	o := c.owner
 	account := string(o.authority) + "/" + string(o.person)
 	if !s.digits.allow(account, s.cfg.Now()) {
 		return ErrThrottled
@@ -131,13 +132,18 @@ func (s *Service) checkDigits(ctx context.Context, o owner, app totpState, passc
 		return ErrTOTP.With(err)
 	}
 	step, ok := totpStep(secret, passcode, s.cfg.Now())
+	code := account + "/" + codeName(c.id, c.hash.ID)
 	if !ok {
+		if !s.wrong.allow(code, s.cfg.Now()) {
+			s.burn(ctx, c)
+		}
 		return ErrTOTP
 	}
 	if err := s.once(ctx, []byte("totp/"+account+"/"+strconv.FormatInt(step, 10)), s.cfg.Now().Add(time.Hour), ErrTOTP); err != nil {
 		return err
 	}
 	s.digits.forget(account)
+	s.wrong.forget(code)
 	return nil
 }
 

@@ -57,9 +57,9 @@ func (s *Service) readTicket(ticket string) (stamped, bool) {
 	return t, ok && s.cfg.Federation.Member(t.site) && t.genuine(purposeVouching, kindTicket, ticketContext, s.cfg.Now(), VouchingLife)
 }
 
-// Vouch records that by says: the one who read these characters to me is this person. Vouching twice for the same is once.
-// It returns ErrSpoken, ErrSelf, ErrVoucher for principals that cannot vouch, ErrVouchAbove, ErrPersonUnknown, Standing's errors, and
-// those of keyring and log.
+// Vouch records that by says: the one who read these characters to me is this person. Vouching twice for the same is once,
+// and its receipt is zero the second time. It returns ErrSpoken, ErrSelf, ErrVoucher and access.ErrOwnKey for principals that
+// cannot vouch, ErrVouchAbove, ErrVouchOften, ErrPersonUnknown, Standing's errors, and those of keyring and log.
 func (s *Service) Vouch(ctx context.Context, by access.Principal, spoken string, person directory.PersonID) (eventlog.Receipt, error) {
 	spoken, ok := normal(spoken, spokenLen)
 	if !ok {
@@ -73,7 +73,15 @@ func (s *Service) Vouch(ctx context.Context, by access.Principal, spoken string,
 	if err != nil {
 		return eventlog.Receipt{}, fmt.Errorf("vouch: %w", err)
 	}
-	return s.appendFact(ctx, by.Authority, person, by.Actor(), KindVouched, Vouched{Spoken: spokenHash(key, spoken), By: voucher, Session: by.Session})
+	f := Vouched{Spoken: spokenHash(key, spoken), By: voucher, Session: by.Session}
+	st, err := s.state(ctx, by.Authority, person)
+	if err != nil || st.hasVouched(f, s.cfg.Now()) {
+		return eventlog.Receipt{}, err
+	}
+	if !s.words.allow(string(by.Authority)+"/"+string(voucher), s.cfg.Now()) {
+		return eventlog.Receipt{}, ErrVouchOften
+	}
+	return s.appendFact(ctx, by.Authority, person, by.Actor(), KindVouched, f)
 }
 
 func (s *Service) mayVouch(ctx context.Context, by access.Principal, person directory.PersonID) (directory.PersonID, error) {

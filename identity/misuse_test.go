@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package identity
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"testing"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/access"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/identity/authenticator"
+	"codeberg.org/holdfast/holdfast/readmodel"
+)
+
+// A seized identity provider opens accounts until it is switched off, and leaves no way in behind.
+func TestWhoComesByTheProviderLeavesNothingBehind(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	made := a.enrol(a.begin("Anna"), authenticator.New(rand.Reader), atNord)
+	off := false
+	a.cfg.ProviderOff = func(context.Context, event.AuthorityID) (bool, error) { return off, nil }
+	p, err := a.OIDCSignIn(w.ctx(), nordtal, "anna@nordtal.test")
+	ok(t, err)
+	p.Begun = w.now
+	ok(t, a.Standing(w.ctx(), p))
+	_, spoken, err := a.AskVouching(w.ctx())
+	ok(t, err)
+	anna := w.people["Anna"]
+	for what, try := range map[string]func() error{
+		"begin a passkey": func() error { _, err := a.BeginPasskey(w.ctx(), p, atNord); return err },
+		"finish a passkey": func() error {
+			_, _, err := a.FinishPasskey(w.ctx(), p, atNord, "", []byte("{}"))
+			return err
+		},
+		"remove a passkey": func() error { _, err := a.RemovePasskey(w.ctx(), p, nordtal, anna, made.ID); return err },
+		"issue codes":      func() error { _, _, err := a.IssueCodes(w.ctx(), p); return err },
+		"begin digits":     func() error { _, _, err := a.BeginTOTP(w.ctx(), p); return err },
+		"remove digits":    func() error { _, err := a.RemoveTOTP(w.ctx(), p, nordtal, anna); return err },
+		"hand over":        func() error { _, err := a.HandOver(w.ctx(), p, sued); return err },
+		"vouch":            func() error { _, err := a.Vouch(w.ctx(), p, spoken, w.people["Bernd"]); return err },
+	} {
+		t.Run(what, func(t *testing.T) { refused(t, try(), access.ErrOwnKey) })
+	}
+	off = true
+	refused(t, a.Standing(w.ctx(), p), ErrProviderOff)
+}
+
+func TestWrongDigitsUseTheCodeUp(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	p := a.begin("Anna")
+	codes := a.sheet(p)
+	secret, _, err := a.BeginTOTP(w.ctx(), p)
+	ok(t, err)
+	_, err = a.ConfirmTOTP(w.ctx(), p, secret, digits(t, secret, w.now))
+	ok(t, err)
+	for range wrongDigits {
+		w.now = w.now.Add(10 * time.Minute)
+		_, err = a.SignInWithCode(w.ctx(), codes[0], "000 000")
+		refused(t, err, ErrTOTP)
+	}
+	w.now = w.now.Add(10 * time.Minute)
+	_, err = a.SignInWithCode(w.ctx(), codes[0], digits(t, secret, w.now))
+	refused(t, err, ErrCode)
+	if left := a.account("Anna").CodesLeft; left != CodesPerSheet-1 {
+		t.Errorf("%d codes are left", left)
+	}
+	_, err = a.SignInWithCode(w.ctx(), codes[1], digits(t, secret, w.now))
+	ok(t, err)
+}
+
+func TestVouchingTwiceIsOneFactAndOftenIsRefused(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	anna := a.begin("Anna")
+	vouch := func(n int) (written bool, err error) {
+		r, err := a.Vouch(w.ctx(), anna, fmt.Sprintf("AAAA-%04d", n), w.people["Dora"])
+		return len(r.Events) > 0, err
+	}
+	for i, want := range []bool{true, false} {
+		if written, err := vouch(0); err != nil || written != want {
+			t.Errorf("time %d: written %v, %v", i, written, err)
+		}
+	}
+	for i := 1; i < maxVouchings; i++ {
+		_, err := vouch(i)
+		ok(t, err)
+	}
+	_, err := vouch(maxVouchings)
+	refused(t, err, ErrVouchOften)
+	w.now = w.now.Add(VouchingLife)
+	_, err = vouch(maxVouchings)
+	ok(t, err)
+}
+
+// However many passkeys come and go, one that was removed stays removed and one that is used stays.
+func TestManyRemovalsBringNoPasskeyBack(t *testing.T) {
+	var s state
+	id := func(n int) string { return fmt.Sprintf("%016x", n) }
+	add := func(n int) {
+		s.addPasskey(readmodel.Entry{}, PasskeyAdded{ID: id(n), Host: nord, Session: session})
+	}
+	for n := range keepPasskeys {
+		add(n)
+	}
+	s.remove(PasskeyRemoved{ID: id(50)})
+	for n := 1; n < 3*keepPasskeys; n++ {
+		s.remove(PasskeyRemoved{ID: id(n)})
+		add(keepPasskeys + n - 1)
+	}
+	v := s.void()
+	for _, p := range s.good(v) {
+		if p.ID == id(50) {
+			t.Error("a removed passkey is accepted again")
+		}
+	}
+	if _, there := s.find(id(0), nord); !there || len(s.Passkeys) > keepPasskeys || len(s.Removed) > keepRemovals {
+		t.Errorf("the oldest one is there: %v; %d passkeys, %d removals", there, len(s.Passkeys), len(s.Removed))
+	}
+}
