@@ -251,11 +251,9 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		"another authority's log":        {set(b, row{Branch: &eventlog.Branch{LogID: logOf(identity(t, 2), "other-town")}}), "not an audit log of"},
 		"no name of a log":               {set(b, row{Branch: &eventlog.Branch{Fork: "\x1b[31m"}}), "not the name of a log"},
 		"the logs in another order": {func(r []row) []row {
-			parts := [][]row{r[a : a+5], r[b : b+4]}
+			parts := [][]row{r[a:fork], r[fork : fork+3], r[b : b+4]}
 			if a < b {
 				parts = [][]row{r[b : b+4], r[a:fork], r[fork : fork+3]}
-			} else {
-				parts = [][]row{r[a:fork], r[fork : fork+3], r[b : b+4]}
 			}
 			return slices.Concat(append([][]row{r[:1]}, parts...)...)
 		}, "not in order"},

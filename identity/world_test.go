@@ -26,10 +26,11 @@ import (
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
+const nordtal event.AuthorityID = "lk-nordtal"
+
 const (
-	nordtal event.AuthorityID = "lk-nordtal"
-	nord                      = "portal.nord.test"
-	sued                      = "portal.sued.test"
+	nord = "portal.nord.test"
+	sued = "portal.sued.test"
 )
 
 var (
