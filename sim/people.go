@@ -90,6 +90,7 @@ func (s *sess) authority() event.AuthorityID { return s.principal.Authority }
 
 // request is an approval that somebody asked for.
 type request struct {
+	node      *node // where
 	authority event.AuthorityID
 	id, by    string
 }
@@ -115,14 +116,17 @@ func (h held) Held() []event.AuthorityID { return h.AuthorityIDs() }
 
 // openPeople makes the services about who somebody is and what they may do, wired as in a real site.
 func (n *node) openPeople(d *domains, logger *slog.Logger) {
-	log := recorder{n}
+	log, rights := eventlog.Appender(recorder{n}), eventlog.Appender(recorder{n})
+	if n.w.plant.Rights != nil {
+		rights = n.w.plant.Rights(rights)
+	}
 	d.access = access.New(access.Config{
-		Log: log, Model: n.model, Directory: d.directory, Now: n.clock, Rand: n.rnd,
+		Log: rights, Model: n.model, Directory: d.directory, Now: n.clock, Rand: n.rnd,
 		Held: func(a event.AuthorityID) bool { return n.fed.Allowed(n.site, a) },
 	})
 	d.judge = d.access.Judge
 	if n.w.plant.Judge != nil {
-		d.judge = n.w.plant.Judge(d.access, n.clock)
+		d.judge = n.w.plant.Judge(d.access)
 	}
 	d.lines = &lastReceipt{Appender: log}
 	d.audit = audit.New(audit.Config{
@@ -297,6 +301,9 @@ func (w *World) settleIn(ctx context.Context, n *node, id event.AuthorityID) err
 			return err
 		}
 		if i == 0 {
+			if err := w.setApp(ctx, n, w.people.sessions[len(w.people.sessions)-1].principal); err != nil {
+				return err
+			}
 			continue
 		}
 		if _, _, err := n.people.access.Grant(ctx, console, id, access.GrantDraft{Role: access.Administrator, Person: s.person}); refusal(err) != nil {

@@ -6,14 +6,18 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/session"
 )
 
 // plantedWithin is how many worlds a planted mistake may stay unnoticed.
@@ -167,4 +171,87 @@ func (f *forgiving) Holds(ctx context.Context, id eventlog.LogID, page uint64, h
 
 func TestPlantedFoldingBehindTheEndOfAClosedLogIsFound(t *testing.T) {
 	wantFound(t, Plant{Source: func(_ *rand.Rand, log eventlog.Counted) readmodel.Source { return log.Log }}, "is folded as", "the states of")
+}
+
+// lenient makes sessions that pass over one refusal.
+func lenient(what error) Plant {
+	return Plant{Sessions: func(c *session.Config) {
+		for i, check := range c.Checks {
+			c.Checks[i] = func(ctx context.Context, p access.Principal) error {
+				if err := check(ctx, p); !errors.Is(err, what) {
+					return err
+				}
+				return nil
+			}
+		}
+	}}
+}
+
+func TestPlantedStandingThatIgnoresWhatWasUsedTwiceIsFound(t *testing.T) {
+	wantFound(t, lenient(identity.ErrVoid), "that began with a secret used twice")
+}
+
+func TestPlantedStandingThatIgnoresErasureIsFound(t *testing.T) {
+	wantFound(t, lenient(identity.ErrGone), "of an erased person")
+}
+
+func TestPlantedKeysOfAnErasedPersonsAccountAreFound(t *testing.T) {
+	wantFound(t, Plant{KeepAccounts: true}, "can read the credentials of")
+}
+
+func TestPlantedJudgeThatIgnoresWithdrawalsIsFound(t *testing.T) {
+	wantFound(t, Plant{Judge: func(s *access.Service) judge {
+		return func(ctx context.Context, p access.Principal, id event.AuthorityID, need access.Permission) (access.Verdict, error) {
+			v, err := s.Judge(ctx, p, id, need)
+			if err == nil {
+				return v, nil
+			}
+			grants, _ := s.Grants(ctx, id)
+			for _, g := range grants {
+				if g.Withdrawn && string(g.Person) == p.ID && g.Role.Can(need) {
+					return access.Verdict{Grant: g.ID}, nil
+				}
+			}
+			return v, err
+		}
+	}}, "without a grant in force")
+}
+
+func TestPlantedSessionsThatNeverEndAreFound(t *testing.T) {
+	wantFound(t, Plant{Sessions: func(c *session.Config) { c.Model = deaf{c.Model} }}, "that is older than a sign-out everywhere")
+}
+
+func TestPlantedTokensOfForbiddenSitesAreFound(t *testing.T) {
+	wantFound(t, Plant{Sessions: func(c *session.Config) { c.Federation = open{c.Federation} }}, "which may not hold it")
+}
+
+func TestPlantedApprovalByTheAskerIsFound(t *testing.T) {
+	wantFound(t, Plant{Rights: func(log eventlog.Appender) eventlog.Appender { return nameless{log} }}, "for the asker alone")
+}
+
+// deaf is a read model that has never heard of the end of a session.
+type deaf struct{ session.Model }
+
+// State implements session.Model.
+func (deaf) State(context.Context, event.AuthorityID, event.Subject, any) (bool, error) {
+	return false, nil
+}
+
+// open is a federation in which everybody may hold everything.
+type open struct{ session.Federation }
+
+// Allowed implements session.Federation.
+func (open) Allowed(event.SiteID, event.AuthorityID) bool { return true }
+
+// nameless is a log that forgets who has asked for an approval.
+type nameless struct{ eventlog.Appender }
+
+// Append implements eventlog.Appender.
+func (l nameless) Append(ctx context.Context, id event.AuthorityID, class event.Class, drafts ...event.Draft) (eventlog.Receipt, error) {
+	for i := range drafts {
+		if drafts[i].Kind == access.KindApprovalAsked {
+			drafts[i].Actor = "somebody"
+		}
+	}
+	return l.Appender.Append(ctx, id, class, drafts...)
 }

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -239,7 +240,7 @@ func (w *World) askSome(ctx context.Context) error {
 	a, _, err := n.people.access.Ask(ctx, by, id, what, args, 1, 0)
 	w.logf("%v asks for a second person for %s of %s, by %s: %s %s", n, what, id, by.Way, a.ID, outcome(err))
 	if err == nil {
-		w.people.asked = append(w.people.asked, &request{authority: id, id: a.ID, by: by.Actor()})
+		w.people.asked = append(w.people.asked, &request{node: n, authority: id, id: a.ID, by: by.Actor()})
 	}
 	return refusal(err)
 }
@@ -251,14 +252,16 @@ func (w *World) approveSome(ctx context.Context) error {
 	if n == nil || !ok || !slices.Contains(n.mayHold(), r.authority) {
 		return nil
 	}
-	if b, ok := pick(w, w.others(n, r.authority)); ok && w.rnd.IntN(2) == 0 {
-		w.net.Cut(n.site, b.site)
-		w.logf("%v and %v are cut", n, b)
-		if err := w.approve(ctx, b, r); err != nil {
-			return err
-		}
+	b, twoSides := pick(w, w.others(n, r.authority))
+	if twoSides = twoSides && w.rnd.IntN(2) == 0; !twoSides {
+		return errors.Join(w.tell(ctx, n, r.node), w.approve(ctx, n, r))
 	}
-	return w.approve(ctx, n, r)
+	if err := errors.Join(w.tell(ctx, n, r.node), w.tell(ctx, b, r.node)); err != nil {
+		return err
+	}
+	w.net.Cut(n.site, b.site)
+	w.logf("%v and %v are cut", n, b)
+	return errors.Join(w.approve(ctx, b, r), w.approve(ctx, n, r))
 }
 
 func (w *World) approve(ctx context.Context, n *node, r *request) error {

@@ -117,6 +117,11 @@ func (w *World) useTwice(ctx context.Context) error {
 			return err
 		}
 	}
+	return w.useBoth(ctx, a, b, s)
+}
+
+// useBoth lets b hear what a has, cuts them, and uses the secret at both.
+func (w *World) useBoth(ctx context.Context, a, b *node, s *secret) error {
 	if err := w.tell(ctx, b, a); err != nil {
 		return err
 	}
@@ -403,7 +408,7 @@ func (w *World) vouchSome(ctx context.Context) error {
 	}
 	s := w.addSecret(&secret{way: byVouching, text: ticket, authority: id, vouchers: make(map[string]string)})
 	where := append(w.others(n, id), n)
-	for range 1 + w.rnd.IntN(3) {
+	for range 2 + w.rnd.IntN(3) {
 		at, _ := pick(w, where)
 		if err := w.vouch(ctx, at, s, spoken, person); err != nil {
 			return err
@@ -411,6 +416,9 @@ func (w *World) vouchSome(ctx context.Context) error {
 		if err := w.tell(ctx, n, at); err != nil {
 			return err
 		}
+	}
+	if b, ok := pick(w, w.others(n, id)); ok && w.rnd.IntN(2) == 0 {
+		return w.useBoth(ctx, n, b, s)
 	}
 	return w.use(ctx, n, s)
 }

@@ -48,8 +48,10 @@ type Plant struct {
 	Source func(rnd *rand.Rand, log eventlog.Counted) readmodel.Source
 	// Lying disks acknowledge before they have synced.
 	Lying bool
+	// Rights wraps the log to which rights and approvals are written.
+	Rights func(eventlog.Appender) eventlog.Appender
 	// Judge replaces how rights are judged.
-	Judge func(s *access.Service, now func() time.Time) judge
+	Judge func(s *access.Service) judge
 	// Sessions changes what sessions go by.
 	Sessions func(*session.Config)
 	// KeepAccounts forgets to look after the accounts of erased people.
@@ -104,10 +106,10 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	w := &World{
 		seed: o.Seed, rnd: rand.New(rand.NewPCG(o.Seed, 17)), now: start, dir: o.Dir, js: o.JetStream, plant: o.Plant,
 		verbose: o.Verbose, net: logtest.NewNetwork(o.Seed),
-		people: people{apps: make(map[owner]string), erased: make(map[event.AuthorityID]int), hashing: 2},
+		people: people{apps: make(map[owner]string), erased: make(map[event.AuthorityID]int), hashing: 4},
 	}
 	if o.Seed%codesEvery == 0 {
-		w.people.hashing = 20
+		w.people.hashing = 24
 	}
 	w.onFile = w.rnd.IntN(4) == 0
 	operators := []string{"north", "south", "box"}[:2+w.rnd.IntN(2)]
