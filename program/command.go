@@ -48,6 +48,7 @@ type Federation interface {
 // Access judges: an access.Service.
 type Access interface {
 	Judge(ctx context.Context, p access.Principal, authority event.AuthorityID, need access.Permission) (access.Verdict, error)
+	NeedsSecond(ctx context.Context, p access.Principal, authority event.AuthorityID, d access.Deed, size int) (bool, error)
 }
 
 // Config is what a Service needs. All fields but Logger are required.
@@ -81,8 +82,8 @@ func New(cfg Config) *Service {
 }
 
 // Make makes a program and returns its token ("hf1_…"); it is shown once and cannot be found out again. It needs
-// access.ManagePrograms in the whole authority; for an app password of one's own access.OwnAccount. Errors: those of the
-// draft, ErrTooMany, those of access, directory, keyring and log.
+// access.ManagePrograms in the whole authority; for an app password of one's own access.OwnAccount, and a sign-in of one's own
+// (access.ErrOwnKey). Errors: those of the draft, ErrBeyond, ErrTooMany, those of access, directory, keyring and log.
 func (s *Service) Make(ctx context.Context, by access.Principal, authority event.AuthorityID, d Draft) (Program, string, eventlog.Receipt, error) {
 	none := eventlog.Receipt{}
 	d, err := d.check(s.cfg.Now())
@@ -91,6 +92,9 @@ func (s *Service) Make(ctx context.Context, by access.Principal, authority event
 	}
 	grant, err := s.judge(ctx, by, authority, d.Owner, d.Kind.AppPassword())
 	if err != nil {
+		return Program{}, "", none, err
+	}
+	if err := s.checkScopes(ctx, by, authority, d.Scopes); err != nil {
 		return Program{}, "", none, err
 	}
 	if err := s.checkOwner(ctx, authority, d.Owner); err != nil {
@@ -121,12 +125,34 @@ func (s *Service) judge(ctx context.Context, by access.Principal, authority even
 	own = own && by.Kind == access.Person && by.Authority == authority && owner != "" && by.ID == string(owner)
 	if own {
 		need = access.OwnAccount
+		if by.Borrowed() {
+			return "", access.ErrOwnKey
+		}
 	}
 	v, err := s.cfg.Access.Judge(ctx, by, authority, need)
 	if err == nil && !own && v.Units != nil {
 		return "", access.ErrForbidden
 	}
 	return v.Grant, err
+}
+
+// checkScopes returns ErrBeyond for a scope that its maker has not everywhere themself, where giving roles takes two people: with
+// the token in hand one person would have given it to themself.
+func (s *Service) checkScopes(ctx context.Context, by access.Principal, authority event.AuthorityID, scopes []access.Permission) error {
+	marked, err := s.cfg.Access.NeedsSecond(ctx, by, authority, access.DeedGrantRole, 1)
+	if err != nil || !marked {
+		return err
+	}
+	for _, need := range scopes {
+		v, err := s.cfg.Access.Judge(ctx, by, authority, need)
+		if errors.Is(err, access.ErrForbidden) || err == nil && v.Units != nil {
+			return ErrBeyond.At(0, "scopes")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkOwner returns ErrOwner for an owner who is not in the register.

@@ -112,7 +112,7 @@ func isUser(user string, p directory.Person) bool {
 func (s *Service) admit(ctx context.Context, r row) access.Principal {
 	s.note(ctx, r)
 	return access.Principal{Kind: access.Program, Authority: r.authority, ID: string(r.id), Way: access.ByToken, Begun: s.cfg.Now(),
-		Site: s.cfg.Self, Scopes: r.state.Scopes, Owner: string(r.state.Owner)}
+		Site: s.cfg.Self, Scopes: r.state.Scopes, Owner: string(r.state.Owner), Maker: r.state.MadeBy}
 }
 
 // Standing returns nil if p is no program, or one that may go on, and otherwise ErrToken: what a connection that lasts asks

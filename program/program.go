@@ -111,9 +111,12 @@ var (
 	// ErrUnknown is returned where a program is named that this site does not know, or not yet.
 	ErrUnknown = fault.New(fault.NotFound, "program.unknown", "there is no such program", "look at the list of programs")
 	// ErrName, ErrKind, ErrScopes, ErrOwner and ErrExpires are wrong drafts.
-	ErrName    = fault.New(fault.Invalid, "program.name", "a program needs a name of at most 120 bytes in one line", "write what it is and where it runs")
-	ErrKind    = fault.New(fault.Invalid, "program.kind", "there is no such kind of program", "use api, ldap, carddav or webdav")
-	ErrScopes  = fault.New(fault.Invalid, "program.scopes", "a program cannot be given this permission", "choose at least one permission, and none by which rights, accounts or programs are made")
+	ErrName   = fault.New(fault.Invalid, "program.name", "a program needs a name of at most 120 bytes in one line", "write what it is and where it runs")
+	ErrKind   = fault.New(fault.Invalid, "program.kind", "there is no such kind of program", "use api, ldap, carddav or webdav")
+	ErrScopes = fault.New(fault.Invalid, "program.scopes", "a program cannot be given this permission", "choose at least one permission, and none by which rights, accounts or programs are made")
+	// ErrBeyond is returned where giving roles takes two people and a program would get more than its maker has.
+	ErrBeyond = fault.New(fault.Forbidden, "program.beyond", "giving roles takes two people here, so a program may do no more than you may yourself",
+		"choose only permissions that you have, or have it made at the console")
 	ErrOwner   = fault.New(fault.Invalid, "program.owner", "an app password belongs to a person of the register", "name the person")
 	ErrExpires = fault.New(fault.Invalid, "program.expires", "a program works from now on for two years at most", "choose an earlier end; make a new one when it is near")
 	// ErrTooMany is returned when MaxPrograms or MaxOwned are there already.

@@ -37,9 +37,11 @@ type world struct {
 	ring  *keyring.Ring
 	may   map[access.Permission]bool
 	units []directory.UnitID // to which rights are limited
-	gone  directory.PersonID // out of the register
-	fails error              // what logs answer, if set
-	sites []*node
+	// marked is set where giving roles takes two people.
+	marked bool
+	gone   directory.PersonID // out of the register
+	fails  error              // what logs answer, if set
+	sites  []*node
 }
 
 type node struct {
@@ -106,6 +108,10 @@ func (w *world) Judge(_ context.Context, p access.Principal, a event.AuthorityID
 		return access.Verdict{}, access.ErrForbidden
 	}
 	return access.Verdict{Grant: "00112233445566aa", Units: w.units}, nil
+}
+
+func (w *world) NeedsSecond(context.Context, access.Principal, event.AuthorityID, access.Deed, int) (bool, error) {
+	return w.marked, nil
 }
 
 func (w *world) Contact(_ context.Context, a event.AuthorityID, id directory.PersonID) (directory.Person, error) {

@@ -4,8 +4,10 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/audit"
@@ -67,13 +69,15 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		return
 	}
 	if err != nil {
+		g.stranger(r, err)
 		g.Refuse(w, r, err)
 		return
 	}
 	authority := event.AuthorityID(r.PathValue("authority"))
 	actor.Verdict, err = g.Judge.Judge(r.Context(), actor.Principal, authority, route.Need)
 	if err != nil {
-		g.note(r, actor, route, err)
+		// Another authority is not there for whoever asks, and asking is noted like every refusal.
+		g.note(r, actor, route, err, fault.KindOf(err) != fault.Internal)
 		g.Errors.Write(w, r.WithContext(WithActor(r.Context(), actor)), err)
 		return
 	}
@@ -84,8 +88,19 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	}
 	r = r.WithContext(context.WithValue(WithActor(r.Context(), actor), objectKey{}, new(object)))
 	err = route.Handle(w, r)
-	g.note(r, actor, route, err)
+	kind := fault.KindOf(err)
+	g.note(r, actor, route, err, kind == fault.Forbidden || kind == fault.Unauthenticated)
 	g.answer(w, r, err)
+}
+
+// stranger has the audit gather that a program's token was refused. Whose session has run out has not tried anything.
+func (g *Guard) stranger(r *http.Request, err error) {
+	if r.Header.Get("Authorization") == "" {
+		return
+	}
+	e := EntryOf(r, Actor{})
+	e.Deed, e.Outcome, e.Object, e.Way, e.Code = DeedSignIn, audit.Refused, "", string(access.ByToken), fault.Of(err).Code
+	g.Audit.Gather("", e)
 }
 
 func (g *Guard) answer(w http.ResponseWriter, r *http.Request, err error) {
@@ -96,10 +111,12 @@ func (g *Guard) answer(w http.ResponseWriter, r *http.Request, err error) {
 
 // note has the audit write down a deed, a refusal, or that sealed data was read. Deeds are facts with actor and grant already
 // when they come here; the audit adds the way in and where from. Reads and refusals are gathered, so that nobody floods it.
-func (g *Guard) note(r *http.Request, a Actor, route Route, err error) {
+//
+// Whoever hangs up does not escape it: a deed whose sender has gone may have been done, and says that it broke off.
+func (g *Guard) note(r *http.Request, a Actor, route Route, err error, refused bool) {
 	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
-	refused := fault.KindOf(err) == fault.Forbidden || fault.KindOf(err) == fault.Unauthenticated
-	if err == nil && !changes && !route.Sealed || err != nil && !refused {
+	brokeOff := changes && errors.Is(err, context.Canceled)
+	if err == nil && !changes && !route.Sealed || err != nil && !refused && !brokeOff {
 		return
 	}
 	e := EntryOf(r, a)
@@ -117,13 +134,21 @@ func (g *Guard) note(r *http.Request, a Actor, route Route, err error) {
 		e.Outcome, e.Code, authority = audit.Refused, fault.Of(err).Code, a.Authority
 		g.Audit.Gather(authority, e)
 	case changes:
-		if err := g.Audit.Record(r.Context(), authority, e); err != nil {
-			g.Errors.Logger.ErrorContext(r.Context(), "a deed is missing in the audit", "deed", e.Deed, "error", err)
+		if brokeOff {
+			e.Code = ErrStopped.Code
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), noteWithin)
+		defer cancel()
+		if err := g.Audit.Record(ctx, authority, e); err != nil {
+			g.Errors.Logger.ErrorContext(ctx, "a deed is missing in the audit", "deed", e.Deed, "error", err)
 		}
 	default:
 		g.Audit.Gather(authority, e)
 	}
 }
+
+// noteWithin is how long the disk may take for a line of the audit.
+const noteWithin = 10 * time.Second
 
 // EntryOf returns an entry of the audit with who sent the request, how they came in, and from where; and with what it was about:
 // what the handler has said with About, else the path.

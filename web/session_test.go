@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -69,9 +70,12 @@ type recorder struct {
 	where    []event.AuthorityID
 }
 
-func (r *recorder) Record(_ context.Context, authority event.AuthorityID, e audit.Entry) error {
+func (r *recorder) Record(ctx context.Context, authority event.AuthorityID, e audit.Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	r.recorded, r.where = append(r.recorded, e), append(r.where, authority)
 	return nil
 }
@@ -208,7 +212,7 @@ func TestGuardPermission(t *testing.T) {
 		{"GET", "/a/lk-nordtal/people", 200, 0, 1},
 		{"POST", "/a/lk-nordtal/alarms", 200, 1, 0},
 		{"POST", "/a/lk-nordtal/roles", 403, 0, 1},
-		{"POST", "/a/stadt-seeheim/alarms", 404, 0, 0},
+		{"POST", "/a/stadt-seeheim/alarms", 404, 0, 1},
 		{"GET", "/forgotten", 403, 0, 1}, // a route that forgot to say what it needs is nobody's
 		{"GET", "/open", 200, 0, 0},
 	} {
@@ -221,6 +225,44 @@ func TestGuardPermission(t *testing.T) {
 		if c.recorded == 1 && (grant != "g1" || noted.recorded[0].Grant != "g1" || noted.recorded[0].Deed != "alarm.raise" || noted.recorded[0].Object != "alarm 7f3a") {
 			t.Errorf("%s %s: grant %q, noted %+v", c.method, c.path, grant, noted.recorded)
 		}
+	}
+}
+
+// Whoever hangs up while their deed is done is in the audit all the same.
+func TestHangingUpDoesNotEscapeTheAudit(t *testing.T) {
+	noted := &recorder{}
+	errs := &Errors{Logger: newLogger(t)}
+	who := access.Principal{Kind: access.Person, Authority: "lk-nordtal", ID: "12c0", Scopes: []access.Permission{access.RaiseAlarm}}
+	g := &Guard{Auth: Fixed(who), Judge: judge{}, Audit: noted, Errors: errs, Refuse: errs.Write}
+	for _, broken := range []bool{false, true} {
+		*noted = recorder{}
+		ctx, hangUp := context.WithCancel(t.Context())
+		mux := http.NewServeMux()
+		g.Mount(mux, []Route{{Pattern: "POST /a/{authority}/alarms", Need: access.RaiseAlarm, Handle: func(_ http.ResponseWriter, r *http.Request) error {
+			hangUp()
+			if broken {
+				return fmt.Errorf("wait for the page: %w", r.Context().Err())
+			}
+			return nil
+		}}})
+		mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "POST", "/a/lk-nordtal/alarms", nil))
+		if len(noted.recorded) != 1 || (noted.recorded[0].Code == ErrStopped.Code) != broken || noted.recorded[0].Outcome != audit.Done {
+			t.Errorf("broken %v: the audit has %+v", broken, noted.recorded)
+		}
+	}
+}
+
+func TestRefusedTokensAreInTheAudit(t *testing.T) {
+	noted := &recorder{}
+	errs := &Errors{Logger: newLogger(t)}
+	g := &Guard{Auth: Bearer{Programs: programs{}, Otherwise: Fixed{}}, Judge: judge{}, Audit: noted, Errors: errs, Refuse: errs.Write}
+	mux := http.NewServeMux()
+	g.Mount(mux, []Route{{Pattern: "GET /x", Need: access.SeeSite, Handle: func(http.ResponseWriter, *http.Request) error { return nil }}})
+	r := httptest.NewRequest("GET", "/x", nil)
+	r.Header.Set("Authorization", "Bearer bad")
+	mux.ServeHTTP(httptest.NewRecorder(), r)
+	if len(noted.gathered) != 1 || noted.gathered[0].Way != "token" || noted.gathered[0].Outcome != audit.Refused || noted.where[0] != "" {
+		t.Errorf("the audit has %+v", noted.gathered)
 	}
 }
 
