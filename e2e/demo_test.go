@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,17 +20,6 @@ import (
 
 	"codeberg.org/holdfast/holdfast/demo"
 )
-
-// build makes the binary that everybody gets.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "holdfast")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "../cmd/holdfast")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return path
-}
 
 // TestDemo tells the stories with the built binary and holds their result against what is promised.
 func TestDemo(t *testing.T) {

@@ -11,6 +11,8 @@ command -v node     >/dev/null || need+=(nodejs npm)
 command -v ip       >/dev/null || need+=(iproute2)
 command -v pdftoppm >/dev/null || need+=(poppler-utils)
 command -v zbarimg  >/dev/null || need+=(zbar-tools)
+command -v certutil >/dev/null || need+=(libnss3-tools)
+command -v unshare  >/dev/null || need+=(util-linux)
 if [ ${#need[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || { echo "e2e needs root to install: ${need[*]}" >&2; exit 1; }
   export DEBIAN_FRONTEND=noninteractive

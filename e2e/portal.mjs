@@ -5,54 +5,19 @@
 //
 //   node portal.mjs CONFIG.json      CONFIG: {"sites": [...], "phones": URL, "links": {purpose: sign-in link}, "screenshots": folder or ""}
 import { readFileSync, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { attempt, finished, fits, judge, launch, must, until } from "./browser.mjs";
 
 const config = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const [here, there] = config.sites.map((s) => s.url);
 const authority = "lk-nordtal", other = "sv-westmark";
-const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const firstLoad = 120_000; // bytes as they come over the wire, with an empty cache
 const words = {
   de: { go: /Übungsalarm auslösen/, cleared: /Entwarnung gegeben/ },
   en: { go: /Raise the exercise alarm/, cleared: /all-clear given/ },
 };
 
-let told = 0;
-function tell(name, ok, detail = "") {
-  told++;
-  process.stdout.write(JSON.stringify({ name, ok: Boolean(ok), detail: String(detail).slice(0, 4000) }) + "\n");
-}
-
-// attempt runs one check; what it throws is the check's failure, and the others go on.
-async function attempt(name, check) {
-  try {
-    const detail = await check();
-    tell(name, true, detail ?? "");
-  } catch (e) {
-    tell(name, false, e.stack ?? e);
-  }
-}
-
-function must(ok, message) { if (!ok) throw new Error(message); }
-
-async function until(what, probe, patience = 15_000) {
-  const end = Date.now() + patience;
-  for (;;) {
-    const v = await probe();
-    if (v) return v;
-    must(Date.now() < end, `waited ${patience / 1000} s in vain: ${what}`);
-    await new Promise((r) => setTimeout(r, 100));
-  }
-}
-
-const browser = await chromium.launch({
-  executablePath: config.chromium || "/usr/bin/chromium",
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch(config.chromium);
 
 // visit opens a context of its own, so the cache is cold, and watches what the page asks for and complains about.
 async function visit({ language = "en", width = 1440, state, script = true, site = here } = {}) {
@@ -78,26 +43,6 @@ async function signIn(link, options) {
   await v.page.locator("main form button").click();
   await v.page.waitForURL(new URL("/", link).href);
   return v;
-}
-
-// judge runs axe; run only by the named rules if there are any.
-async function judge(page, rules) {
-  await page.evaluate(axe);
-  const found = await page.evaluate(([values, rules]) => window.axe.run(document, {
-    runOnly: rules ? { type: "rule", values: rules } : { type: "tag", values }, resultTypes: ["violations"],
-    ...(rules ? {} : { rules: { "target-size": { enabled: true } } }),
-  }), [tags, rules]);
-  must(found.violations.length === 0, found.violations.map((x) => `${x.id}: ${x.help}\n` +
-    x.nodes.slice(0, 3).map((n) => `  ${n.target}: ${n.html.slice(0, 200)} — ${(n.failureSummary || "").replaceAll("\n", " ")}`).join("\n")).join("\n"));
-}
-
-async function fits(page) {
-  const wide = await page.evaluate(() => ({
-    scroll: document.documentElement.scrollWidth, inner: window.innerWidth,
-    out: [...document.querySelectorAll("body *")].filter((e) => !e.closest(".hf-scroll, .hf-code") && e.getBoundingClientRect().right > window.innerWidth + 1)
-      .slice(0, 4).map((e) => `${e.tagName}.${e.getAttribute("class")}`),
-  }));
-  must(wide.scroll <= wide.inner, `${wide.scroll} px wide in a window of ${wide.inner}: ${wide.out.join(", ")}`);
 }
 
 async function newest(authority) {
@@ -485,4 +430,4 @@ await attempt("live/a-reply-at-another-site", async () => {
 });
 
 await browser.close();
-tell("finished", true, told);
+finished();

@@ -40,7 +40,7 @@ func TestPortal(t *testing.T) {
 	if os.Getenv("UPDATE_SCREENSHOTS") == "1" {
 		shots = t.TempDir()
 	}
-	checks := walk(t, map[string]any{
+	checks := walk(t, []string{"node", "portal.mjs"}, map[string]any{
 		"sites": d.up.Sites, "phones": d.up.Phones, "screenshots": shots, "links": signInLinks(t, holdfast, d.up.Sites[0].Data,
 			"pages", "plain-de", "plain-en", "keys-de-360", "keys-de-1440", "keys-en-360", "keys-en-1440"),
 	})
@@ -65,8 +65,8 @@ func signInLinks(t *testing.T, holdfast, data string, purposes ...string) map[st
 	return links
 }
 
-// walk runs portal.mjs and makes its lines tests as they come. It returns how many there were.
-func walk(t *testing.T, config map[string]any) int {
+// walk runs a script that judges pages and makes its lines tests as they come. It returns how many there were.
+func walk(t *testing.T, command []string, config map[string]any, environment ...string) int {
 	t.Helper()
 	b, err := json.Marshal(config)
 	if err != nil {
@@ -76,7 +76,8 @@ func walk(t *testing.T, config map[string]any) int {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", "portal.mjs", path)
+	cmd := exec.CommandContext(t.Context(), command[0], append(command[1:], path)...)
+	cmd.Env = append(os.Environ(), environment...)
 	cmd.Stderr = t.Output()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it can end its browser
 	cmd.WaitDelay = 10 * time.Second
@@ -93,7 +94,7 @@ func walk(t *testing.T, config map[string]any) int {
 	for lines.Scan() {
 		var c check
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			t.Errorf("portal.mjs printed %q: %v", lines.Text(), err)
+			t.Errorf("the script printed %q: %v", lines.Text(), err)
 			continue
 		}
 		if c.Name == "finished" {
@@ -110,10 +111,10 @@ func walk(t *testing.T, config map[string]any) int {
 		})
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("portal.mjs ended early: %v", err)
+		t.Errorf("the script ended early: %v", err)
 	}
 	if seen != promised {
-		t.Errorf("%d checks were made, portal.mjs speaks of %d", seen, promised)
+		t.Errorf("%d checks were made, the script speaks of %d", seen, promised)
 	}
 	return seen
 }

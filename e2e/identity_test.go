@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+//go:build e2e
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTwoSitesOneName: invited, enrolled under both names, signed in at one site, and on at the other when the first is killed.
+func TestTwoSitesOneName(t *testing.T) {
+	newStage(t).tell("two-sites", 21)
+}
+
+// TestEveryWayIn goes each way in there is, and is refused where it should be.
+func TestEveryWayIn(t *testing.T) {
+	newStage(t).tell("ways-in", 57)
+}
+
+// TestACodeUsedOnBothSidesOfACut: both get in, and when the sites see each other again neither stays in, and people are told.
+func TestACodeUsedOnBothSidesOfACut(t *testing.T) {
+	newStage(t).tell("both-sides", 9)
+}
+
+// stageHand is what a script asks of its stage.
+type stageHand struct {
+	Do    string   `json:"do"`
+	Site  int      `json:"site"`
+	Args  []string `json:"args"`
+	Kind  string   `json:"kind"`
+	Value string   `json:"value"`
+	Cut   bool     `json:"cut"`
+	Hours int      `json:"hours"`
+	Until int      `json:"until"`
+}
+
+// tell has a script act out one story in a browser that trusts the authority's certificates, in a mount namespace in which
+// both names resolve to both sites. Fewer checks than fewest are a failure, and so is more than three minutes.
+func (s *stage) tell(story string, fewest int) {
+	s.t.Helper()
+	if os.Geteuid() != 0 {
+		s.t.Fatal("this test gives two names to two addresses, in a mount namespace of its own, and needs root")
+	}
+	hosts := s.path("hosts")
+	s.must(os.WriteFile(hosts, []byte(strings.Join([]string{"127.0.0.1 localhost", "127.0.1.1 " + firstName, "127.0.1.2 " + firstName,
+		"127.0.1.2 " + secondName, "127.0.1.1 " + secondName, ""}, "\n")), 0o644))
+	hand := httptest.NewServer(http.HandlerFunc(s.serve))
+	defer hand.Close()
+	sites := make([]map[string]string, 0, len(s.sites))
+	for _, x := range s.sites {
+		sites = append(sites, map[string]string{"name": x.name, "host": x.host, "url": "https://" + x.host + ":" + s.port})
+	}
+	seen := walk(s.t, []string{"unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/hosts && exec timeout --foreground 180 "$@"`, hosts, "node", "identity.mjs", story},
+		map[string]any{"stage": hand.URL, "names": []string{firstName, secondName}, "port": s.port, "sites": sites, "people": s.people,
+			"authority": nordtal, "ca": s.ca.path("ca.pem"), "folder": s.dir, "issuer": s.issuer}, "HOME="+s.ca.trustedHome(s.t))
+	if seen < fewest {
+		s.t.Errorf("only %d checks, want %d at least", seen, fewest)
+	}
+}
+
+func (s *stage) serve(w http.ResponseWriter, r *http.Request) {
+	var h stageHand
+	var out any = struct{}{}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&h)
+	if err == nil {
+		out, err = s.do(h)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(out)
+}
+
+func (s *stage) do(h stageHand) (any, error) {
+	x := s.sites[h.Site&1]
+	switch h.Do {
+	case "run":
+		out, said, err := s.command(x, h.Args...)
+		code := 0
+		if e, ok := err.(*exec.ExitError); ok {
+			code = e.ExitCode()
+		} else if err != nil {
+			return nil, err
+		}
+		return map[string]any{"code": code, "out": out, "said": said}, nil
+	case "secret":
+		s.secrets.note(h.Kind, h.Value)
+	case "kill":
+		s.kill(x)
+	case "start":
+		s.start(x)
+	case "cut":
+		s.cut(h.Cut)
+	case "messages":
+		return s.sms.messages(), nil
+	case "ahead": // both sites are started anew by a clock that is so far ahead
+		s.ahead = time.Duration(h.Hours) * time.Hour
+		s.restart()
+	case "certificate": // both sites are started anew with one that is good until so many hours from now
+		s.ca.issue(s.t, "portal", time.Now().AddDate(-1, 0, 0), time.Now().Add(time.Duration(h.Until)*time.Hour), firstName, secondName)
+		s.restart()
+	default:
+		return nil, fmt.Errorf("nobody knows how to do %q", h.Do)
+	}
+	return struct{}{}, nil
+}
+
+func (s *stage) restart() {
+	for _, x := range s.sites {
+		s.kill(x)
+		s.start(x)
+	}
+}
