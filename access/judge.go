@@ -252,6 +252,38 @@ func (s *Service) CoversAudience(ctx context.Context, authority event.AuthorityI
 	return true, nil
 }
 
+// CoversRoles reports whether a verdict reaches as far as every role that these people have, will have, or have by a function:
+// whoever gets hold of somebody's way in has their roles, too.
+func (s *Service) CoversRoles(ctx context.Context, authority event.AuthorityID, v Verdict, persons ...directory.PersonID) (bool, error) {
+	if v.Units == nil {
+		return true, nil
+	}
+	parent, err := s.parents(ctx, authority)
+	if err != nil {
+		return false, err
+	}
+	grants, err := s.live(ctx, authority)
+	if err != nil {
+		return false, err
+	}
+	now := s.cfg.Now()
+	above := slices.DeleteFunc(grants, func(g Grant) bool {
+		return !g.Until.IsZero() && !now.Before(g.Until) || below(parent, v.Units, g.Unit)
+	})
+	for _, id := range persons {
+		p, err := s.cfg.Directory.Person(ctx, authority, id)
+		if err != nil {
+			return false, deed(err, "look up a person")
+		}
+		if slices.ContainsFunc(above, func(g Grant) bool {
+			return g.Person == id || g.Function != "" && slices.Contains(p.Functions, g.Function)
+		}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // parents returns the tree of units.
 func (s *Service) parents(ctx context.Context, authority event.AuthorityID) (map[directory.UnitID]directory.UnitID, error) {
 	units, err := s.cfg.Directory.Units(ctx, authority)

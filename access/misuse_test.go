@@ -4,8 +4,11 @@ package access
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
+	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 )
 
@@ -96,5 +99,39 @@ func TestNobodyIsTheSecondToTheirOwnProgram(t *testing.T) {
 	wantErr(t, err, ErrSamePerson)
 	if got := s.approves(person("bert"), a.ID, "alarm/1"); got.State != WasApproved || got.Maker != "person/anna" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Whoever administers a unit must not win, by inviting somebody in it, a role that reaches further.
+func TestPermissionIsNotWonThroughSomebodysAccount(t *testing.T) {
+	w := newWorld(t, 1)
+	s := w.sites[0]
+	s.grants(Administrator, "anna", "nord")
+	v := s.may(person("anna"), ManageAccounts, true)
+	covers := func(want bool, persons ...directory.PersonID) {
+		t.Helper()
+		got, err := s.CoversRoles(s.ctx, nordtal, v, persons...)
+		ok(t, err)
+		if got != want {
+			t.Errorf("%v: %v, want %v", persons, got, want)
+		}
+	}
+	covers(true, "bert", "dora", "anna")
+	s.grants(Administrator, "bert", "eins") // below nord
+	covers(true, "bert")
+	auditor := s.grants(Auditor, "bert")
+	covers(false, "carl", "bert")
+	ok(t, second(s.Withdraw(s.ctx, console, nordtal, auditor.ID)))
+	covers(true, "bert")
+	s.mustGrant(GrantDraft{Role: AlarmOfficer, Function: "s1", Unit: "sued", From: noon.Add(time.Hour), Until: noon.Add(2 * time.Hour)})
+	covers(false, "dora") // will have it
+	covers(false, "emil")
+	w.pass(3 * time.Hour)
+	covers(true, "dora", "emil")
+	if _, err := s.CoversRoles(s.ctx, nordtal, v, "nobody"); !errors.Is(err, directory.ErrPersonUnknown) {
+		t.Errorf("somebody unknown: %v", err)
+	}
+	if all, err := s.CoversRoles(s.ctx, nordtal, Verdict{}, "bert"); err != nil || !all {
+		t.Errorf("a right everywhere: %v, %v", all, err)
 	}
 }

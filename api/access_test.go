@@ -132,31 +132,6 @@ func TestPermissionBoundToUnits(t *testing.T) {
 	}
 }
 
-// TestPermissionIsNotWonByAnInvitation: whoever may invite in one unit does not get hold of the account of somebody there who may
-// do more than they.
-func TestPermissionIsNotWonByAnInvitation(t *testing.T) {
-	_, h, handler := newAPI(t, somebody(nordtal, anID))
-	h.roles, h.units = map[string]access.Role{anID: access.Administrator}, []directory.UnitID{anID}
-	invite := func(want int) {
-		t.Helper()
-		rec := ask(handler, "POST", fill.Replace(ofAuthority+"/accounts/invitations"), `{"persons":["`+insider+`"]}`)
-		if rec.Code != want {
-			t.Errorf("%d %s, want %d", rec.Code, rec.Body, want)
-		}
-	}
-	invite(http.StatusCreated)
-	h.grants = []access.Grant{{ID: "g", Role: access.Auditor, Person: insider}}
-	invite(http.StatusForbidden)
-	h.grants[0].Withdrawn = true
-	invite(http.StatusCreated)
-	h.grants = []access.Grant{{ID: "g", Role: access.Auditor, Function: "f", Unit: anID}}
-	invite(http.StatusCreated)
-	h.grants = []access.Grant{{ID: "g", Role: access.Auditor, Function: insidersFunction, Unit: "elsewhere"}}
-	invite(http.StatusForbidden)
-	h.grants[0].Unit = anID
-	invite(http.StatusCreated)
-}
-
 func TestAlarmsBeyondOnesUnitsAreNotClosed(t *testing.T) {
 	_, h, handler := newAPI(t, somebody(nordtal, insider))
 	h.roles, h.units = map[string]access.Role{insider: access.AlarmOfficer}, []directory.UnitID{anID}

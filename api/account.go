@@ -110,9 +110,6 @@ func (a *API) inviteAccounts(w http.ResponseWriter, r *http.Request) error {
 	if err := a.within(r, id, d.Persons...); err != nil {
 		return err
 	}
-	if err := a.notAbove(r, id, d.Persons...); err != nil {
-		return err
-	}
 	web.About(r.Context(), aboutPersons(d.Persons)...)
 	list, receipt, err := a.cfg.Accounts.Invite(r.Context(), by(r), id, d.Persons, good)
 	if err != nil {

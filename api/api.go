@@ -182,7 +182,7 @@ func (a *API) directoryRoutes() []web.Route {
 
 func (a *API) alarmRoutes() []web.Route {
 	return []web.Route{
-		{Pattern: "POST " + ofAuthority + "/alarms/preview", Need: access.RaiseAlarm, Handle: a.previewAlarm},
+		{Pattern: "POST " + ofAuthority + "/alarms/preview", Need: access.RaiseAlarm, Deed: "alarm.preview", Handle: a.previewAlarm},
 		{Pattern: "POST " + ofAuthority + "/alarms", Need: access.RaiseAlarm, Handle: a.raise},
 		{Pattern: "GET " + ofAuthority + "/alarms", Need: access.SeeAlarms, Handle: a.alarms},
 		{Pattern: "GET " + ofAuthority + "/alarms/{alarm}", Need: access.SeeAlarms, Handle: a.board},
@@ -197,7 +197,7 @@ func (a *API) accessRoutes() []web.Route {
 	return []web.Route{
 		{Pattern: "GET " + ofAuthority + "/roles", Need: access.SeeRoles, Handle: a.roles},
 		{Pattern: "POST " + ofAuthority + "/roles", Need: access.GrantRoles, Handle: a.grantRole},
-		{Pattern: "DELETE " + ofAuthority + "/roles/{grant}", Need: access.GrantRoles, Handle: a.withdrawRole},
+		{Pattern: "DELETE " + ofAuthority + "/roles/{grant}", Need: access.GrantRoles, Deed: "role.withdraw", Handle: a.withdrawRole},
 		{Pattern: "GET " + ofAuthority + "/policy", Need: access.SeePolicy, Handle: a.policy},
 		{Pattern: "PUT " + ofAuthority + "/policy", Need: access.SetPolicy, Handle: whole(a.setPolicy)},
 		{Pattern: "GET " + ofAuthority + "/approvals", Need: access.SeeApprovals, Handle: a.approvals},
@@ -205,7 +205,7 @@ func (a *API) accessRoutes() []web.Route {
 		{Pattern: "POST " + ofAuthority + "/approvals/{approval}/approve", Need: access.SeeApprovals, Deed: "approval.give", Handle: a.approve},
 		{Pattern: "POST " + ofAuthority + "/approvals/{approval}/refuse", Need: access.SeeApprovals, Deed: "approval.refuse", Handle: a.refuse},
 		{Pattern: "GET " + ofAuthority + "/audit", Need: access.SeeAudit, Sealed: true, Handle: whole(a.audit)},
-		{Pattern: "GET " + ofAuthority + "/audit/export", Need: access.SeeAudit, Sealed: true, Handle: whole(a.exportAudit)},
+		{Pattern: "GET " + ofAuthority + "/audit/export", Need: access.SeeAudit, Deed: "audit.export", Sealed: true, Handle: whole(a.exportAudit)},
 	}
 }
 
@@ -213,17 +213,17 @@ func (a *API) accessRoutes() []web.Route {
 func (a *API) accountRoutes() []web.Route {
 	return []web.Route{
 		{Pattern: "GET " + ofAuthority + "/accounts", Need: access.SeeAccounts, Sealed: true, Handle: whole(a.accounts)},
-		{Pattern: "POST " + ofAuthority + "/accounts/invitations", Need: access.ManageAccounts, Handle: a.inviteAccounts},
-		{Pattern: "POST " + ofAuthority + "/accounts/reminders", Need: access.ManageAccounts, Handle: a.remindAccounts},
+		{Pattern: "POST " + ofAuthority + "/accounts/invitations", Need: access.ManageAccounts, Deed: "account.invite", Handle: a.inviteAccounts},
+		{Pattern: "POST " + ofAuthority + "/accounts/reminders", Need: access.ManageAccounts, Deed: "account.remind", Handle: a.remindAccounts},
 		{Pattern: "GET " + ofAuthority + "/accounts/{person}", Need: access.SeeAccounts, Sealed: true, Handle: a.account},
-		{Pattern: "DELETE " + ofAuthority + "/accounts/{person}/sessions", Need: access.ManageAccounts, Handle: a.endSessions},
-		{Pattern: "DELETE " + ofAuthority + "/accounts/{person}/passkeys/{passkey}", Need: access.ManageAccounts, Handle: a.removePasskey},
-		{Pattern: "GET " + ofAuthority + "/guests", Need: access.InviteGuests, Sealed: true, Handle: a.guests},
+		{Pattern: "DELETE " + ofAuthority + "/accounts/{person}/sessions", Need: access.ManageAccounts, Deed: "account.signout", Handle: a.endSessions},
+		{Pattern: "DELETE " + ofAuthority + "/accounts/{person}/passkeys/{passkey}", Need: access.ManageAccounts, Deed: "passkey.remove", Handle: a.removePasskey},
+		{Pattern: "GET " + ofAuthority + "/guests", Need: access.InviteGuests, Deed: "guest.see", Sealed: true, Handle: a.guests},
 		{Pattern: "POST " + ofAuthority + "/guests", Need: access.InviteGuests, Handle: a.inviteGuest},
-		{Pattern: "DELETE " + ofAuthority + "/guests/{guest}", Need: access.InviteGuests, Handle: a.sendAway},
-		{Pattern: "GET " + ofAuthority + "/programs", Need: access.ManagePrograms, Sealed: true, Handle: whole(a.programs)},
+		{Pattern: "DELETE " + ofAuthority + "/guests/{guest}", Need: access.InviteGuests, Deed: "guest.away", Handle: a.sendAway},
+		{Pattern: "GET " + ofAuthority + "/programs", Need: access.ManagePrograms, Deed: "program.see", Sealed: true, Handle: whole(a.programs)},
 		{Pattern: "POST " + ofAuthority + "/programs", Need: access.ManagePrograms, Handle: whole(a.makeProgram)},
-		{Pattern: "DELETE " + ofAuthority + "/programs/{program}", Need: access.ManagePrograms, Handle: whole(a.withdrawProgram)},
+		{Pattern: "DELETE " + ofAuthority + "/programs/{program}", Need: access.ManagePrograms, Deed: "program.withdraw", Handle: whole(a.withdrawProgram)},
 	}
 }
 

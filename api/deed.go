@@ -5,7 +5,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/alarm"
@@ -56,37 +55,6 @@ func whole(handle func(http.ResponseWriter, *http.Request) error) func(http.Resp
 // within returns deed.ErrOutside unless the sender's right holds for all of these people.
 func (a *API) within(r *http.Request, authority event.AuthorityID, persons ...directory.PersonID) error {
 	return a.cfg.Deeds.Within(r.Context(), authority, verdict(r), directory.Audience{Persons: persons})
-}
-
-// notAbove returns deed.ErrOutside if somebody whose right is bound to units would get hold of a person's way in who has a role
-// beyond them: with the person's account they would have that role, too.
-func (a *API) notAbove(r *http.Request, authority event.AuthorityID, persons ...directory.PersonID) error {
-	v := verdict(r)
-	if v.Units == nil {
-		return nil
-	}
-	grants, err := a.cfg.Access.Grants(r.Context(), authority)
-	if err != nil {
-		return err
-	}
-	for _, id := range persons {
-		p, err := a.cfg.Directory.Person(r.Context(), authority, id)
-		if err != nil {
-			return err
-		}
-		for _, g := range grants {
-			if g.Withdrawn || g.Person != id && (g.Function == "" || !slices.Contains(p.Functions, g.Function)) {
-				continue
-			}
-			if g.Unit == "" {
-				return deed.ErrOutside
-			}
-			if err := a.cfg.Deeds.Within(r.Context(), authority, v, directory.Audience{Units: []directory.UnitID{g.Unit}}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // by returns who acts.

@@ -147,7 +147,7 @@ func (s *Site) openAccounts() {
 		Administrators: func(ctx context.Context, a event.AuthorityID) ([]directory.PersonID, error) {
 			return s.access.Holders(ctx, a, access.Administrator)
 		},
-		MayVouch: s.mayVouch,
+		MayVouch: s.mayVouch, MayManage: s.mayManage,
 		ProviderOff: func(ctx context.Context, a event.AuthorityID) (bool, error) {
 			p, err := s.access.Policy(ctx, a)
 			return p.ProviderOff, err
@@ -160,7 +160,21 @@ func (s *Site) openAccounts() {
 	})
 }
 
-// mayVouch lets only administrators vouch for people through whose account one could give oneself rights, or read the audit.
+// mayManage keeps whoever administers a unit from the accounts of people in it who have a role beyond it.
+func (s *Site) mayManage(ctx context.Context, by access.Principal, persons []directory.PersonID) error {
+	v, err := s.access.Judge(ctx, by, by.Authority, access.ManageAccounts)
+	if err != nil {
+		return err
+	}
+	covered, err := s.access.CoversRoles(ctx, by.Authority, v, persons...)
+	if err == nil && !covered {
+		err = deed.ErrOutside
+	}
+	return err
+}
+
+// mayVouch lets only administrators vouch for people through whose account one could give oneself rights, or read the audit; and
+// of a unit only for those who have no such role beyond it.
 func (s *Site) mayVouch(ctx context.Context, by access.Principal, person directory.PersonID) error {
 	for _, role := range []access.Role{access.Administrator, access.Auditor, access.Operator} {
 		holders, err := s.access.Holders(ctx, by.Authority, role)
@@ -170,7 +184,7 @@ func (s *Site) mayVouch(ctx context.Context, by access.Principal, person directo
 		if !slices.Contains(holders, person) {
 			continue
 		}
-		if _, err := s.access.Judge(ctx, by, by.Authority, access.ManageAccounts); err != nil {
+		if err := s.mayManage(ctx, by, []directory.PersonID{person}); err != nil {
 			return identity.ErrVouchAbove
 		}
 	}

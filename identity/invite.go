@@ -44,7 +44,7 @@ func lifeOf(life, standard, most time.Duration) (time.Duration, error) {
 
 // Invite makes an invitation for each person, which replaces the one before. The path to it is "/enrol/" and the secret. life
 // zero is DefaultInvitationLife. It returns ErrTooMany, ErrLife, ErrPersonUnknown if one of the people is not in the register
-// (nobody is invited then), and the log's errors. The caller has checked that by may.
+// (nobody is invited then), what MayManage says, and the log's errors. The caller has checked that by may.
 func (s *Service) Invite(ctx context.Context, by access.Principal, authority event.AuthorityID, persons []directory.PersonID, life time.Duration) ([]Invitation, eventlog.Receipt, error) {
 	life, err := lifeOf(life, DefaultInvitationLife, MaxInvitationLife)
 	if err != nil {
@@ -53,10 +53,10 @@ func (s *Service) Invite(ctx context.Context, by access.Principal, authority eve
 	if len(persons) > MaxInvited {
 		return nil, eventlog.Receipt{}, ErrTooMany
 	}
-	if err := s.mayManage(ctx, by, authority); err != nil {
+	persons = slices.Compact(slices.Sorted(slices.Values(persons)))
+	if err := s.mayManage(ctx, by, authority, persons...); err != nil {
 		return nil, eventlog.Receipt{}, err
 	}
-	persons = slices.Compact(slices.Sorted(slices.Values(persons)))
 	var list []Invitation
 	var drafts []event.Draft
 	for _, person := range persons {
@@ -88,8 +88,9 @@ func (s *Service) invite(ctx context.Context, by access.Principal, authority eve
 	return Invitation{Person: person, Secret: plain, Expires: expires}, d, err
 }
 
-// mayManage refuses what no grant allows: managing the accounts of another authority, or while one may only enrol.
-func (s *Service) mayManage(ctx context.Context, by access.Principal, authority event.AuthorityID) error {
+// mayManage refuses what no grant allows: managing the accounts of another authority, or while one may only enrol, or those of
+// people who have more rights.
+func (s *Service) mayManage(ctx context.Context, by access.Principal, authority event.AuthorityID, persons ...directory.PersonID) error {
 	switch {
 	case !s.held(authority) || by.Kind != access.Console && by.Authority != authority:
 		return ErrPersonUnknown
@@ -98,7 +99,15 @@ func (s *Service) mayManage(ctx context.Context, by access.Principal, authority 
 	case by.Limited:
 		return ErrNotYours
 	}
-	return s.Standing(ctx, by)
+	if err := s.Standing(ctx, by); err != nil || s.cfg.MayManage == nil || len(persons) == 0 {
+		return err
+	}
+	for _, id := range persons {
+		if _, err := s.person(ctx, authority, id); err != nil {
+			return err
+		}
+	}
+	return s.cfg.MayManage(ctx, by, persons)
 }
 
 // opened is a secret that may be used now.

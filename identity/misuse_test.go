@@ -6,11 +6,14 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
+	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/identity/authenticator"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
@@ -119,5 +122,35 @@ func TestManyRemovalsBringNoPasskeyBack(t *testing.T) {
 	}
 	if _, there := s.find(id(0), nord); !there || len(s.Passkeys) > keepPasskeys || len(s.Removed) > keepRemovals {
 		t.Errorf("the oldest one is there: %v; %d passkeys, %d removals", there, len(s.Passkeys), len(s.Removed))
+	}
+}
+
+func TestPeopleWithMoreRightsAreNotManaged(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	anna := a.begin("Anna")
+	key := a.enrol(a.begin("Bernd"), authenticator.New(rand.Reader), atNord)
+	above := fault.New(fault.Forbidden, "test.above", "no", "no")
+	var asked []directory.PersonID
+	a.cfg.MayManage = func(_ context.Context, _ access.Principal, persons []directory.PersonID) error {
+		asked = append(asked, persons...)
+		if slices.Contains(persons, w.people["Bernd"]) {
+			return above
+		}
+		return nil
+	}
+	_, _, err := a.Invite(w.ctx(), anna, nordtal, ids(w, "Clara", "Bernd"), 0)
+	refused(t, err, above)
+	_, err = a.RemovePasskey(w.ctx(), anna, nordtal, w.people["Bernd"], key.ID)
+	refused(t, err, above)
+	_, _, err = a.Invite(w.ctx(), anna, nordtal, ids(w, "Clara"), 0)
+	ok(t, err)
+	n := len(asked)
+	_, _, err = a.Invite(w.ctx(), console, nordtal, ids(w, "Bernd"), 0)
+	ok(t, err)
+	_, err = a.RemovePasskey(w.ctx(), anna, nordtal, w.people["Anna"], key.ID)
+	refused(t, err, ErrPasskeyUnknown)
+	if len(asked) != n {
+		t.Error("the console, or somebody about themself, was asked about")
 	}
 }

@@ -360,6 +360,8 @@ func (s *Service) mayChange(ctx context.Context, by access.Principal, authority 
 		return ErrNotYours
 	case by.Borrowed():
 		return access.ErrOwnKey
+	case by.ID != string(person):
+		return s.mayManage(ctx, by, authority, person)
 	}
 	return s.Standing(ctx, by)
 }

@@ -85,6 +85,9 @@ type Config struct {
 	// MayVouch returns ErrVouchAbove for somebody who has not the rights to vouch for the person: two members must not let a third
 	// into an administrator's account. May be nil.
 	MayVouch func(ctx context.Context, by access.Principal, person directory.PersonID) error
+	// MayManage returns an error for somebody whose right to manage accounts does not reach as far as the rights of these people:
+	// with an invitation for somebody they would have that person's rights. The console is not asked about. May be nil.
+	MayManage func(ctx context.Context, by access.Principal, persons []directory.PersonID) error
 	// ProviderOff says whether the authority has switched its identity provider off. May be nil: it is on.
 	ProviderOff func(ctx context.Context, authority event.AuthorityID) (bool, error)
 	// ByKey finds the person whom the authority's source of people knows by a key, such as a personnel number; used for the
