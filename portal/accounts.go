@@ -21,13 +21,13 @@ import (
 func (p *Portal) adminAccountRoutes() []web.Route {
 	return []web.Route{
 		{Pattern: "GET /a/{authority}/accounts", Need: access.SeeAccounts, Sealed: true, Handle: p.showAccounts},
-		{Pattern: "GET /a/{authority}/accounts/invite", Need: access.ManageAccounts, Sealed: true, Handle: p.showInvite},
-		{Pattern: "POST /a/{authority}/accounts/letters", Need: access.ManageAccounts, Handle: p.printInvitations},
-		{Pattern: "POST /a/{authority}/accounts/messages", Need: access.ManageAccounts, Handle: p.sendInvitations},
-		{Pattern: "POST /a/{authority}/accounts/remind", Need: access.ManageAccounts, Handle: p.remindAccounts},
+		{Pattern: "GET /a/{authority}/accounts/invite", Need: access.ManageAccounts, Deed: "account.invite.see", Sealed: true, Handle: p.showInvite},
+		{Pattern: "POST /a/{authority}/accounts/letters", Need: access.ManageAccounts, Deed: "account.invite", Handle: p.printInvitations},
+		{Pattern: "POST /a/{authority}/accounts/messages", Need: access.ManageAccounts, Deed: "account.invite", Handle: p.sendInvitations},
+		{Pattern: "POST /a/{authority}/accounts/remind", Need: access.ManageAccounts, Deed: "account.remind", Handle: p.remindAccounts},
 		{Pattern: "GET /a/{authority}/accounts/{person}", Need: access.SeeAccounts, Sealed: true, Handle: p.showAccountOf},
-		{Pattern: "POST /a/{authority}/accounts/{person}/passkeys/{passkey}/remove", Need: access.ManageAccounts, Handle: p.removePasskeyOf},
-		{Pattern: "POST /a/{authority}/accounts/{person}/signout", Need: access.ManageAccounts, Handle: p.signOutPerson},
+		{Pattern: "POST /a/{authority}/accounts/{person}/passkeys/{passkey}/remove", Need: access.ManageAccounts, Deed: "passkey.remove", Handle: p.removePasskeyOf},
+		{Pattern: "POST /a/{authority}/accounts/{person}/signout", Need: access.ManageAccounts, Deed: "account.signout", Handle: p.signOutPerson},
 	}
 }
 
@@ -309,6 +309,7 @@ func (p *Portal) toInvite(r *http.Request) (o office, in invited, list []identit
 	for _, person := range in.people {
 		ids = append(ids, person.ID)
 	}
+	web.About(r.Context(), aboutPersons(ids...)...)
 	if err = p.within(r.Context(), o, ids...); err != nil {
 		return o, in, nil, err
 	}
@@ -387,6 +388,7 @@ func (p *Portal) remindAccounts(w http.ResponseWriter, r *http.Request) error {
 	if len(ids) == 0 {
 		return errNobodyToInvite
 	}
+	web.About(r.Context(), aboutPersons(ids...)...)
 	if err := p.within(r.Context(), o, ids...); err != nil {
 		return err
 	}

@@ -126,21 +126,21 @@ type AdminConfig struct {
 func (p *Portal) adminRoutes() []web.Route {
 	return slices.Concat(p.adminAccountRoutes(), p.roleRoutes(), p.approvalRoutes(), []web.Route{
 		{Pattern: "GET /a/{authority}/admin", Need: access.SeeOverview, Handle: p.showAdmin},
-		{Pattern: "GET /a/{authority}/guests", Need: access.InviteGuests, Sealed: true, Handle: p.showGuests},
+		{Pattern: "GET /a/{authority}/guests", Need: access.InviteGuests, Deed: "guest.see", Sealed: true, Handle: p.showGuests},
 		{Pattern: "POST /a/{authority}/guests", Need: access.InviteGuests, Handle: p.inviteGuest},
-		{Pattern: "POST /a/{authority}/guests/{guest}/renew", Need: access.InviteGuests, Handle: p.renewGuest},
-		{Pattern: "POST /a/{authority}/guests/{guest}/away", Need: access.InviteGuests, Handle: p.sendGuestAway},
-		{Pattern: "GET /a/{authority}/programs", Need: access.ManagePrograms, Sealed: true, Handle: p.showPrograms},
+		{Pattern: "POST /a/{authority}/guests/{guest}/renew", Need: access.InviteGuests, Deed: "guest.renew", Handle: p.renewGuest},
+		{Pattern: "POST /a/{authority}/guests/{guest}/away", Need: access.InviteGuests, Deed: "guest.away", Handle: p.sendGuestAway},
+		{Pattern: "GET /a/{authority}/programs", Need: access.ManagePrograms, Deed: "program.see", Sealed: true, Handle: p.showPrograms},
 		{Pattern: "POST /a/{authority}/programs", Need: access.ManagePrograms, Handle: p.makeProgram},
-		{Pattern: "POST /a/{authority}/programs/{program}/withdraw", Need: access.ManagePrograms, Handle: p.withdrawProgram},
+		{Pattern: "POST /a/{authority}/programs/{program}/withdraw", Need: access.ManagePrograms, Deed: "program.withdraw", Handle: p.withdrawProgram},
 		{Pattern: "GET /a/{authority}/policy", Need: access.SeePolicy, Handle: p.showPolicy},
 		{Pattern: "POST /a/{authority}/policy", Need: access.SetPolicy, Handle: p.setPolicy},
-		{Pattern: "POST /a/{authority}/policy/provider", Need: access.SetPolicy, Handle: p.switchProvider},
+		{Pattern: "POST /a/{authority}/policy/provider", Need: access.SetPolicy, Deed: "policy.provider", Handle: p.switchProvider},
 		{Pattern: "GET /a/{authority}/audit", Need: access.SeeAudit, Sealed: true, Handle: p.showAudit},
-		{Pattern: "POST /a/{authority}/audit/export", Need: access.SeeAudit, Handle: p.exportAudit},
-		{Pattern: "GET /a/{authority}/privacy", Need: access.SeePolicy, Sealed: true, Handle: p.showPrivacy},
+		{Pattern: "POST /a/{authority}/audit/export", Need: access.SeeAudit, Deed: "audit.export", Handle: p.exportAudit},
+		{Pattern: "GET /a/{authority}/privacy", Need: access.SeePolicy, Deed: "erasure.see", Sealed: true, Handle: p.showPrivacy},
 		{Pattern: "POST /a/{authority}/people/{person}/export", Need: access.ExportPerson, Handle: p.exportPerson},
-		{Pattern: "GET /a/{authority}/people/{person}/erase", Need: access.ErasePerson, Sealed: true, Handle: p.showErase},
+		{Pattern: "GET /a/{authority}/people/{person}/erase", Need: access.ErasePerson, Deed: "person.erase.see", Sealed: true, Handle: p.showErase},
 		{Pattern: "POST /a/{authority}/people/{person}/erase", Need: access.ErasePerson, Handle: p.erasePerson},
 	})
 }
@@ -218,8 +218,12 @@ func (p *Portal) settled(w http.ResponseWriter, r *http.Request, path, what stri
 	return nil
 }
 
-// outcome leads to what was done, or to what waits for a second person.
-func (p *Portal) outcome(w http.ResponseWriter, r *http.Request, o office, out deed.Outcome, path, what string) error {
+// outcome leads to what was done, or to what waits for a second person; about is what the audit says of it.
+func (p *Portal) outcome(w http.ResponseWriter, r *http.Request, o office, out deed.Outcome, path, what string, about ...string) error {
+	if out.Waiting {
+		about = append(about, "approval/"+out.Approval.ID)
+	}
+	web.About(r.Context(), about...)
 	if out.Waiting {
 		path, what = o.path("approvals", out.Approval.ID), "asked"
 	}
@@ -327,8 +331,11 @@ func (n *nameBook) actor(ctx context.Context, actor string) (actorView, error) {
 	case access.Visitor, access.Program:
 		return actorView{Text: n.o.t.t("actor."+kind) + " " + id[:min(8, len(id))]}, nil
 	}
-	if actor == "" {
+	switch kind {
+	case "":
 		return actorView{Text: n.o.t.t("actor.unknown")}, nil
+	case "site":
+		return actorView{Text: n.o.t.t("actor.site", n.p.siteNamed(id))}, nil
 	}
 	return actorView{Text: n.o.t.t("actor.operator")}, nil
 }

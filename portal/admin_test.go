@@ -49,7 +49,7 @@ var adminPages = map[string]struct {
 	"programs":           {administrator, "programs", []string{"Fachverfahren Brandschutz", "Alarme sehen, Alarme auslösen", "Mia Müller"}},
 	"policy":             {administrator, "policy", []string{`value="500"`, `value="person.erase" checked`, `value="365"`, "Bei Verdacht ausschalten", `value="12"`}},
 	"policy-auditor":     {auditor, "policy", []string{"ab 500 Personen", "nicht ändern"}},
-	"audit":              {auditor, "audit", []string{"192.0.2.7", "512 Mal", "Anmeldung", "holdfast audit verify", "plan.delete", "Adresse nach Frist gelöscht", "freigegeben und ausgeführt"}},
+	"audit":              {auditor, "audit", []string{"192.0.2.7", "512 Mal", "Anmeldung", "holdfast audit verify", "plan.delete", "Adresse nach Frist gelöscht", "Anfrage freigeben", "Freigabe bb000000", "365 Tage", "Standort ", "12 Personen", "aufgrund der Rolle"}},
 	"audit-several":      {auditor, "audit?who=e", []string{"Mehrere Personen passen dazu"}},
 	"audit-nobody":       {auditor, "audit?who=xyz&from=gestern", []string{"Keine Person dieses Namens", "als Datum"}},
 	"privacy":            {administrator, "privacy", []string{"wartet auf Standorte", "Kreishaus", "Nie bestätigt", "überall bestätigt"}},
@@ -59,7 +59,7 @@ var adminPages = map[string]struct {
 }
 
 // notKeys are what looks like the key of a text and is none.
-var notKeys = strings.NewReplacer("plan.delete", "", ">lage.nordtal.example<", "", ">zweite.example<", "", "<code>identity.code</code>", "")
+var notKeys = strings.NewReplacer("plan.delete", "", ">lage.nordtal.example<", "", ">zweite.example<", "", "<code>identity.code</code>", "", "<code>access.forbidden</code>", "")
 
 func TestAdminPagesLookAsTheyDid(t *testing.T) {
 	broken := regexp.MustCompile(`%!|&lt;no value|<no value>|ZgotmplZ|>[a-z]+\.[a-z]+(?:\.[a-z]+)*<`)

@@ -19,8 +19,8 @@ func (p *Portal) approvalRoutes() []web.Route {
 	return []web.Route{
 		{Pattern: "GET /a/{authority}/approvals", Need: access.SeeApprovals, Sealed: true, Handle: p.showApprovals},
 		{Pattern: "GET /a/{authority}/approvals/{approval}", Need: access.SeeApprovals, Sealed: true, Handle: p.showApproval},
-		{Pattern: "POST /a/{authority}/approvals/{approval}/approve", Need: access.SeeApprovals, Handle: p.approve},
-		{Pattern: "POST /a/{authority}/approvals/{approval}/refuse", Need: access.SeeApprovals, Handle: p.refuseApproval},
+		{Pattern: "POST /a/{authority}/approvals/{approval}/approve", Need: access.SeeApprovals, Deed: "approval.give", Handle: p.approve},
+		{Pattern: "POST /a/{authority}/approvals/{approval}/refuse", Need: access.SeeApprovals, Deed: "approval.refuse", Handle: p.refuseApproval},
 	}
 }
 
@@ -312,6 +312,7 @@ func (p *Portal) approve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	web.About(r.Context(), "approval/"+a.ID, a.Result)
 	return p.settled(w, r, o.path("approvals", a.ID), "approved", receipt)
 }
 

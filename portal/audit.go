@@ -33,56 +33,6 @@ func (v auditView) Error(field string) *fieldError {
 	return raiseView{Errors: v.Errors}.Error(field)
 }
 
-type auditRow struct {
-	At, Since     time.Time
-	Deed          string
-	Who           actorView
-	Way           string
-	Object        string
-	From          string
-	Site          string
-	Refused       bool
-	Code          string
-	Count         int
-	Grant         string
-	FromErased    bool
-	FromPseudonym bool
-}
-
-func (p *Portal) auditRow(ctx context.Context, o office, names *nameBook, l audit.Line) (auditRow, error) {
-	row := auditRow{At: l.At, Since: l.Since, Deed: deedText(o.t, deedOf(l.Entry)), Object: l.Object, From: l.From, Site: p.siteName(l.Site),
-		Refused: l.Outcome == audit.Refused, Code: l.Code, Count: l.Count, Grant: l.Grant, FromErased: l.Readable == audit.Erased,
-		FromPseudonym: l.Readable == audit.Pseudonym}
-	if l.Way != "" {
-		row.Way = wordOr(o.t, "way."+l.Way, l.Way)
-	}
-	var err error
-	row.Who, err = names.actor(ctx, l.Actor)
-	return row, err
-}
-
-// deedOf returns what was done. Doors at which people do different things with one right are told apart by the path.
-func deedOf(e audit.Entry) string {
-	switch last := e.Object[strings.LastIndexByte(e.Object, '/')+1:]; {
-	case e.Deed == string(access.SeeApprovals) && (last == "approve" || last == "refuse"), e.Deed == string(access.SeeAudit) && last == "export":
-		return last
-	}
-	return e.Deed
-}
-
-// deedText says what was done. The audit knows deeds that no page has: they are shown as they are called there.
-func deedText(t *texts, d string) string { return wordOr(t, "may."+d, wordOr(t, "audit.deed."+d, d)) }
-
-func wordOr(t *texts, key, otherwise string) string {
-	if _, ok := t.words[key]; !ok {
-		return otherwise
-	}
-	return t.t(key)
-}
-
-// otherDeeds are those of the audit's deeds that are no permission.
-var otherDeeds = []string{"signin", "signout", audit.DeedOthers, audit.DeedExpire}
-
 func (p *Portal) showAudit(w http.ResponseWriter, r *http.Request) error {
 	o, err := p.office(r)
 	if err != nil {
@@ -114,7 +64,7 @@ func (p *Portal) showAudit(w http.ResponseWriter, r *http.Request) error {
 func deedOptions(t *texts, chosen string) []optionView {
 	var out []optionView
 	for _, need := range access.Permissions() {
-		out = append(out, optionView{Value: string(need), Name: t.t("may." + string(need)), Chosen: string(need) == chosen})
+		out = append(out, optionView{Value: string(need), Name: deedText(t, string(need)), Chosen: string(need) == chosen})
 	}
 	for _, d := range otherDeeds {
 		out = append(out, optionView{Value: d, Name: deedText(t, d), Chosen: d == chosen})
@@ -152,9 +102,12 @@ func (p *Portal) addLines(ctx context.Context, o office, v *auditView, query aud
 	if err != nil {
 		return err
 	}
-	names := p.names(o)
+	seen, err := p.linesOf(ctx, o)
+	if err != nil {
+		return err
+	}
 	for _, l := range lines {
-		row, err := p.auditRow(ctx, o, names, l)
+		row, err := seen.row(ctx, l)
 		if err != nil {
 			return err
 		}

@@ -162,6 +162,7 @@ func (p *Portal) inviteGuest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	web.About(r.Context(), "guest/"+string(g.ID), g.Incident)
 	return p.showCode(w, r, o, g, code, receipt)
 }
 

@@ -158,7 +158,7 @@ func (p *Portal) setPolicy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.outcome(w, r, o, out, o.path("policy"), "policy")
+	return p.outcome(w, r, o, out, o.path("policy"), "policy", "policy/access")
 }
 
 // switchProvider switches the identity provider off or on, and nothing else: that must go in one click, whatever else somebody
@@ -184,5 +184,5 @@ func (p *Portal) switchProvider(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.outcome(w, r, o, out, o.path("policy"), what)
+	return p.outcome(w, r, o, out, o.path("policy"), what, "policy/access")
 }

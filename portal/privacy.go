@@ -116,5 +116,5 @@ func (p *Portal) erasePerson(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.outcome(w, r, o, out, o.path("privacy"), "erased")
+	return p.outcome(w, r, o, out, o.path("privacy"), "erased", "person/"+r.PathValue("person"))
 }

@@ -153,6 +153,7 @@ func (p *Portal) makeProgram(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	web.About(r.Context(), "program/"+string(made.ID))
 	if err := p.settle(r.Context(), web.ReceiptOf(receipt)); err != nil {
 		return err
 	}

@@ -331,8 +331,10 @@ func (p *Portal) raiseAlarm(w http.ResponseWriter, r *http.Request) error {
 			return "", err
 		}
 		page, what := "alarms/"+string(out.Alarm.ID), "raised"
+		web.About(r.Context(), "alarm/"+string(out.Alarm.ID))
 		if out.Waiting {
 			page, what = "approvals/"+out.Approval.ID, "asked"
+			web.About(r.Context(), "approval/"+out.Approval.ID)
 		}
 		return page + " " + what + " " + web.ReceiptOf(out.Receipt).String(), nil
 	})

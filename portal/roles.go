@@ -19,11 +19,11 @@ import (
 func (p *Portal) roleRoutes() []web.Route {
 	return []web.Route{
 		{Pattern: "GET /a/{authority}/roles", Need: access.SeeRoles, Sealed: true, Handle: p.showRoles},
-		{Pattern: "GET /a/{authority}/roles/new", Need: access.GrantRoles, Sealed: true, Handle: p.showGrant},
+		{Pattern: "GET /a/{authority}/roles/new", Need: access.GrantRoles, Deed: "role.grant.see", Sealed: true, Handle: p.showGrant},
 		{Pattern: "POST /a/{authority}/roles", Need: access.GrantRoles, Handle: p.grantRole},
 		{Pattern: "GET /a/{authority}/roles/withdrawn", Need: access.SeeRoles, Sealed: true, Handle: p.showUnderWithdrawn},
-		{Pattern: "GET /a/{authority}/roles/{grant}/withdraw", Need: access.GrantRoles, Sealed: true, Handle: p.showWithdraw},
-		{Pattern: "POST /a/{authority}/roles/{grant}/withdraw", Need: access.GrantRoles, Handle: p.withdrawRole},
+		{Pattern: "GET /a/{authority}/roles/{grant}/withdraw", Need: access.GrantRoles, Deed: "role.grant.see", Sealed: true, Handle: p.showWithdraw},
+		{Pattern: "POST /a/{authority}/roles/{grant}/withdraw", Need: access.GrantRoles, Deed: "role.withdraw", Handle: p.withdrawRole},
 	}
 }
 
@@ -280,11 +280,13 @@ func (p *Portal) grantRole(w http.ResponseWriter, r *http.Request) error {
 	if len(problems) > 0 {
 		return p.grantForm(w, r, http.StatusUnprocessableEntity, o, f, problems)
 	}
+	about := aboutGrant(f.draft.Role, f.draft.Person, f.draft.Function, f.draft.Unit)
+	web.About(r.Context(), about...)
 	out, err := p.cfg.Admin.Desk.GrantRole(r.Context(), o.actor.Principal, o.ID, f.draft)
 	if err != nil {
 		return err
 	}
-	return p.outcome(w, r, o, out, o.path("roles"), "granted")
+	return p.outcome(w, r, o, out, o.path("roles"), "granted", about...)
 }
 
 // errNoGrant is returned for a grant that the list does not have.
@@ -325,7 +327,15 @@ func (p *Portal) withdrawRole(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := p.cfg.Admin.Rights.Withdraw(r.Context(), o.actor.Principal, o.ID, r.PathValue("grant"))
+	id := r.PathValue("grant")
+	grants, err := p.cfg.Admin.Rights.Grants(r.Context(), o.ID)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(grants, func(g access.Grant) bool { return g.ID == id }); i >= 0 {
+		web.About(r.Context(), aboutGrant(grants[i].Role, grants[i].Person, grants[i].Function, grants[i].Unit)...)
+	}
+	receipt, err := p.cfg.Admin.Rights.Withdraw(r.Context(), o.actor.Principal, o.ID, id)
 	if err != nil {
 		return err
 	}
@@ -353,7 +363,7 @@ func (p *Portal) showUnderWithdrawn(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	seen, err := p.grantsSeen(r.Context(), o)
+	seen, err := p.linesOf(r.Context(), o)
 	if err != nil {
 		return err
 	}
@@ -374,7 +384,7 @@ func (p *Portal) showUnderWithdrawn(w http.ResponseWriter, r *http.Request) erro
 			if l.Grant != g.ID {
 				continue
 			}
-			row, err := p.auditRow(r.Context(), o, seen.names, l)
+			row, err := seen.row(r.Context(), l)
 			if err != nil {
 				return err
 			}
