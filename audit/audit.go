@@ -34,6 +34,11 @@ const DefaultDays = 365
 // "others".
 const MaxRows = 200
 
+// MaxRefusalsADay bounds the lines that gathered refusals of one authority take at this site in one day (UTC); from then on they
+// are one line a minute. A log forgets nothing and every site has a copy: whoever sends from many addresses for a month must not
+// fill the disks of all.
+const MaxRefusalsADay = 5000
+
 // The bounds of an entry's fields in bytes. What is longer is cut.
 const (
 	maxDeed   = 60

@@ -29,6 +29,23 @@ type gatherer struct {
 	over map[event.AuthorityID]*bucket
 	// flushing lets one flush at a time write.
 	flushing sync.Mutex
+	// day is the day that runs, and refusals how many lines of refusals began in it.
+	day      time.Time
+	refusals map[event.AuthorityID]*int
+}
+
+// today returns how many lines of an authority's refusals began today. The caller holds mu.
+func (g *gatherer) today(authority event.AuthorityID, now time.Time) *int {
+	if day := now.UTC().Truncate(24 * time.Hour); g.refusals == nil || !g.day.Equal(day) {
+		g.day, g.refusals = day, make(map[event.AuthorityID]*int)
+	}
+	if g.refusals[authority] == nil && len(g.refusals) >= maxAuthorities {
+		authority = event.Federation
+	}
+	if g.refusals[authority] == nil {
+		g.refusals[authority] = new(int)
+	}
+	return g.refusals[authority]
 }
 
 // kind is what makes two deeds the same line.
@@ -49,16 +66,19 @@ type table struct {
 	others entry
 }
 
-func (b *bucket) add(e entry) {
-	if e.Outcome == Refused {
-		b.refused.add(kind{deed: e.Deed, actor: e.Actor, from: e.From, code: e.Code}, e)
-		return
+// add counts an entry and reports whether a line of refusals began with it, which happens only where there is room.
+func (b *bucket) add(e entry, room bool) (began bool) {
+	if e.Outcome != Refused {
+		b.done.add(kind{e.Deed, e.Actor, e.From, e.Object, e.Code}, e, true)
+		return false
 	}
-	b.done.add(kind{e.Deed, e.Actor, e.From, e.Object, e.Code}, e)
+	before := len(b.refused.rows)
+	b.refused.add(kind{deed: e.Deed, actor: e.Actor, from: e.From, code: e.Code}, e, room)
+	return len(b.refused.rows) > before
 }
 
 // add counts an entry; where there is no room for another row it is one of the others.
-func (t *table) add(k kind, e entry) {
+func (t *table) add(k kind, e entry, room bool) {
 	row, ok := t.rows[k]
 	switch {
 	case e.Deed == DeedOthers:
@@ -68,7 +88,7 @@ func (t *table) add(k kind, e entry) {
 		if e.since.Before(row.since) {
 			row.since = e.since
 		}
-	case len(t.rows) < MaxRows:
+	case room && len(t.rows) < MaxRows:
 		if t.rows == nil {
 			t.rows = make(map[kind]*entry)
 		}
@@ -132,7 +152,7 @@ func (g *gatherer) keep(rows map[event.AuthorityID]*bucket) {
 	for a, b := range rows {
 		into := bucketOf(g.over, a)
 		for _, e := range b.entries() {
-			into.add(e)
+			into.add(e, true)
 		}
 	}
 }
@@ -140,7 +160,8 @@ func (g *gatherer) keep(rows map[event.AuthorityID]*bucket) {
 // Gather counts an entry and returns at once; it never waits for a disk. Entries that are the same in deed, actor, source,
 // outcome and code make one line a minute; what was done is also told apart by its object. The line keeps way, grant and (of
 // refusals) object of the first of them. The source of an IPv6 address is its network of 64 bits. Beyond MaxRows distinct
-// refusals of an authority in a minute, and as many distinct deeds, all others are one line.
+// refusals of an authority in a minute, and as many distinct deeds, all others are one line; so are refusals beyond
+// MaxRefusalsADay.
 func (s *Service) Gather(authority event.AuthorityID, e Entry) {
 	if authority == "" || !authority.Valid() {
 		authority = event.Federation
@@ -152,7 +173,10 @@ func (s *Service) Gather(authority event.AuthorityID, e Entry) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.turn(now.Truncate(time.Minute))
-	bucketOf(g.open, authority).add(entry{e, now})
+	today := g.today(authority, now)
+	if bucketOf(g.open, authority).add(entry{e, now}, *today < MaxRefusalsADay) {
+		*today++
+	}
 }
 
 // Step writes the lines of the minutes that are over. It returns the log's errors; the lines are kept and tried again.

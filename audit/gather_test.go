@@ -127,6 +127,49 @@ func TestAFloodStaysSmallAndIsCounted(t *testing.T) {
 	}
 }
 
+// A flood that lasts a day takes a line a minute once the day's room is used up, and all of it is counted. What is done is not
+// concerned.
+func TestAFloodOfADayStaysSmall(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	minutes, each := MaxRefusalsADay/MaxRows+10, MaxRows
+	for m := range minutes {
+		for i := range each {
+			a.Gather(nordtal, Entry{Deed: "signin", From: fmt.Sprintf("10.%d.0.%d", m, i), Outcome: Refused})
+		}
+		a.Gather(nordtal, Entry{Deed: "people.see", From: fmt.Sprintf("10.%d.0.1", m)})
+		w.now = w.now.Add(time.Minute)
+		ok(t, a.Step(w.ctx))
+	}
+	read := func() (refusals, total, done int) {
+		for after := ""; ; {
+			lines := a.lines(nordtal, Query{Limit: MaxLimit, After: after})
+			for _, l := range lines {
+				if l.Outcome == Done {
+					done++
+					continue
+				}
+				refusals, total = refusals+1, total+l.Count
+			}
+			if len(lines) < MaxLimit {
+				return refusals, total, done
+			}
+			after = lines[len(lines)-1].ID
+		}
+	}
+	if refusals, total, done := read(); refusals > MaxRefusalsADay+minutes || total != minutes*each || done != minutes {
+		t.Errorf("%d lines count %d refusals, %d were done", refusals, total, done)
+	}
+	before, _, _ := read()
+	w.now = w.now.Add(24 * time.Hour)
+	a.Gather(nordtal, Entry{Deed: "signin", From: "192.0.2.1", Outcome: Refused})
+	a.Gather(nordtal, Entry{Deed: "signin", From: "192.0.2.2", Outcome: Refused})
+	ok(t, a.Flush(w.ctx))
+	if after, _, _ := read(); after != before+2 {
+		t.Errorf("the next day has %d lines", after-before)
+	}
+}
+
 func TestGatheredLinesOfAForeignAuthorityGoToTheFederation(t *testing.T) {
 	w := newWorld(t, 1)
 	a := w.sites[0]
