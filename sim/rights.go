@@ -152,7 +152,7 @@ var askedFor = []access.Permission{access.GrantRoles, access.RaiseAlarm, access.
 
 // checkRights: nobody may do what no grant in force that this site has heard of allows, and whoever has such a grant may.
 func (w *World) checkRights(ctx context.Context, n *node, h *heard) error {
-	if h.partial {
+	if h.partial || !slices.Contains(n.mayHold(), h.authority) {
 		return nil
 	}
 	list, err := n.people.directory.Resolve(ctx, h.authority, directory.Audience{Everyone: true})

@@ -146,6 +146,7 @@ func (w *World) endClones(ctx context.Context) error {
 // round lets everybody step with everybody once, and reports whether anything moved.
 func (w *World) round(ctx context.Context) (moved bool, err error) {
 	w.now = w.now.Add(10 * time.Second)
+	written := len(w.ledger.facts)
 	for _, a := range w.living() {
 		a.reconcile(ctx)
 		for _, b := range w.nodes { // who has vanished is asked, too, in vain
@@ -171,7 +172,7 @@ func (w *World) round(ctx context.Context) (moved bool, err error) {
 		}
 		moved = moved || folded > 0
 	}
-	return moved, nil
+	return moved || len(w.ledger.facts) > written, nil
 }
 
 func (w *World) report() Report {
