@@ -192,7 +192,7 @@ func (s *Service) KeysOf(ctx context.Context, authority event.AuthorityID, perso
 // Warnings returns the youngest 500 warnings of an authority, the youngest first.
 func (s *Service) Warnings(ctx context.Context, authority event.AuthorityID) (list []Warning, err error) {
 	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
-		list, err = listWarnings(ctx, q, authority, false, MaxList)
+		list, err = listWarnings(ctx, q, authority, MaxList)
 		return err
 	})
 	if err != nil {

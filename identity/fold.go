@@ -7,13 +7,18 @@ import (
 	"fmt"
 	"slices"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 //go:embed schema.sql
 var schema string
+
+// operator is the actor of what is done at a site's console.
+var operator = access.Principal{Kind: access.Console}.Actor()
 
 // What an account's state keeps at most. Older things are forgotten, the oldest first: an account that is used every day
 // for ten years stays small.
@@ -66,6 +71,8 @@ type secret struct {
 	Hash    []byte `json:"hash"`
 	Expires int64  `json:"expires"`
 	Wall    int64  `json:"wall"`
+	// Again says where somebody other than the console has invited a person who was enrolled already.
+	Again event.SiteID `json:"again,omitempty"`
 }
 
 type passkey struct {
@@ -135,7 +142,11 @@ func apply(s state, e readmodel.Entry) (state, error) {
 // does nothing: it must not set aside an account that somebody needs tonight.
 var appliers = map[event.Kind]func(*state, readmodel.Entry) error{
 	KindInvited: with(func(s *state, e readmodel.Entry, f Invited) {
-		s.addSecret(secret{What: whatInvitation, ID: f.ID, Hash: f.Hash, Expires: f.Expires, Wall: e.Wall})
+		x := secret{What: whatInvitation, ID: f.ID, Hash: f.Hash, Expires: f.Expires, Wall: e.Wall}
+		if s.Since != 0 && e.Actor != operator {
+			x.Again = e.Place.Site
+		}
+		s.addSecret(x)
 	}),
 	KindLinkMade: with(func(s *state, e readmodel.Entry, f LinkMade) {
 		s.addSecret(secret{What: whatLink, ID: f.ID, Hash: f.Hash, Expires: f.Expires, Wall: e.Wall})
@@ -258,7 +269,7 @@ func (s *state) addSet(e readmodel.Entry, f CodesIssued) {
 		return
 	}
 	for _, c := range f.Codes {
-		if !crockford(c.ID, codeIDLen) || len(c.Hash) != argonLen || len(c.Salt) > 64 {
+		if !secretcode.Valid(c.ID, codeIDLen) || len(c.Hash) != secretcode.HashLen || len(c.Salt) > 64 {
 			return
 		}
 	}

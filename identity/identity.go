@@ -204,18 +204,22 @@ type VouchState struct {
 	Spoken string
 }
 
+// InvitedAgain is the warning that somebody who is enrolled was invited again, by somebody other than the console: whoever has the
+// invitation can enrol in that person's name. The person is told within a day or not at all.
+const InvitedAgain = "invited_again"
+
 // Warning is something that somebody should know about an account.
 type Warning struct {
 	// ID names it within the account.
 	ID     string
 	Person directory.PersonID
-	// What is "code_twice", "invitation_twice", "link_twice", "vouching_twice" or "counter".
+	// What is "code_twice", "invitation_twice", "link_twice", "vouching_twice", "counter", or InvitedAgain.
 	What string
 	// Sites are where it happened, Sessions what came of it, in the same order.
 	Sites    []event.SiteID
 	Sessions []string
 	At       time.Time // the youngest of them
-	// ToldPerson says that person and administrators were told.
+	// ToldPerson says that person and administrators were told; of InvitedAgain, only the person is.
 	ToldPerson bool
 }
 

@@ -129,6 +129,11 @@ func warningToPerson(w Warning) Message {
 		m.TextEN = "One of your passkeys counts in an unexpected way. There may be a copy. If it was not you, remove it under “My access” and tell your administrators."
 		return m
 	}
+	if w.What == InvitedAgain {
+		m.TextDE = "Sie wurden neu zum Notfall-Portal eingeladen, obwohl Sie schon einen Zugang haben. Wer die Einladung hat, kann damit in Ihrem Namen hinein. Haben Sie nicht darum gebeten, sagen Sie sofort Ihrer Administration Bescheid, am besten persönlich."
+		m.TextEN = "You were invited to the emergency portal again, although you have access already. Whoever has the invitation can come in with it in your name. If you did not ask for it, tell your administrators at once, best in person."
+		return m
+	}
 	what := whatHappened[w.What]
 	m.TextDE = "Für Ihren Zugang wurde " + what[0] + " an zwei Standorten verwendet, die einander nicht sahen. Beide Sitzungen sind beendet, und was darin eingerichtet wurde, gilt nicht mehr. Melden Sie sich neu an. Waren Sie es nicht beide Male, sagen Sie Ihrer Administration Bescheid."
 	m.TextEN = "For your access, " + what[1] + " was used at two sites that did not see each other. Both sessions have ended, and what was set up in them does not count. Sign in again. If it was not you both times, tell your administrators."

@@ -154,3 +154,52 @@ func TestPeopleWithMoreRightsAreNotManaged(t *testing.T) {
 		t.Error("the console, or somebody about themself, was asked about")
 	}
 }
+
+// TestInvitingAgainIsTold: whoever invites somebody who is enrolled already could come in with that invitation in their name.
+func TestInvitingAgainIsTold(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.sites[0], w.sites[1]
+	anna := a.begin("Anna")
+	a.enrol(a.begin("Bernd"), authenticator.New(rand.Reader), atNord)
+	invite := func(by access.Principal, names ...string) {
+		t.Helper()
+		_, _, err := a.Invite(w.ctx(), by, nordtal, ids(w, names...), 0)
+		ok(t, err)
+		w.now = w.now.Add(time.Second)
+	}
+	warned := func() (list []Warning) {
+		t.Helper()
+		w.merge()
+		list, err := b.Warnings(w.ctx(), nordtal)
+		ok(t, err)
+		return list
+	}
+	invite(console, "Bernd")
+	invite(anna, "Clara")
+	if list := warned(); len(list) != 0 {
+		t.Fatalf("the console, or a first invitation, is warned of: %+v", list)
+	}
+	invite(anna, "Bernd", "Clara")
+	list := warned()
+	if len(list) != 1 || list[0].What != InvitedAgain || list[0].Person != w.people["Bernd"] || !slices.Equal(list[0].Sites, []event.SiteID{a.cfg.Self}) {
+		t.Fatalf("warnings: %+v", list)
+	}
+	a.mute = true
+	ok(t, a.Step(w.ctx()))
+	a.mute = false
+	w.now = w.now.Add(tellAgain)
+	ok(t, a.Step(w.ctx()))
+	ok(t, a.Step(w.ctx()))
+	if len(w.told) != 1 || w.told[0].person != w.people["Bernd"] || !warned()[0].ToldPerson {
+		t.Fatalf("told: %+v", w.told)
+	}
+	a.mute = true
+	invite(anna, "Bernd")
+	ok(t, a.Step(w.ctx()))
+	a.mute = false
+	w.now = w.now.Add(againTold)
+	ok(t, a.Step(w.ctx()))
+	if len(w.told) != 1 {
+		t.Errorf("told a day later: %+v", w.told)
+	}
+}

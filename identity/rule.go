@@ -260,6 +260,9 @@ func (x summary) state(now time.Time) State {
 	return StateNone
 }
 
+// againPrefix begins the id of a warning that somebody enrolled was invited again.
+const againPrefix = "invited/"
+
 // warnings lists what somebody should know, the youngest first.
 func (s *state) warnings(person directory.PersonID) (list []Warning) {
 	for what, uses := range s.twice() {
@@ -274,6 +277,12 @@ func (s *state) warnings(person directory.PersonID) (list []Warning) {
 	for _, f := range s.Fell {
 		list = append(list, Warning{ID: "counter/" + f.Passkey + "/" + f.Session, Person: person, What: "counter",
 			Sites: []event.SiteID{f.Site}, Sessions: []string{f.Session}, At: time.UnixMilli(f.Wall).UTC()})
+	}
+	for _, x := range s.Secrets {
+		if x.Again != "" {
+			list = append(list, Warning{ID: againPrefix + x.ID, Person: person, What: InvitedAgain, Sites: []event.SiteID{x.Again},
+				At: time.UnixMilli(x.Wall).UTC()})
+		}
 	}
 	for i := range list {
 		list[i].ToldPerson = slices.Contains(s.Told, list[i].ID)

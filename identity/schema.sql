@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: EUPL-1.2
 -- Accounts as lists and look-ups need them. Credentials are not in here: they stay sealed in the states.
--- Meaning of the fold: 2
+-- Meaning of the fold: 3
 
 CREATE TABLE IF NOT EXISTS identity_account (
   authority TEXT NOT NULL,

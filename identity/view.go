@@ -181,8 +181,25 @@ func keyed(ctx context.Context, q readmodel.Query, authority event.AuthorityID) 
 	return all, err
 }
 
-// listWarnings returns the youngest warnings of an authority, or only those of which nobody was told.
-func listWarnings(ctx context.Context, q readmodel.Query, authority event.AuthorityID, untold bool, limit int) (list []Warning, err error) {
+// untoldWarnings returns the youngest warnings of which nobody was told. Those that somebody was invited again may be many, and
+// people without an address are never told of them, so they have bounds of their own.
+func untoldWarnings(ctx context.Context, q readmodel.Query, authority event.AuthorityID, now time.Time) ([]Warning, error) {
+	const query = `SELECT warning FROM identity_warning WHERE authority = ? AND told = 0 AND `
+	list, err := warningsBy(ctx, q, query+`id NOT GLOB ? ORDER BY at DESC, person, id LIMIT ?`, authority, againPrefix+"*", perStep)
+	if err != nil {
+		return nil, err
+	}
+	again, err := warningsBy(ctx, q, query+`id GLOB ? AND at > ? ORDER BY at DESC, person, id LIMIT ?`, authority, againPrefix+"*",
+		now.Add(-againTold).UnixMilli(), MaxInvited)
+	return append(list, again...), err
+}
+
+// listWarnings returns the youngest warnings of an authority.
+func listWarnings(ctx context.Context, q readmodel.Query, authority event.AuthorityID, limit int) ([]Warning, error) {
+	return warningsBy(ctx, q, `SELECT warning FROM identity_warning WHERE authority = ? ORDER BY at DESC, person, id LIMIT ?`, authority, limit)
+}
+
+func warningsBy(ctx context.Context, q readmodel.Query, query string, args ...any) (list []Warning, err error) {
 	err = each(ctx, q, func(scan func(...any) error) error {
 		var w Warning
 		var text string
@@ -192,7 +209,7 @@ func listWarnings(ctx context.Context, q readmodel.Query, authority event.Author
 		err := json.Unmarshal([]byte(text), &w)
 		list = append(list, w)
 		return err
-	}, `SELECT warning FROM identity_warning WHERE authority = ? AND (NOT ? OR told = 0) ORDER BY at DESC, person, id LIMIT ?`, authority, untold, limit)
+	}, query, args...)
 	return list, err
 }
 

@@ -23,8 +23,12 @@ const (
 	// tellAgain is how long it waits after nobody could be told.
 	tellDelay = time.Minute
 	tellAgain = 2 * time.Minute
-	// perStep bounds the warnings that one Step tells of.
+	// maxWarned bounds the warnings that are remembered, perStep those that one Step tells of.
+	maxWarned = 10_000
+	// perStep bounds the warnings that one Step tells of, besides those that somebody was invited again.
 	perStep = 50
+	// againTold is how long it is tried to tell somebody that they were invited again.
+	againTold = 24 * time.Hour
 )
 
 // doer is what Step remembers between steps. It is lost at a restart, and nothing but time with it.
@@ -79,7 +83,7 @@ func (s *Service) tellAll(ctx context.Context, a event.AuthorityID, now time.Tim
 	}
 	var untold []Warning
 	err := s.cfg.Model.View(ctx, func(q readmodel.Query) (err error) {
-		untold, err = listWarnings(ctx, q, a, true, perStep)
+		untold, err = untoldWarnings(ctx, q, a, now)
 		return err
 	})
 	if err != nil {
@@ -98,7 +102,7 @@ func (s *Service) tellAll(ctx context.Context, a event.AuthorityID, now time.Tim
 // their ids, and the others wait for it.
 func (s *Service) myTurn(a event.AuthorityID, w Warning, now time.Time) bool {
 	key := string(a) + "/" + string(w.Person) + "/" + w.ID
-	if len(s.doer.first) > maxCounts {
+	if len(s.doer.first) > maxWarned {
 		clear(s.doer.first)
 		clear(s.doer.next)
 	}
@@ -117,12 +121,20 @@ func rankOf(sites []event.SiteID, self event.SiteID) int {
 	return len(sorted)
 }
 
-// tell tells the person and the administrators, and records it if anybody could be told.
+// tell tells the person and the administrators, and records it if anybody could be told. That somebody was invited again is told
+// that person only: the administrators see it on their page, and one of them has done it.
 func (s *Service) tell(ctx context.Context, a event.AuthorityID, w Warning, now time.Time) error {
 	told := Told{Warning: w.ID}
 	err := s.cfg.Messenger.Tell(ctx, a, w.Person, warningToPerson(w))
 	told.Person = err == nil
-	admins, err := s.administrators(ctx, a)
+	if w.What == InvitedAgain && !told.Person {
+		s.doer.next[string(a)+"/"+string(w.Person)+"/"+w.ID] = now.Add(tellAgain)
+		return nil // there may be no way to reach the person; they see it when they sign in
+	}
+	var admins []directory.PersonID
+	if w.What != InvitedAgain {
+		admins, err = s.administrators(ctx, a)
+	}
 	for _, admin := range admins {
 		if admin == w.Person {
 			continue

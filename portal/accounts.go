@@ -260,15 +260,32 @@ func (p *Portal) addWithoutAccount(ctx context.Context, o office, in *invited) e
 	return nil
 }
 
+// addUnitPeople adds those of a unit who cannot come in yet: inviting the others again is a deed of its own.
 func (p *Portal) addUnitPeople(ctx context.Context, o office, in *invited) error {
 	if in.unit == "" {
 		return nil
 	}
-	found, total, err := p.cfg.Directory.People(ctx, o.ID, directory.Search{Unit: in.unit, Limit: identity.MaxInvited})
-	if err != nil {
-		return err
+	search := directory.Search{Unit: in.unit, Limit: identity.MaxInvited}
+	for len(in.people) < identity.MaxInvited {
+		found, _, err := p.cfg.Directory.People(ctx, o.ID, search)
+		if err != nil {
+			return err
+		}
+		for _, person := range found {
+			a, err := p.cfg.Admin.Accounts.Account(ctx, o.ID, person.ID)
+			if err != nil && fault.KindOf(err) != fault.NotFound {
+				return err
+			}
+			if err == nil && (a.State == identity.StateNone || a.State == identity.StateInvited) {
+				in.people = append(in.people, person)
+			}
+		}
+		if len(found) < search.Limit {
+			return nil
+		}
+		search.After = found[len(found)-1].ID
 	}
-	in.people, in.more = found, total > len(found)
+	in.people, in.more = in.people[:identity.MaxInvited], true
 	return nil
 }
 

@@ -243,6 +243,7 @@ type adminView struct {
 	deskView
 	Entries  []entryView
 	Warnings []accountWarning
+	More     int // warnings that are not shown
 }
 
 // showAdmin is the hub: it lists what the sender may do, and nothing else.
@@ -289,10 +290,14 @@ func (p *Portal) addNews(ctx context.Context, o office, v *adminView) error {
 	if !v.May[string(access.SeeAccounts)] {
 		return nil
 	}
-	var err error
-	v.Warnings, err = p.accountWarnings(ctx, o, "")
+	list, err := p.accountWarnings(ctx, o, "")
+	v.Warnings = list[:min(len(list), maxHubWarnings)]
+	v.More = len(list) - len(v.Warnings)
 	return err
 }
+
+// maxHubWarnings bounds the warnings that the hub shows; each is on its person's page, too.
+const maxHubWarnings = 10
 
 // actorView is who did something: a person by name, or a word.
 type actorView struct {

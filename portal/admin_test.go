@@ -33,7 +33,7 @@ var adminPages = map[string]struct {
 	"account":            {administrator, "accounts/1111111111111111", []string{"Diensthandy", "ein Passkey unter dritte.example", "9 Codes übrig", "Ungültig", "Überall abmelden"}},
 	"account-erased":     {administrator, "accounts/4444444444444444", []string{"Gelöschte Person", "Kein Passkey."}},
 	"invite":             {administrator, "accounts/invite?person=2222222222222222&person=3333333333333333", []string{"Mia Müller", "1 Person hat keine Adresse"}},
-	"invite-all":         {administrator, "accounts/invite?whom=unit&unit=a2", []string{"Personen werden eingeladen"}},
+	"invite-all":         {administrator, "accounts/invite?whom=unit&unit=a2", []string{"Person wird eingeladen"}},
 	"roles":              {administrator, "roles", []string{"Leiter Stab", "Mia Müller", "Amt 32", "Entzogen von", "Alarme auslösen"}},
 	"grant":              {administrator, "roles/new?role=auditor&q=m%C3%BCller&unit=a2&until=2026-12-31", []string{`value="auditor" checked`, "Mia Müller", `value="2026-12-31"`, `value="a2" selected`}},
 	"grant-person":       {administrator, "roles/new?holder=person/1111111111111111", []string{`value="person/1111111111111111" checked`}},

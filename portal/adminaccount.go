@@ -5,6 +5,7 @@ package portal
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,16 +86,28 @@ func missingText(t *texts, what string) string {
 	return t.t("accountof.missing.second")
 }
 
+// againShown is how long all administrators see that somebody who had access was invited again: longer than the usual invitation.
+const againShown = 15 * 24 * time.Hour
+
 // accountWarnings returns what is to be looked at, of one person, or of all ("").
 func (p *Portal) accountWarnings(ctx context.Context, o office, of directory.PersonID) ([]accountWarning, error) {
 	list, err := p.cfg.Admin.Accounts.Warnings(ctx, o.ID)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortStableFunc(list, func(a, b identity.Warning) int { // what has happened comes before what may
+		switch again := b.What == identity.InvitedAgain; {
+		case (a.What == identity.InvitedAgain) == again:
+			return 0
+		case again:
+			return -1
+		}
+		return 1
+	})
 	names := p.names(o)
 	var out []accountWarning
 	for _, w := range list {
-		if of != "" && w.Person != of {
+		if of != "" && w.Person != of || of == "" && w.What == identity.InvitedAgain && p.cfg.Now().Sub(w.At) > againShown {
 			continue
 		}
 		name, err := names.person(ctx, w.Person)
