@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -84,7 +85,8 @@ func (w *World) checkPeople(ctx context.Context) error {
 			if err := w.checkRights(ctx, n, h); err != nil {
 				return err
 			}
-			if err := errors.Join(w.checkApprovals(ctx, n, h), w.checkAccounts(ctx, n, h), w.checkLines(ctx, n, a.id, h)); err != nil {
+			err := errors.Join(w.checkApprovals(ctx, n, h), w.checkAccounts(ctx, n, h), w.checkLines(ctx, n, a.id, h), w.checkExport(ctx, n, h))
+			if err != nil {
 				return err
 			}
 		}
@@ -107,11 +109,27 @@ func (w *World) checkSessions(ctx context.Context, n *node, h *heard) {
 		}
 		for _, t := range s.tokens {
 			_, err := w.present(ctx, n, s, t, h, void)
+			if err == nil && len(s.secret.accepted) > 1 {
+				w.checkTwice(n, s)
+			}
 			if err != nil && w.mustAccept(n, s, t, h, void, err) {
 				w.violate("%v does not accept session %d of %s, which %v began: %v", n, s.no, h.authority, s.began, err)
 			}
 		}
 	}
+}
+
+// checkTwice: of a secret that was accepted twice no session is left, unless a disk with one of the uses is lost, or the use was
+// written behind the end of a closed log.
+func (w *World) checkTwice(n *node, s *sess) {
+	for _, a := range s.secret.accepted {
+		if a.node.gone || a.node.disks != a.disk || w.everForbidden(a.node, s.authority()) {
+			w.people.loose++
+			w.logf("session %d goes on at %v; another use of its secret is lost or set apart", s.no, n)
+			return
+		}
+	}
+	w.violate("%v accepts session %d of %s, and secret %d was accepted twice", n, s.no, s.authority(), s.secret.no)
 }
 
 // mustAccept reports whether there is no reason to refuse a session. A site may refuse those that know of "signed out
@@ -132,7 +150,8 @@ func (w *World) mustAccept(n *node, s *sess, t token, h *heard, void map[string]
 		who := owner{id, directory.PersonID(p.ID)}
 		return h.known[who.person] && !slices.Contains(w.people.erasing, who)
 	}
-	return len(h.uses["guest/"+p.ID+" "+p.Session[:16]]) == 1 // who has not entered as far as is known may be a second one
+	uses := h.uses["guest/"+p.ID+" "+p.Session[:16]]
+	return len(uses) == 1 && uses[p.Session] // who has not entered as far as is known is a second one
 }
 
 // checkApprovals: nobody has approved what they had asked for, and every site names all who approved.
@@ -212,6 +231,25 @@ func (w *World) checkLines(ctx context.Context, n *node, id event.AuthorityID, h
 		case got.Readable == audit.Readable && l.entry.From != got.From:
 			w.violate("%v shows %q as the address of line %s of %s", n, got.From, l.id, id)
 		}
+	}
+	return nil
+}
+
+// checkExport: what a site exports of the audit is sound and has every line.
+func (w *World) checkExport(ctx context.Context, n *node, h *heard) error {
+	var file bytes.Buffer
+	if err := n.people.audit.Export(ctx, h.authority, n.log, &file); err != nil {
+		return err
+	}
+	report, err := audit.Verify(&file)
+	if err != nil {
+		return err
+	}
+	for _, p := range report.Problems {
+		w.violate("the audit of %s as %v exports it: %v", h.authority, n, p)
+	}
+	if report.Lines < len(h.lines) {
+		w.violate("the audit of %s as %v exports it has %d lines, want at least %d", h.authority, n, report.Lines, len(h.lines))
 	}
 	return nil
 }

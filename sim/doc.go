@@ -2,7 +2,7 @@
 
 // Package sim runs many sites in one process, badly: it cuts and heals links, loses messages, crashes, restores and clones
 // sites, fills and slows disks, turns clocks, and lets a site vanish for good, and authorities forbid
-// sites and allow them again, while facts are written everywhere. Then it lets everything heal and looks whether the promises were kept.
+// sites and allow them again, while facts are written and people sign in everywhere. Then it lets everything heal and looks whether the promises were kept.
 //
 // # Terms
 //
@@ -12,6 +12,10 @@
 //     or whether the answer was "cannot tell", and then it may appear once or never.
 //   - The unlucky operator is the one whose sites may lose a disk: by vanishing, or by a backup put back. What has been
 //     secured at two operators must survive that, too.
+//   - A secret lets somebody in once: a link, an invitation, a recovery code, a ticket for which two have vouched, a guest's code.
+//     A session is what came of it, with its tokens; they are shown at every site, also at those where they do not belong.
+//   - What a site has heard is gathered from its disk, naively: sets of facts, without folds and with no order but that of facts
+//     that replace each other. What the real services answer is compared with it, while things happen and in the end.
 //   - A Plant is a deliberate mistake, wrapped around a real part. The tests plant each and expect to be told.
 //
 // # What is checked
@@ -22,6 +26,14 @@
 //   - No page, key or head of an authority has reached a site that it never allowed, or was told by one that knew of the
 //     forbidding; and whoever is forbidden in the end has nothing left of it.
 //   - What a forbidden site wrote behind the end of its closed logs is kept by all allowed sites and folded by none.
+//   - No site takes a secret twice. Of one that was taken at two sites, every session ends, and what came of it, wherever both
+//     uses have been heard of; all sites warn of it.
+//   - Where "signed out everywhere", the end of a session, an erasure or the sending away of a guest has been heard of, no session
+//     that it concerns is accepted; nor is one at or from a site that the authority does not allow. All others are, in the end.
+//   - Nobody may do what no grant in force that the site has heard of allows, and who has such a grant may.
+//   - Nobody carries out alone what takes two, and all sites name those who approved.
+//   - Every acknowledged line of the audit is shown at every allowed site, and the export of the audit is sound.
+//   - The credentials of an erased person can be read nowhere.
 //   - Nobody who had a channel is left uncalled by an alarm, and whoever was called got its all-clear.
 //
 // Most worlds live in memory; a share of them has real JetStream stores in a temporary directory.

@@ -32,7 +32,7 @@ type people struct {
 	erasing  []owner                   // whom: the keys are marked before the fact is written
 	hashing  int                       // how many argon2 this world may still compute: each takes as long as a hundred other things
 
-	verified, refused, twice, judged, approved, grants int // what happened, for the report
+	verified, refused, twice, loose, judged, approved, grants int // what happened, for the report
 }
 
 // owner is a person of an authority.
@@ -74,6 +74,7 @@ type acceptance struct {
 type sess struct {
 	no        int
 	principal access.Principal
+	secret    *secret
 	began     *node
 	tokens    []token
 	// knew are the "signed out everywhere" that the site knew of when it began; unsure if its disk could not be read then.

@@ -22,9 +22,10 @@ type Report struct {
 	Facts, Acknowledged, Secured, Pages, Forks, Alarms, Called, Twice, Rounds int
 	// Left counts how often a forbidden site has deleted what it held, Apart the logs of which pages are kept apart.
 	Left, Apart int
-	// Sessions began, Verified tokens were shown and Refused of them not accepted, Used secrets were accepted twice, Judged
-	// rights were asked for, Granted and Approved deeds of two people done, Lines of the audit acknowledged.
-	Sessions, Verified, Refused, Used, Judged, Granted, Approved, Lines int
+	// Sessions began; Verified tokens were shown, Refused of them not accepted; Used secrets were accepted twice, Loose tokens of
+	// those accepted in the end because a use was lost with its disk or set apart; Judged rights were asked for, Granted roles
+	// given, Approved deeds of two people done, Lines of the audit acknowledged.
+	Sessions, Verified, Refused, Used, Loose, Judged, Granted, Approved, Lines int
 }
 
 // String prints the seed, what is broken, and the end of the trace.
@@ -194,7 +195,7 @@ func (w *World) report() Report {
 	r.Alarms, r.Called, r.Twice = w.alarms.count()
 	r.Left = w.left
 	r.Sessions, r.Verified, r.Refused, r.Used = len(w.people.sessions), w.people.verified, w.people.refused, w.people.twice
-	r.Judged, r.Granted, r.Approved, r.Lines = w.people.judged, w.people.grants, w.people.approved, len(w.people.lines)
+	r.Loose, r.Judged, r.Granted, r.Approved, r.Lines = w.people.loose, w.people.judged, w.people.grants, w.people.approved, len(w.people.lines)
 	for _, n := range w.living() {
 		r.Apart = max(r.Apart, len(eventlog.Counted{Log: n.log}.Apart()))
 	}

@@ -164,7 +164,7 @@ func (w *World) use(ctx context.Context, n *node, s *secret) error {
 	if s.way == byVouching {
 		w.checkVouchers(ctx, n, s, p)
 	}
-	return w.begin(ctx, n, p)
+	return w.begin(ctx, n, p, s)
 }
 
 func (w *World) enter(ctx context.Context, n *node, s *secret) (p access.Principal, err error) {
@@ -208,7 +208,7 @@ func (w *World) everForbidden(n *node, id event.AuthorityID) bool {
 }
 
 // begin makes a session of somebody who has come in.
-func (w *World) begin(ctx context.Context, n *node, p access.Principal) error {
+func (w *World) begin(ctx context.Context, n *node, p access.Principal, by *secret) error {
 	h := w.heard(ctx, n, p.Authority)
 	text, _, err := n.people.sessions.Issue(ctx, p)
 	if err != nil {
@@ -221,7 +221,7 @@ func (w *World) begin(ctx context.Context, n *node, p access.Principal) error {
 		w.logf("the session is over at once: %v", err)
 		return refusal(err)
 	}
-	s := &sess{no: len(w.people.sessions) + 1, principal: p, began: n, tokens: []token{{text, n}}, knew: h.allEnded[p.ID], unsure: h.partial || n.rotten}
+	s := &sess{no: len(w.people.sessions) + 1, principal: p, secret: by, began: n, tokens: []token{{text, n}}, knew: h.allEnded[p.ID], unsure: h.partial || n.rotten}
 	w.people.sessions = append(w.people.sessions, s)
 	w.logf("session %d of %s begins at %v by %s", s.no, p.Authority, n, p.Way)
 	return nil

@@ -51,6 +51,7 @@ func TestSeeds(t *testing.T) {
 		sum.Verified += r.Verified
 		sum.Refused += r.Refused
 		sum.Used += r.Used
+		sum.Loose += r.Loose
 		sum.Judged += r.Judged
 		sum.Granted += r.Granted
 		sum.Approved += r.Approved
@@ -59,8 +60,8 @@ func TestSeeds(t *testing.T) {
 	}
 	t.Logf("%d worlds: %d facts, %d acknowledged, %d secured, %d copies of pages, %d forks, %d alarms, %d hand-overs, %d of them twice, %d forbidden sites left, %d logs with pages apart; at most %d rounds to settle",
 		*seeds, sum.Facts, sum.Acknowledged, sum.Secured, sum.Pages, sum.Forks, sum.Alarms, sum.Called, sum.Twice, sum.Left, sum.Apart, sum.Rounds)
-	t.Logf("people: %d sessions, %d tokens shown, %d of them refused, %d secrets accepted twice, %d rights judged, %d grants, %d deeds of two people, %d lines of the audit",
-		sum.Sessions, sum.Verified, sum.Refused, sum.Used, sum.Judged, sum.Granted, sum.Approved, sum.Lines)
+	t.Logf("people: %d sessions, %d tokens shown, %d of them refused, %d secrets accepted twice (of which %d tokens are left), %d rights judged, %d grants, %d deeds of two people, %d lines of the audit",
+		sum.Sessions, sum.Verified, sum.Refused, sum.Used, sum.Loose, sum.Judged, sum.Granted, sum.Approved, sum.Lines)
 	if *seeds >= 25 && (sum.Used == 0 || sum.Approved == 0 || sum.Verified == sum.Refused || sum.Secured == 0 || sum.Forks == 0 || sum.Left == 0 || sum.Apart == 0) {
 		t.Error("too little happened in these worlds for them to mean anything")
 	}
