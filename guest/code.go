@@ -9,43 +9,26 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"strings"
-
-	"golang.org/x/crypto/argon2"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
-// alphabet is Crockford's base 32: no I, L, O and U, which are misread or read out wrongly.
-const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
+// A code is twelve characters of Crockford's base 32: ten drawn, two of tag.
 const (
 	drawnChars = 10 // 50 bits
 	tagChars   = 2  // 10 bits
 	codeChars  = drawnChars + tagChars
-	saltBytes  = 16
-	// maxTyped bounds what is looked at when somebody types a code.
-	maxTyped = 64
-)
-
-// The cost of one argon2id (OWASP Password Storage Cheat Sheet: m=19 MiB, t=2, p=1).
-const (
-	argonTime   = 2
-	argonMemory = 19 << 10
-	argonBytes  = 32
 )
 
 // drawCode returns ten random characters.
 func drawCode(r io.Reader) (string, error) {
-	b := make([]byte, drawnChars)
+	b := make([]byte, (drawnChars*5+7)/8)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return "", fmt.Errorf("draw a code: %w", err)
 	}
-	for i := range b {
-		b[i] = alphabet[b[i]&31]
-	}
-	return string(b), nil
+	return secretcode.Spell(b, drawnChars), nil
 }
 
 // keyed returns the HMAC of a code for one of three purposes. The authority is part of it, so that no two authorities
@@ -59,7 +42,7 @@ func keyed(key seal.Key, purpose string, authority event.AuthorityID, drawn stri
 // tagOf returns the two characters behind the ten: they tell a code of ours from one that somebody has made up.
 func tagOf(key seal.Key, authority event.AuthorityID, drawn string) string {
 	sum := keyed(key, "tag", authority, drawn)
-	return string([]byte{alphabet[sum[0]&31], alphabet[sum[1]&31]})
+	return string([]byte{secretcode.Alphabet[sum[0]&31], secretcode.Alphabet[sum[1]&31]})
 }
 
 // markOf returns the 16 bits by which a code is found. They leave 34 bits open to whoever knows the key; argon2 guards those.
@@ -69,7 +52,7 @@ func markOf(key seal.Key, authority event.AuthorityID, drawn string) string {
 
 // hashOf returns what is stored of a code. It takes some 20 ms and 19 MiB.
 func hashOf(key seal.Key, authority event.AuthorityID, drawn string, salt []byte) []byte {
-	return argon2.IDKey(keyed(key, "code", authority, drawn), salt, argonTime, argonMemory, 1, argonBytes)
+	return secretcode.Hash(keyed(key, "code", authority, drawn), salt)
 }
 
 // newCode draws a code and returns it as it is spoken, with what is kept of it. The mark is none of those taken.
@@ -77,7 +60,7 @@ func newCode(r io.Reader, key seal.Key, authority event.AuthorityID, taken map[s
 	if c.ID, err = event.NewID(r); err != nil {
 		return "", Code{}, err
 	}
-	c.Salt = make([]byte, saltBytes)
+	c.Salt = make([]byte, secretcode.SaltLen)
 	if _, err := io.ReadFull(r, c.Salt); err != nil {
 		return "", Code{}, fmt.Errorf("draw a salt: %w", err)
 	}
@@ -89,35 +72,11 @@ func newCode(r io.Reader, key seal.Key, authority event.AuthorityID, taken map[s
 		c.Mark = markOf(key, authority, drawn)
 	}
 	c.Hash = hashOf(key, authority, drawn, c.Salt)
-	return spell(drawn + tagOf(key, authority, drawn)), c, nil
+	return secretcode.Grouped(drawn + tagOf(key, authority, drawn)), c, nil
 }
 
-// spell puts hyphens between groups of four.
-func spell(code string) string { return code[:4] + "-" + code[4:8] + "-" + code[8:] }
-
-// readCode returns the twelve characters of what somebody has typed, or false. Case, spaces and hyphens do not matter; O is
-// read as 0, I and L as 1.
-func readCode(typed string) (string, bool) {
-	if len(typed) > maxTyped {
-		return "", false
-	}
-	var b strings.Builder
-	for _, r := range strings.ToUpper(typed) {
-		switch r {
-		case ' ', '-', '\t', '\u00a0', '\u2010', '\u2011', '\u2013':
-			continue
-		case 'O':
-			r = '0'
-		case 'I', 'L':
-			r = '1'
-		}
-		if r > 'Z' || !strings.ContainsRune(alphabet, r) {
-			return "", false
-		}
-		b.WriteRune(r)
-	}
-	return b.String(), b.Len() == codeChars
-}
+// readCode returns the twelve characters of what somebody has typed, or false.
+func readCode(typed string) (string, bool) { return secretcode.Normal(typed, codeChars) }
 
 // tagged reports whether the code's tag is the authority's.
 func tagged(key seal.Key, authority event.AuthorityID, code string) bool {

@@ -18,6 +18,7 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 // Keys is what guests need of a keyring.Ring.
@@ -57,15 +58,20 @@ type Config struct {
 	Logger     *slog.Logger
 }
 
-// maxHashing bounds the argon2 computations under way, and with them the memory that codes can take (19 MiB each).
-const maxHashing = 4
+// maxHashing bounds the argon2 computations under way, and with them the memory that codes can take (19 MiB each). codeTries is
+// how often in a minute a code may be tried whose tag is right: whoever has one, used or expired, must not keep the site busy.
+const (
+	maxHashing = 4
+	codeTries  = 5
+)
 
 // Service lets guests in and sends them away. It is safe for concurrent use; methods block for disk and read model.
 type Service struct {
 	cfg Config
 	// writing lets one command at a time look and write, so that no code lets in twice at one site.
 	writing sync.Mutex
-	hashing chan struct{}
+	hashing *secretcode.Gate
+	tries   *secretcode.Throttle
 }
 
 // New returns a Service.
@@ -73,7 +79,7 @@ func New(cfg Config) *Service {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{cfg: cfg, hashing: make(chan struct{}, maxHashing)}
+	return &Service{cfg: cfg, hashing: secretcode.NewGate(maxHashing), tries: secretcode.NewThrottle(codeTries, time.Minute)}
 }
 
 // Invite invites a guest and returns the code to read to them; it is shown once and cannot be found out again. It needs

@@ -5,6 +5,7 @@ package guest
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 
@@ -13,10 +14,11 @@ import (
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 // Enter lets in whoever has a code, once. The principal's session is new; its incident is the guest's. Spaces, hyphens and
-// case do not matter, and O, I and L are read as 0 and 1. It returns ErrCode, or the errors of keyring and log.
+// case do not matter, and O, I and L are read as 0 and 1. It returns ErrCode, ErrBusy, or the errors of keyring and log.
 func (s *Service) Enter(ctx context.Context, typed string) (access.Principal, error) {
 	code, ok := readCode(typed)
 	if !ok {
@@ -32,6 +34,9 @@ func (s *Service) Enter(ctx context.Context, typed string) (access.Principal, er
 		}
 		if !tagged(key.Secret, authority, code) {
 			continue
+		}
+		if !s.tries.Allow(string(authority)+"/"+markOf(key.Secret, authority, code[:drawnChars]), s.cfg.Now()) {
+			return access.Principal{}, ErrBusy
 		}
 		id, codeID, err := s.holder(ctx, key.Secret, authority, code)
 		if err != nil {
@@ -56,7 +61,7 @@ func (s *Service) holder(ctx context.Context, key seal.Key, authority event.Auth
 		return "", "", err
 	}
 	if len(rows) == 0 {
-		rows = []row{{state: state{Code: Code{Salt: make([]byte, saltBytes)}}}}
+		rows = []row{{state: state{Code: Code{Salt: make([]byte, secretcode.SaltLen)}}}}
 	}
 	for _, r := range rows {
 		matches, err := s.matches(ctx, r.state.Code, key, authority, code)
@@ -72,12 +77,14 @@ func (s *Service) holder(ctx context.Context, key seal.Key, authority event.Auth
 
 // matches waits for its turn to compute an argon2.
 func (s *Service) matches(ctx context.Context, c Code, key seal.Key, authority event.AuthorityID, code string) (bool, error) {
-	select {
-	case s.hashing <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
+	err := s.hashing.Enter(ctx)
+	if errors.Is(err, secretcode.ErrBusy) {
+		return false, ErrBusy
 	}
-	defer func() { <-s.hashing }()
+	if err != nil {
+		return false, err
+	}
+	defer s.hashing.Leave()
 	return c.matches(key, authority, code), nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -64,7 +65,7 @@ func TestEveryKindHasAGoldenFile(t *testing.T) {
 func TestCodesAreCheckedTheSameWayForEver(t *testing.T) {
 	key := [32]byte{1, 2, 3}
 	const drawn = "7KQ2M9XD4T"
-	got := spell(drawn+tagOf(key, nordtal, drawn)) + " " + markOf(key, nordtal, drawn)
+	got := secretcode.Grouped(drawn+tagOf(key, nordtal, drawn)) + " " + markOf(key, nordtal, drawn)
 	if want := "7KQ2-M9XD-4TFW d614"; got != want {
 		t.Errorf("got %s", got)
 	}

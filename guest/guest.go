@@ -72,6 +72,9 @@ var (
 	// not tell which, because whoever types codes on the off chance would learn from it.
 	ErrCode = fault.New(fault.Unauthenticated, "guest.code", "this code does not let anybody in",
 		"read it again; a code works once and for a limited time: if it was used, ask whoever invited you for a new one")
+	// ErrBusy is returned while too many codes are checked, or one code is tried too often.
+	ErrBusy = fault.New(fault.Unavailable, "guest.busy", "this code was tried too often, or too many codes are being checked",
+		"wait a minute and type the code again")
 	// ErrEnded is returned for a session whose guest was sent away, renewed, or is past their end.
 	ErrEnded = fault.New(fault.Unauthenticated, "guest.ended", "your visit is over",
 		"ask whoever invited you for a new code")

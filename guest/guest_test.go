@@ -16,6 +16,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 func TestAGuestEntersOnceForOneIncident(t *testing.T) {
@@ -213,7 +214,7 @@ func TestOneOfManyWhoTypeTheSameCodeAtOnceGetsIn(t *testing.T) {
 			switch {
 			case err == nil:
 				in++
-			case !errors.Is(err, ErrCode):
+			case !errors.Is(err, ErrCode) && !errors.Is(err, ErrBusy):
 				t.Errorf("got %v", err)
 			}
 		})
@@ -221,6 +222,32 @@ func TestOneOfManyWhoTypeTheSameCodeAtOnceGetsIn(t *testing.T) {
 	wg.Wait()
 	if in != 1 {
 		t.Errorf("%d got in, want one", in)
+	}
+}
+
+// Whoever has a code that let them in once must not keep the site busy with it, nor anybody else out.
+func TestAUsedCodeDoesNotKeepTheSiteBusy(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	_, code := a.invite("Feuerwehr")
+	_, other := a.invite("THW")
+	a.enter(code)
+	before := a.hashing.Entered()
+	busy := 0
+	for range 100 {
+		if _, err := a.Enter(w.ctx, code); errors.Is(err, ErrBusy) {
+			busy++
+		} else if !errors.Is(err, ErrCode) {
+			t.Fatal(err)
+		}
+	}
+	if cost := a.hashing.Entered() - before; busy != 100-codeTries+1 || cost != codeTries-1 {
+		t.Errorf("%d were turned away, %d hashes", busy, cost)
+	}
+	a.enter(other)
+	w.now = w.now.Add(time.Minute)
+	if _, err := a.Enter(w.ctx, code); !errors.Is(err, ErrCode) {
+		t.Errorf("a minute later: %v", err)
 	}
 }
 
@@ -319,11 +346,11 @@ func FuzzReadCode(f *testing.F) {
 		if !valid {
 			return
 		}
-		if len(code) != codeChars || strings.Trim(code, alphabet) != "" {
+		if len(code) != codeChars || strings.Trim(code, secretcode.Alphabet) != "" {
 			t.Errorf("%q was read as %q", typed, code)
 		}
-		if again, _ := readCode(spell(code)); again != code {
-			t.Errorf("%q is read as %q", spell(code), again)
+		if again, _ := readCode(secretcode.Grouped(code)); again != code {
+			t.Errorf("%q is read as %q", secretcode.Grouped(code), again)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/identity/authenticator"
 	"codeberg.org/holdfast/holdfast/localstore"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 // BenchmarkFinishSignIn is one passkey judged, with the local store on the disk and eight people at it at once.
@@ -64,7 +65,7 @@ func BenchmarkStanding(b *testing.B) {
 
 func BenchmarkWrongCode(b *testing.B) {
 	a := newWorld(b, 1).sites[0]
-	code := grouped(strings.Repeat("0", codeLen))
+	code := secretcode.Grouped(strings.Repeat("0", codeLen))
 	for b.Loop() {
 		_, err := a.SignInWithCode(b.Context(), code, "")
 		refused(b, err, ErrCode)

@@ -7,16 +7,15 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
-	"strings"
-
-	"golang.org/x/crypto/argon2"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 // A recovery code is 24 characters of Crockford's base 32, in groups of four: 4 of id, 16 of secret (80 bits), 4 of tag.
@@ -25,80 +24,13 @@ const (
 	codeSecretLen = 16
 	codeTagLen    = 4
 	codeLen       = codeIDLen + codeSecretLen + codeTagLen
-	// maxTyped bounds what somebody may type, blanks and hyphens included.
-	maxTyped = 80
 )
-
-// argon2id as the OWASP Password Storage Cheat Sheet has it. What is hashed has 80 random bits, so this is the second lock.
-const (
-	argonTime   = 2
-	argonMemory = 19 << 10
-	argonLen    = 32
-	saltLen     = 16
-)
-
-// alphabet is Crockford's: no I, L, O, U.
-const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-// spell returns n characters for the first 5n bits of b.
-func spell(b []byte, n int) string {
-	out := make([]byte, n)
-	for i := range out {
-		bit := 5 * i
-		window := uint16(b[bit/8]) << 8
-		if bit/8+1 < len(b) {
-			window |= uint16(b[bit/8+1])
-		}
-		out[i] = alphabet[window>>(11-bit%8)&31]
-	}
-	return string(out)
-}
-
-// crockford reports whether s has n characters of the alphabet.
-func crockford(s string, n int) bool {
-	return len(s) == n && strings.Trim(s, alphabet) == ""
-}
-
-// normal returns what somebody typed or scanned as n characters of the alphabet: case, blanks, hyphens and the usual
-// mistakes (O for 0, I and L for 1) do not matter.
-func normal(typed string, n int) (string, bool) {
-	if len(typed) > maxTyped {
-		return "", false
-	}
-	s := strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '-', '\t', '\n', '\r', '.', '\u00a0', '\u2010', '\u2011', '\u2013':
-			return -1
-		case 'O', 'o':
-			return '0'
-		case 'I', 'i', 'L', 'l':
-			return '1'
-		}
-		if r >= 'a' && r <= 'z' {
-			r -= 'a' - 'A'
-		}
-		return r
-	}, typed)
-	return s, crockford(s, n)
-}
-
-// grouped puts hyphens between groups of four.
-func grouped(code string) string {
-	var b strings.Builder
-	for i, c := range code {
-		if i > 0 && i%4 == 0 {
-			b.WriteByte('-')
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
-}
 
 // tag returns the four characters behind id and secret: a wrong code that passes for right comes once in a million.
 func tag(key seal.Key, body string) string {
 	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte("holdfast recovery code\x00" + body))
-	return spell(mac.Sum(nil), codeTagLen)
+	return secretcode.Spell(mac.Sum(nil), codeTagLen)
 }
 
 // tagFits reports whether the code was made for the authority whose key it is.
@@ -107,17 +39,17 @@ func tagFits(key seal.Key, code string) bool {
 	return hmac.Equal([]byte(tag(key, body)), []byte(code[len(body):]))
 }
 
-func argonOf(code string, salt []byte) []byte {
-	return argon2.IDKey([]byte(code[:codeIDLen+codeSecretLen]), salt, argonTime, argonMemory, 1, argonLen)
-}
-
-// hash computes argon2id when it is its turn.
+// hash computes argon2id when it is its turn. What is hashed has 80 random bits, so this is the second lock.
 func (s *Service) hash(ctx context.Context, code string, salt []byte) ([]byte, error) {
-	if err := s.argon.enter(ctx); err != nil {
+	err := s.argon.Enter(ctx)
+	if errors.Is(err, secretcode.ErrBusy) {
+		return nil, ErrBusy
+	}
+	if err != nil {
 		return nil, err
 	}
-	defer s.argon.leave()
-	return argonOf(code, salt), nil
+	defer s.argon.Leave()
+	return secretcode.Hash([]byte(code[:codeIDLen+codeSecretLen]), salt), nil
 }
 
 // IssueCodes makes a new sheet of ten recovery codes for the principal's own account, which replaces the sheet before. The
@@ -143,7 +75,7 @@ func (s *Service) IssueCodes(ctx context.Context, p access.Principal) (codes []s
 		if err != nil {
 			return nil, r, err
 		}
-		codes, issued.Codes = append(codes, grouped(code)), append(issued.Codes, h)
+		codes, issued.Codes = append(codes, secretcode.Grouped(code)), append(issued.Codes, h)
 	}
 	r, err = s.appendFact(ctx, p.Authority, person, p.Actor(), KindCodesIssued, issued)
 	if err != nil {
@@ -157,11 +89,11 @@ func (s *Service) makeCode(ctx context.Context, authority event.AuthorityID, key
 	if err != nil {
 		return "", CodeHash{}, err
 	}
-	b, err := s.draw(codeSecretLen*5/8 + saltLen)
+	b, err := s.draw(codeSecretLen*5/8 + secretcode.SaltLen)
 	if err != nil {
 		return "", CodeHash{}, err
 	}
-	salt, body := b[:saltLen], id+spell(b[saltLen:], codeSecretLen)
+	salt, body := b[:secretcode.SaltLen], id+secretcode.Spell(b[secretcode.SaltLen:], codeSecretLen)
 	code := body + tag(key, body)
 	h, err := s.hash(ctx, code, salt)
 	return code, CodeHash{ID: id, Hash: h, Salt: salt}, err
@@ -174,7 +106,7 @@ func (s *Service) freeID(ctx context.Context, authority event.AuthorityID, taken
 		if err != nil {
 			return "", err
 		}
-		id = spell(b, codeIDLen)
+		id = secretcode.Spell(b, codeIDLen)
 		used := taken[id]
 		if !used {
 			err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
@@ -206,7 +138,7 @@ type candidate struct {
 // It returns ErrCode for everything that is wrong with the code, known or not, at the same price; ErrTOTP if the code is
 // right and the digits are not, the code stays good then until wrongDigits were tried with it; ErrThrottled and ErrBusy.
 func (s *Service) SignInWithCode(ctx context.Context, code, totp string) (access.Principal, error) {
-	code, ok := normal(code, codeLen)
+	code, ok := secretcode.Normal(code, codeLen)
 	if !ok {
 		return access.Principal{}, ErrCode
 	}
@@ -214,7 +146,7 @@ func (s *Service) SignInWithCode(ctx context.Context, code, totp string) (access
 	if !ok {
 		return access.Principal{}, ErrCode
 	}
-	if !s.codes.allow(string(authority)+"/"+code[:codeIDLen], s.cfg.Now()) {
+	if !s.codes.Allow(string(authority)+"/"+code[:codeIDLen], s.cfg.Now()) {
 		return access.Principal{}, ErrThrottled
 	}
 	list, err := s.candidates(ctx, authority, code[:codeIDLen])
@@ -279,7 +211,7 @@ func (s *Service) candidates(ctx context.Context, authority event.AuthorityID, i
 // match computes the hash for each candidate, and once if there is none.
 func (s *Service) match(ctx context.Context, code string, list []candidate) (found candidate, ok bool, err error) {
 	if len(list) == 0 {
-		list = []candidate{{hash: CodeHash{Hash: make([]byte, argonLen), Salt: make([]byte, saltLen)}}}
+		list = []candidate{{hash: CodeHash{Hash: make([]byte, secretcode.HashLen), Salt: make([]byte, secretcode.SaltLen)}}}
 	}
 	for _, c := range list {
 		h, err := s.hash(ctx, code, c.hash.Salt)

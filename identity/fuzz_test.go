@@ -13,17 +13,18 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/identity/authenticator"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 func FuzzCode(f *testing.F) {
 	f.Add("0123-4567-89AB-CDEF-GHJK-MNPQ")
 	f.Add("oOiIlL uU")
 	f.Fuzz(func(t *testing.T, typed string) {
-		code, ok := normal(typed, codeLen)
+		code, ok := secretcode.Normal(typed, codeLen)
 		if !ok {
 			return
 		}
-		if again, ok := normal(strings.ToLower(grouped(code)), codeLen); !ok || again != code {
+		if again, ok := secretcode.Normal(strings.ToLower(secretcode.Grouped(code)), codeLen); !ok || again != code {
 			t.Errorf("%q is %q, and then %q", typed, code, again)
 		}
 		tagFits(seal.Key{1}, code)

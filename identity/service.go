@@ -24,6 +24,7 @@ import (
 	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 // Directory is what this package needs of a directory.Service.
@@ -105,11 +106,11 @@ type Config struct {
 // site's own read model shows what they did.
 type Service struct {
 	cfg    Config
-	argon  *gate
-	codes  *throttle
-	digits *throttle
-	wrong  *throttle // wrong digits after one right code
-	words  *throttle // vouchings of one person
+	argon  *secretcode.Gate
+	codes  *secretcode.Throttle
+	digits *secretcode.Throttle
+	wrong  *secretcode.Throttle // wrong digits after one right code
+	words  *secretcode.Throttle // vouchings of one person
 	random *lockedReader
 	doer   doer
 
@@ -121,11 +122,11 @@ type Service struct {
 func New(c Config) *Service {
 	return &Service{
 		cfg:    c,
-		argon:  newGate(runtime.GOMAXPROCS(0), maxWaiting),
-		codes:  newThrottle(codeTries, time.Minute),
-		digits: newThrottle(totpTries, 5*time.Minute),
-		wrong:  newThrottle(wrongDigits-1, 30*24*time.Hour),
-		words:  newThrottle(maxVouchings, VouchingLife),
+		argon:  secretcode.NewGate(runtime.GOMAXPROCS(0)),
+		codes:  secretcode.NewThrottle(codeTries, time.Minute),
+		digits: secretcode.NewThrottle(totpTries, 5*time.Minute),
+		wrong:  secretcode.NewThrottle(wrongDigits-1, 30*24*time.Hour),
+		words:  secretcode.NewThrottle(maxVouchings, VouchingLife),
 		random: &lockedReader{r: c.Rand},
 		doer:   doer{first: make(map[string]time.Time), next: make(map[string]time.Time), erased: make(map[event.KeyID]bool)},
 		seen:   make(map[owner]string),

@@ -18,6 +18,7 @@ import (
 	"codeberg.org/holdfast/holdfast/identity/authenticator"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 func digits(t testing.TB, secret string, at time.Time) string {
@@ -301,8 +302,8 @@ func TestWrongCodesCostTheSame(t *testing.T) {
 	key, err := a.idKey(w.ctx(), nordtal)
 	ok(t, err)
 	tagged := func(body string) string { return body + tag(key, body) }
-	used, _ := normal(codes[0], codeLen)
-	good, _ := normal(codes[1], codeLen)
+	used, _ := secretcode.Normal(codes[0], codeLen)
+	good, _ := secretcode.Normal(codes[1], codeLen)
 	for name, c := range map[string]struct {
 		code string
 		cost int
@@ -318,12 +319,12 @@ func TestWrongCodesCostTheSame(t *testing.T) {
 		"letters of no code":   {strings.Repeat("U", codeLen), 0},
 		"used id, wrong by it": {tagged(used[:codeIDLen] + "0123456789ABCDEF"), 1},
 	} {
-		before := a.argon.entered.Load()
+		before := a.argon.Entered()
 		_, err := a.SignInWithCode(w.ctx(), c.code, "")
 		if !errors.Is(err, ErrCode) || err.Error() != ErrCode.Error() {
 			t.Errorf("%s: %v", name, err)
 		}
-		if got := int(a.argon.entered.Load() - before); got != c.cost {
+		if got := int(a.argon.Entered() - before); got != c.cost {
 			t.Errorf("%s costs %d argon2, want %d", name, got, c.cost)
 		}
 	}
@@ -347,49 +348,17 @@ func TestOldCodesAreThrottledAlone(t *testing.T) {
 	_, err := a.SignInWithCode(w.ctx(), codes[0], "")
 	ok(t, err)
 	var throttled int
-	before := a.argon.entered.Load()
+	before := a.argon.Entered()
 	for range 100 {
 		if _, err = a.SignInWithCode(w.ctx(), codes[0], ""); errors.Is(err, ErrThrottled) {
 			throttled++
 		}
 	}
-	if cost := a.argon.entered.Load() - before; throttled != 96 || cost != 4 {
+	if cost := a.argon.Entered() - before; throttled != 96 || cost != 4 {
 		t.Errorf("%d throttled, %d argon2", throttled, cost)
 	}
 	_, err = a.SignInWithCode(w.ctx(), codes[1], "")
 	ok(t, err)
-}
-
-func TestGateIsBounded(t *testing.T) {
-	g := newGate(1, 1)
-	ok(t, g.enter(t.Context()))
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- g.enter(ctx) }()
-	for g.waiting.Load() == 0 {
-		select {
-		case err := <-done:
-			t.Fatal(err)
-		default:
-		}
-	}
-	refused(t, g.enter(t.Context()), ErrBusy)
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	g.leave()
-	ok(t, g.enter(t.Context()))
-}
-
-func TestThrottleIsBounded(t *testing.T) {
-	th := newThrottle(1, time.Minute)
-	for i := range 3 * maxCounts {
-		th.allow(string(rune(i)), noon)
-	}
-	if len(th.counts) > maxCounts {
-		t.Errorf("%d counts", len(th.counts))
-	}
 }
 
 // Inside one half of a cut two colleagues are enough; what they did works once, and twice in two halves ends both.

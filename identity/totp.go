@@ -124,7 +124,7 @@ func (s *Service) checkDigits(ctx context.Context, c candidate, app totpState, p
 	}
 	o := c.owner
 	account := string(o.authority) + "/" + string(o.person)
-	if !s.digits.allow(account, s.cfg.Now()) {
+	if !s.digits.Allow(account, s.cfg.Now()) {
 		return ErrThrottled
 	}
 	secret, err := s.totpSecret(ctx, o.authority, o.person, app)
@@ -134,7 +134,7 @@ func (s *Service) checkDigits(ctx context.Context, c candidate, app totpState, p
 	step, ok := totpStep(secret, passcode, s.cfg.Now())
 	code := account + "/" + codeName(c.id, c.hash.ID)
 	if !ok {
-		if !s.wrong.allow(code, s.cfg.Now()) {
+		if !s.wrong.Allow(code, s.cfg.Now()) {
 			s.burn(ctx, c)
 		}
 		return ErrTOTP
@@ -142,8 +142,8 @@ func (s *Service) checkDigits(ctx context.Context, c candidate, app totpState, p
 	if err := s.once(ctx, []byte("totp/"+account+"/"+strconv.FormatInt(step, 10)), s.cfg.Now().Add(time.Hour), ErrTOTP); err != nil {
 		return err
 	}
-	s.digits.forget(account)
-	s.wrong.forget(code)
+	s.digits.Forget(account)
+	s.wrong.Forget(code)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/secretcode"
 )
 
 // spokenLen is how many characters somebody reads to their colleagues: 40 bits, good for ten minutes. They open nothing: who
@@ -32,13 +33,13 @@ func (s *Service) AskVouching(context.Context) (ticket, spoken string, err error
 		return "", "", err
 	}
 	raw := signStamp(s.cfg.Identity, purposeVouching, kindTicket, nonce, s.cfg.Now(), ticketContext)
-	return encode(raw), grouped(spokenOf(raw)), nil
+	return encode(raw), secretcode.Grouped(spokenOf(raw)), nil
 }
 
 // spokenOf derives the characters from a ticket; there is no way back.
 func spokenOf(ticket []byte) string {
 	sum := sha256.Sum256(append([]byte("holdfast spoken\x00"), ticket...))
-	return spell(sum[:], spokenLen)
+	return secretcode.Spell(sum[:], spokenLen)
 }
 
 // ticketName is how facts name a ticket.
@@ -61,7 +62,7 @@ func (s *Service) readTicket(ticket string) (stamped, bool) {
 // and its receipt is zero the second time. It returns ErrSpoken, ErrSelf, ErrVoucher and access.ErrOwnKey for principals that
 // cannot vouch, ErrVouchAbove, ErrVouchOften, ErrPersonUnknown, Standing's errors, and those of keyring and log.
 func (s *Service) Vouch(ctx context.Context, by access.Principal, spoken string, person directory.PersonID) (eventlog.Receipt, error) {
-	spoken, ok := normal(spoken, spokenLen)
+	spoken, ok := secretcode.Normal(spoken, spokenLen)
 	if !ok {
 		return eventlog.Receipt{}, ErrSpoken.At(0, "spoken")
 	}
@@ -78,7 +79,7 @@ func (s *Service) Vouch(ctx context.Context, by access.Principal, spoken string,
 	if err != nil || st.hasVouched(f, s.cfg.Now()) {
 		return eventlog.Receipt{}, err
 	}
-	if !s.words.allow(string(by.Authority)+"/"+string(voucher), s.cfg.Now()) {
+	if !s.words.Allow(string(by.Authority)+"/"+string(voucher), s.cfg.Now()) {
 		return eventlog.Receipt{}, ErrVouchOften
 	}
 	return s.appendFact(ctx, by.Authority, person, by.Actor(), KindVouched, f)
@@ -180,7 +181,7 @@ func (s *Service) VouchState(ctx context.Context, ticket string) (VouchState, er
 	if err != nil {
 		return VouchState{}, fmt.Errorf("look for vouchers: %w", err)
 	}
-	return VouchState{Confirmed: v.most, Expires: t.at.Add(VouchingLife), Spoken: grouped(spokenOf(t.raw))}, nil
+	return VouchState{Confirmed: v.most, Expires: t.at.Add(VouchingLife), Spoken: secretcode.Grouped(spokenOf(t.raw))}, nil
 }
 
 // TakeVouching lets in for whom two different people have vouched, at any site that knows of both, once. The session lasts
