@@ -89,8 +89,8 @@ func (a *API) erasures(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, orEmpty(list))
 }
 
-// exportPerson gathers everything that is stored about a person. It is a POST, although it changes nothing: so the audit has
-// who asked for whose data before they get it.
+// exportPerson gathers everything that is stored about a person. It is a POST, although it changes nothing: so the audit has a
+// line of its own for each, not one that is gathered with others.
 func (a *API) exportPerson(w http.ResponseWriter, r *http.Request) error {
 	id, err := a.authority(r)
 	if err != nil {

@@ -141,9 +141,13 @@ func (s *Site) confirmErasures(ctx context.Context) {
 }
 
 func (s *Site) openAccounts() {
+	var gateways identity.Messenger // nil without any: then nobody is invited by a message that cannot be sent
+	if len(s.drivers) > 0 {
+		gateways = messenger{s}
+	}
 	s.accounts = identity.New(identity.Config{
 		Self: s.identity.Site(), Identity: s.identity, Federation: holders{s.federation}, Log: s.log, Model: s.model,
-		Directory: s.directory, Keys: s.ring, Local: s.local, Messenger: messenger{s}, Names: s.federation.Names,
+		Directory: s.directory, Keys: s.ring, Local: s.local, Messenger: gateways, Names: s.federation.Names,
 		Administrators: func(ctx context.Context, a event.AuthorityID) ([]directory.PersonID, error) {
 			return s.access.Holders(ctx, a, access.Administrator)
 		},
@@ -293,8 +297,8 @@ func (s *Site) forget(ctx context.Context) {
 	every(ctx, expireEvery, func() {
 		for _, a := range s.federation.AuthorityIDs() {
 			policy, err := s.access.Policy(ctx, a)
-			if err == nil {
-				_, err = s.audit.Expire(ctx, a, policy.RetentionDays[event.Audit])
+			if days, bounded := policy.RetentionDays[event.Audit]; err == nil && bounded {
+				_, err = s.audit.Expire(ctx, a, days)
 			}
 			if err == nil {
 				_, err = s.guests.Forget(ctx, a, guestNames)

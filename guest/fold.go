@@ -85,9 +85,9 @@ func apply(s state, e readmodel.Entry) (state, error) {
 		}
 		return s.enter(e, f), nil
 	case KindSentAway:
-		if len(s.Away) < maxSendOff {
-			s.Away = append(s.Away, sendOff{ID: e.ID, By: e.Actor, At: e.Time()})
-		}
+		// The youngest are kept: an invitation has known of the oldest, and the last must count however often that was before.
+		s.Away = append(s.Away, sendOff{ID: e.ID, By: e.Actor, At: e.Time()})
+		s.Away = s.Away[max(0, len(s.Away)-maxSendOff):]
 	}
 	return s, nil
 }

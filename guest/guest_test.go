@@ -135,6 +135,25 @@ func TestAVisitEnds(t *testing.T) {
 	a.wants(access.Principal{Kind: access.Person, Authority: nordtal, ID: "x"}, nil)
 }
 
+// However often somebody was sent away and came back: the last time counts.
+func TestSendingAwayCountsHoweverOftenItWas(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	g, _ := a.invite("Feuerwehr")
+	for range maxSendOff + 2 {
+		_, err := a.SendAway(w.ctx, officer(), nordtal, g.ID)
+		ok(t, err)
+		if got := a.guest(g.ID); got.State != Away {
+			t.Fatalf("got %+v", got)
+		}
+		_, _, _, err = a.Renew(w.ctx, officer(), nordtal, g.ID, time.Time{})
+		ok(t, err)
+	}
+	if got := a.guest(g.ID); got.State != Waiting {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestStrangersAndWrongDraftsAreRefused(t *testing.T) {
 	w := newWorld(t, 1)
 	a := w.sites[0]

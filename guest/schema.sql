@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: EUPL-1.2
 -- Disposable: built from the logs, rebuilt when this file changes. Times are milliseconds since 1970.
--- Meaning of the fold: 1
+-- Meaning of the fold: 2
 
 -- One row per guest whose invitation has arrived. name is in plain text, '' if it cannot be read.
 CREATE TABLE IF NOT EXISTS guest_guest (

@@ -25,7 +25,7 @@ func (p *Provider) claim(ctx context.Context, d *description, token *oauth2.Toke
 	if _, found := said[p.cfg.Claim]; found {
 		return said.read(p.cfg.Claim)
 	}
-	if address := d.provider.UserInfoEndpoint(); address == "" || !safe(address) {
+	if address := d.provider.UserInfoEndpoint(); address == "" || !p.follows(address) {
 		return "", ErrRefused.With(errors.New("the provider does not tell the claim"))
 	}
 	info, err := d.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))

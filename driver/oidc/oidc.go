@@ -34,6 +34,8 @@ const (
 	pause     = 10 * time.Second
 	maxSecret = 4 << 10
 	maxClaim  = 254
+	// maxExchanges bounds the exchanges under way: anybody can begin one, and each is a question to the provider.
+	maxExchanges = 16
 )
 
 // algorithms are the signatures that are accepted: asymmetric ones only.
@@ -75,8 +77,9 @@ type Config struct {
 
 // Provider is one authority's identity provider. It is safe for concurrent use.
 type Provider struct {
-	cfg    Config
-	client *http.Client
+	cfg       Config
+	client    *http.Client
+	exchanges chan struct{}
 
 	// mu is held while the provider is asked for its description, so that one question serves all who wait.
 	mu     sync.Mutex
@@ -112,7 +115,7 @@ func New(c Config) (*Provider, error) {
 	case len(c.Claim) > 64 || strings.ContainsAny(c.Claim, " \n\t"):
 		return nil, errConfig.At(0, "claim")
 	}
-	return &Provider{cfg: c, client: bounded(c.HTTP, answerTime)}, nil
+	return &Provider{cfg: c, client: bounded(c.HTTP, answerTime), exchanges: make(chan struct{}, maxExchanges)}, nil
 }
 
 // safe reports whether an address may be talked to: secrets travel in TLS, or not off this machine.
@@ -123,6 +126,12 @@ func safe(address string) bool {
 	}
 	ip := net.ParseIP(u.Hostname())
 	return u.Scheme == "https" || u.Scheme == "http" && (ip != nil && ip.IsLoopback() || u.Hostname() == "localhost")
+}
+
+// follows reports whether an address that the provider names may be talked to. Only a provider on this machine may name another
+// service on this machine: one that has been seized must not make us knock at our own inner doors.
+func (p *Provider) follows(address string) bool {
+	return safe(address) && (strings.HasPrefix(address, "https:") || strings.HasPrefix(p.cfg.Issuer, "http:"))
 }
 
 // Authority returns whose provider it is.
@@ -143,7 +152,7 @@ func (p *Provider) AuthURL(ctx context.Context, state, nonce, verifier, redirect
 }
 
 // Exchange turns the code that the browser brought back into the claim of the person. The caller has compared the state. It
-// returns ErrUnavailable if the provider cannot be reached or does not answer in time, ErrSecret, and ErrRefused if the
+// returns ErrUnavailable if the provider cannot be reached, does not answer in time or is asked too much at once, ErrSecret, and ErrRefused if the
 // provider does not vouch for anybody.
 func (p *Provider) Exchange(ctx context.Context, code, nonce, verifier, redirect string) (claim string, err error) {
 	if len(nonce) < 16 || len(verifier) < 43 || len(verifier) > 128 {
@@ -151,6 +160,12 @@ func (p *Provider) Exchange(ctx context.Context, code, nonce, verifier, redirect
 	}
 	if code == "" || len(code) > 4096 {
 		return "", ErrRefused
+	}
+	select {
+	case p.exchanges <- struct{}{}:
+		defer func() { <-p.exchanges }()
+	default:
+		return "", ErrUnavailable.With(errors.New("too many exchanges are under way"))
 	}
 	ctx, cancel := context.WithTimeout(goidc.ClientContext(ctx, p.client), callTime)
 	defer cancel()
@@ -250,7 +265,7 @@ func (p *Provider) discover(ctx context.Context) (*description, error) {
 	}
 	e := provider.Endpoint()
 	for _, address := range []string{e.AuthURL, e.TokenURL, more.JWKS} {
-		if !safe(address) {
+		if !p.follows(address) {
 			return nil, errors.New("the description names an address that is not https")
 		}
 	}

@@ -70,6 +70,23 @@ func TestTheClaimMayBeANumberOrComeFromUserinfo(t *testing.T) {
 	}
 }
 
+// Anybody can send a browser back with a code of their own making; that must not become a flood at the provider.
+func TestExchangesAreBounded(t *testing.T) {
+	i := newIssuer(t)
+	p := i.provider()
+	i.visit(p)
+	for range maxExchanges {
+		p.exchanges <- struct{}{}
+	}
+	if _, err := p.Exchange(t.Context(), "code", nonce, verifier, redirect); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("one too many: got %v", err)
+	}
+	<-p.exchanges
+	if got, err := p.Exchange(t.Context(), "code", nonce, verifier, redirect); err != nil || got != anna {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // Whatever is wrong with a token, nobody comes in, and the error tells neither token nor secret nor claim.
 func TestALieLetsNobodyIn(t *testing.T) {
 	other := newIssuer(t)
