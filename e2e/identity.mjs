@@ -5,7 +5,7 @@
 //   node identity.mjs STORY CONFIG.json
 import { readFileSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
-import { createHmac } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { get as ask } from "node:https";
 import { join } from "node:path";
 import { attempt, authenticator, finished, launch, must, until } from "./browser.mjs";
@@ -48,8 +48,8 @@ async function secret(kind, value) {
 const cookieKinds = { "__Host-holdfast": "session", "__Host-vouching": "vouching ticket", "__Host-provider": "provider cookie" };
 
 // newcomer is somebody with a browser of their own. All secrets that the browser sees are noted.
-async function newcomer({ locale = "en-GB" } = {}) {
-  const context = await browser.newContext({ locale, reducedMotion: "reduce", viewport: { width: 1200, height: 900 } });
+async function newcomer({ locale = "en-GB", where = browser } = {}) {
+  const context = await where.newContext({ locale, reducedMotion: "reduce", viewport: { width: 1200, height: 900 } });
   context.setDefaultTimeout(15_000);
   context.on("response", async (r) => {
     const url = new URL(r.url());
@@ -716,7 +716,7 @@ async function linkWay() {
     await wantIn(page);
     const second = await again(pathname);
     must(second === first, `${second} instead of ${first}`);
-    must(await again("/signin/" + "A".repeat(32)) === first, "a link that never was is refused in other words");
+    must(await again("/signin/" + randomBytes(24).toString("base64url")) === first, "a link that never was is refused in other words");
     await page.goto(one + "/account");
     await signOut(page);
   });
@@ -938,7 +938,119 @@ async function bothSides() {
   for (const v of [left, right]) await v.context.close();
 }
 
-const stories = { "two-sites": twoSites, "ways-in": waysIn, "both-sides": bothSides };
+// --- ten years later ---
+
+async function tenYears() {
+  const person = people[1], v = await newcomer(), { page } = v;
+  const { device, codes } = await enrolFully(v, person);
+  const old = await invite(people[2]);
+  const later = new Date(Date.now() + 3653 * 86400_000).getFullYear();
+  await hand("alone");
+  await hand("ahead", { hours: 3653 * 24 });
+  const since = async (p) => { await p.goto(one + "/account"); return p.locator("section[aria-labelledby=h-who] time").getAttribute("datetime"); };
+  for (const [name, to] of [["first", one], ["second", two]]) {
+    await attempt(`later/the-passkey-of-today-lets-in-under-the-${name}-name`, async () => {
+      await signInByPasskey(page, to);
+      await wantIn(page);
+      await page.goto(to + "/account");
+      const begun = await page.locator("section[aria-labelledby=h-who] time").getAttribute("datetime");
+      must(begun.startsWith(String(later)), `the site believes that it is ${begun}`);
+      return `the site's clock says ${begun}, the browser's ${await page.evaluate(() => new Date().toISOString())}`;
+    });
+  }
+  await attempt("later/sites-without-a-network-still-tell-each-other", async () => {
+    const cookie = await cookieOf(v.context), begun = await direct(siteB, "/account", carrying(cookie));
+    must(begun.status === 200, `the other site answered ${begun.status}`);
+    await page.goto(one + "/account");
+    await press(page, "form[action='/account/sessions/end'] button");
+    const begin = Date.now();
+    await until("the other site refuses", async () => (await direct(siteB, "/account", carrying(cookie))).status === 303, 5000);
+    return `${Date.now() - begin} ms`;
+  });
+  await attempt("later/a-code-of-today's-sheet-lets-in", async () => {
+    await typeCode(page, codes[0]);
+    await wantIn(page);
+    await page.goto(one + "/account");
+    await signOut(page);
+  });
+  await attempt("later/an-invitation-of-today-is-worthless", async () => {
+    const r = await page.goto(one + old);
+    must(r.status() >= 400 && !(await page.locator("main").innerText()).includes(people[2].family), `answered ${r.status()}`);
+  });
+  await attempt("later/an-identity-provider-that-is-gone-holds-nobody-up", async () => {
+    const begin = Date.now();
+    const r = await page.goto(`${one}/signin/oidc/${authority}`);
+    must(r.status() >= 500 && Date.now() - begin < 10_000, `answered ${r.status()}`);
+    const seen = await page.goto(one + "/signin");
+    must(seen.ok() && await page.locator(passkeyButton).isVisible(), await whereIs(page));
+    return `${Date.now() - begin} ms`;
+  });
+  await attempt("later/who-has-not-signed-in-for-a-year-is-seen", async () => {
+    const list = await run(0, "account", "list", "--state", "dormant", "--authority", authority);
+    must(list.accounts.every((a) => a.person.id !== person.id), "somebody who has just signed in is listed");
+    const counts = (await run(0, "account", "list", "--authority", authority)).counts;
+    must(counts.people === people.length && counts.enrolled >= 1, JSON.stringify(counts));
+  });
+  await attempt("later/the-passkey-lets-in-where-the-browser's-clock-is-ten-years-ahead-too", async () => {
+    const future = await launchLater();
+    try {
+      const w = await newcomer({ where: future });
+      const there = await w.page.evaluate(() => new Date().getFullYear());
+      must(there === later, `the browser believes that it is ${there}`);
+      const other = await authenticator(w.page);
+      for (const credential of await device.credentials()) await other.wire.send("WebAuthn.addCredential", { authenticatorId: other.authenticatorId, credential });
+      await signInByPasskey(w.page);
+      await wantIn(w.page);
+      must((await since(w.page)).startsWith(String(later)), "the session began in another year");
+    } finally {
+      await future.close();
+    }
+  });
+  await attempt("hsts/under-the-names-and-never-at-a-box's-own-address", async () => {
+    for (const n of config.names) {
+      const h = (await direct(siteB, "/signin", {}, n)).headers["strict-transport-security"];
+      must(/max-age=\d{7,}/.test(h ?? "") && !/includeSubDomains|preload/i.test(h), `${n}: ${h}`);
+    }
+    const w = await newcomer();
+    await throughWarning(w.page, `${siteB.url}/signin`);
+    const r = await w.page.goto(`${siteB.url}/signin/code`);
+    must(!("strict-transport-security" in await r.allHeaders()), JSON.stringify(await r.allHeaders()));
+    await w.context.close();
+  });
+  await hand("certificate", { until: -1 });
+  await attempt("expired-certificate/closes-the-names-without-a-way-past", async () => {
+    for (const name of [one, two]) {
+      const e = await page.goto(name + "/signin").then(() => null, (e) => e);
+      must(e && /ERR_CERT_DATE_INVALID/.test(e.message), `the browser says ${e?.message}`);
+      await page.locator("#details-button").click();
+      must(await page.locator("#proceed-link").isHidden(), "the browser offers a way past");
+    }
+  });
+  await attempt("expired-certificate/a-code-lets-in-at-each-box's-own-address", async () => {
+    for (const [i, s] of config.sites.entries()) {
+      const passed = await throughWarning(page, `${s.url}/signin/code`);
+      must(/DATE_INVALID|COMMON_NAME/.test(passed), passed);
+      await page.locator("#code").fill(codes[1 + i]);
+      await press(page, "form[action='/signin/code'] button");
+      await wantIn(page);
+      await page.goto(s.url + "/account");
+      must((await siteOf(page)).includes(s.name) && (await page.locator("main").innerText()).includes(person.name), await whereIs(page));
+    }
+  });
+  await v.context.close();
+}
+
+// launchLater opens a browser whose clock is ten years ahead: clock/ahead.c is loaded before the C library.
+async function launchLater() {
+  process.env.LD_PRELOAD = join(config.folder, "clock.so");
+  try {
+    return await launch(config.chromium, "--disable-features=AsyncDns", "--no-zygote");
+  } finally {
+    delete process.env.LD_PRELOAD;
+  }
+}
+
+const stories = { "two-sites": twoSites, "ways-in": waysIn, "both-sides": bothSides, "ten-years": tenYears };
 await stories[story]();
 await browser.close();
 finished();

@@ -6,12 +6,17 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,6 +34,74 @@ func TestEveryWayIn(t *testing.T) {
 // TestACodeUsedOnBothSidesOfACut: both get in, and when the sites see each other again neither stays in, and people are told.
 func TestACodeUsedOnBothSidesOfACut(t *testing.T) {
 	newStage(t).tell("both-sides", 9)
+}
+
+// TestTenYearsAhead: ten years later, with no network but the machine's own and every outside service gone, people come in with
+// what they enrolled today; and with a code at a box's own address when even the certificate is out of date.
+func TestTenYearsAhead(t *testing.T) {
+	if !withoutNetwork(t) {
+		return
+	}
+	s := newStage(t)
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O2", "-o", s.path("clock.so"), filepath.Join("clock", "ahead.c")).CombinedOutput(); err != nil {
+		t.Fatalf("this test needs a C compiler (e2e/install.sh): %v %s", err, out)
+	}
+	if c, err := net.DialTimeout("tcp", "192.0.2.1:80", time.Second); err == nil || !errors.Is(err, syscall.ENETUNREACH) {
+		t.Fatalf("there is a network: %v %v", c, err)
+	}
+	s.tell("ten-years", 20)
+}
+
+// aloneIn, when set, is where a test without a network leaves what its search found; it tells that test what it is.
+const aloneIn = "HOLDFAST_E2E_ALONE"
+
+var (
+	childCheck  = regexp.MustCompile(`^\s+--- (PASS|FAIL): [^/]+/(.+) \([0-9.]+s\)$`)
+	childDetail = regexp.MustCompile(`^\s+portal_test\.go:\d+: `)
+)
+
+// withoutNetwork runs the test in a process with a network of its own, in which there is nothing but loopback, and reports
+// whether this is that process. Its checks become tests of this one.
+func withoutNetwork(t *testing.T) (inside bool) {
+	t.Helper()
+	if os.Getenv(aloneIn) != "" {
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			t.Fatalf("bring up loopback: %v %s", err, out)
+		}
+		return true
+	}
+	if os.Geteuid() != 0 {
+		t.Fatal("this test takes the network away from itself and needs root")
+	}
+	found := filepath.Join(t.TempDir(), "found.json")
+	child := again(t, t.Name(), "")
+	child.Env = append(os.Environ(), aloneIn+"="+found, builtBinary+"="+build(t))
+	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	out, err := child.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if m := childCheck.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+			t.Run(m[2], func(t *testing.T) {
+				if m[1] == "FAIL" {
+					t.Error("see the output of the process without a network")
+				}
+			})
+		} else if childDetail.MatchString(line) && testing.Verbose() {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(found)
+	var s searched
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		t.Errorf("read what the search found: %v", err)
+	}
+	searches = append(searches, s)
+	return false
 }
 
 // stageHand is what a script asks of its stage.
@@ -103,6 +176,9 @@ func (s *stage) do(h stageHand) (any, error) {
 		s.cut(h.Cut)
 	case "messages":
 		return s.sms.messages(), nil
+	case "alone": // nothing outside answers any more
+		s.sms.server.Close()
+		_ = s.provider.Process.Kill()
 	case "ahead": // both sites are started anew by a clock that is so far ahead
 		s.ahead = time.Duration(h.Hours) * time.Hour
 		s.restart()

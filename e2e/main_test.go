@@ -59,10 +59,14 @@ func serveByAnotherClock(data, ahead string) error {
 	return errors.Join(s.Run(ctx, func(r cli.Ready) { _ = json.NewEncoder(os.Stdout).Encode(r) }), s.Close())
 }
 
+// builtBinary, when set, is where the binary is already.
+const builtBinary = "HOLDFAST_E2E_BINARY"
+
 // built is the binary, made once for all tests.
 var built struct {
 	once sync.Once
 	dir  string
+	path string
 	said []byte
 	err  error
 }
@@ -71,13 +75,17 @@ var built struct {
 func build(t *testing.T) string {
 	t.Helper()
 	built.once.Do(func() {
+		if built.path = os.Getenv(builtBinary); built.path != "" {
+			return
+		}
 		if built.dir, built.err = os.MkdirTemp("", "holdfast-e2e-"); built.err != nil {
 			return
 		}
-		built.said, built.err = exec.Command("go", "build", "-trimpath", "-o", filepath.Join(built.dir, "holdfast"), "../cmd/holdfast").CombinedOutput()
+		built.path = filepath.Join(built.dir, "holdfast")
+		built.said, built.err = exec.Command("go", "build", "-trimpath", "-o", built.path, "../cmd/holdfast").CombinedOutput()
 	})
 	if built.err != nil {
 		t.Fatalf("build: %v\n%s", built.err, built.said)
 	}
-	return filepath.Join(built.dir, "holdfast")
+	return built.path
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -51,13 +52,13 @@ func (l *ledger) all() []secret {
 
 // searched is what the search of one stage has come to.
 type searched struct {
-	kinds    map[string]int // secrets that were looked for
-	bytes    int64
-	files    int
-	leaks    []string
-	names    []string // of people, in an encrypted data folder
-	controls []string // what the search should have found and has not
-	sent     int      // messages that carried a secret they were meant to carry
+	Kinds    map[string]int // secrets that were looked for
+	Bytes    int64
+	Files    int
+	Leaks    []string
+	Names    []string // of people, in an encrypted data folder
+	Controls []string // what the search should have found and has not
+	Sent     int      // messages that carried a secret they were meant to carry
 }
 
 // searches are the results of all stages so far.
@@ -79,11 +80,11 @@ func TestNothingSecretIsLeft(t *testing.T) {
 	kinds, sent := map[string]int{}, 0
 	var size int64
 	for _, s := range searches {
-		for k, n := range s.kinds {
+		for k, n := range s.Kinds {
 			kinds[k] += n
 		}
-		size, sent = size+s.bytes, sent+s.sent
-		for _, list := range [][]string{s.leaks, s.names, s.controls} {
+		size, sent = size+s.Bytes, sent+s.Sent
+		for _, list := range [][]string{s.Leaks, s.Names, s.Controls} {
 			for _, x := range list {
 				t.Error(x)
 			}
@@ -104,18 +105,18 @@ func TestNothingSecretIsLeft(t *testing.T) {
 func (s *stage) search() {
 	begin := time.Now()
 	s.secrets.note("client secret", "e2e-client-secret")
-	r := searched{kinds: map[string]int{}}
+	r := searched{Kinds: map[string]int{}}
 	n := newNeedles()
 	for _, x := range s.secrets.all() {
-		r.kinds[x.Kind]++
+		r.Kinds[x.Kind]++
 		for form, v := range formsOf(x.Value) {
 			n.add(v, x.Kind+" ("+form+")")
 		}
 	}
 	look := func(where string, b []byte) {
-		r.files, r.bytes = r.files+1, r.bytes+int64(len(b))
+		r.Files, r.Bytes = r.Files+1, r.Bytes+int64(len(b))
 		for what := range n.in(b) {
-			r.leaks = append(r.leaks, what+" in "+where)
+			r.Leaks = append(r.Leaks, what+" in "+where)
 		}
 	}
 	names := s.nameNeedles()
@@ -129,20 +130,20 @@ func (s *stage) search() {
 		})
 		if i == 1 {
 			for what := range plain {
-				r.names = append(r.names, what+" lies in the clear in an encrypted data folder")
+				r.Names = append(r.Names, what+" lies in the clear in an encrypted data folder")
 			}
 		} else if len(plain) < len(s.people) {
-			r.controls = append(r.controls, fmt.Sprintf("only %d names were found in a data folder that is not encrypted", len(plain)))
+			r.Controls = append(r.Controls, fmt.Sprintf("only %d names were found in a data folder that is not encrypted", len(plain)))
 		}
 		if b, err := os.ReadFile(x.errors); err != nil {
-			r.controls = append(r.controls, err.Error())
+			r.Controls = append(r.Controls, err.Error())
 		} else {
 			look(x.label+": standard error", b)
 		}
 		for _, path := range []string{"/healthz", "/readyz"} {
 			b, err := s.get(x, path)
 			if err != nil && x.cmd != nil {
-				r.controls = append(r.controls, fmt.Sprintf("%s at %s: %v", path, x.label, err))
+				r.Controls = append(r.Controls, fmt.Sprintf("%s at %s: %v", path, x.label, err))
 			}
 			look(x.label+": "+path, b)
 		}
@@ -154,14 +155,19 @@ func (s *stage) search() {
 				meant = true
 				continue
 			}
-			r.leaks = append(r.leaks, what+" in a message")
+			r.Leaks = append(r.Leaks, what+" in a message")
 		}
 		if meant {
-			r.sent++
+			r.Sent++
 		}
 	}
 	searches = append(searches, r)
-	s.t.Logf("searched %d files, %d KiB, for %d forms of %d secrets in %v", r.files, r.bytes>>10, n.count, len(s.secrets.all()), time.Since(begin).Round(time.Millisecond))
+	if path := os.Getenv(aloneIn); path != "" {
+		b, err := json.Marshal(r)
+		s.must(err)
+		s.must(os.WriteFile(path, b, 0o600))
+	}
+	s.t.Logf("searched %d files, %d KiB, for %d forms of %d secrets in %v", r.Files, r.Bytes>>10, n.count, len(s.secrets.all()), time.Since(begin).Round(time.Millisecond))
 }
 
 func (s *stage) nameNeedles() *needles {

@@ -43,6 +43,7 @@ type stage struct {
 	people   []person
 	secrets  *ledger
 	issuer   string
+	provider *exec.Cmd
 	ahead    time.Duration // how far the sites' clocks are ahead of this machine's
 }
 
@@ -347,6 +348,7 @@ func (s *stage) startIssuer() {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("this test needs node (e2e/install.sh): %v", err)
 	}
+	s.provider = cmd
 	s.t.Cleanup(func() { _ = stdin.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "ready ") {
