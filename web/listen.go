@@ -57,10 +57,16 @@ func Listen(ctx context.Context, c ListenConfig) (ln net.Listener, secure bool, 
 	ln = limit(ln, MaxConnections)
 	if withTLS {
 		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
-			NextProtos: []string{"h2", "http/1.1"}})
+			CipherSuites: suites, NextProtos: []string{"h2", "http/1.1"}})
 	}
 	return ln, withTLS || c.PlainAllowed, nil
 }
+
+// suites are what TLS 1.2 may use: forward secrecy and authenticated encryption, nothing else (BSI TR-02102-2, 3.3). TLS 1.3 has no
+// others.
+var suites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256}
 
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
