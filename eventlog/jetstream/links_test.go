@@ -345,6 +345,38 @@ func TestFloodIsRefused(t *testing.T) {
 	}
 }
 
+// A peer's question that is under way needs the engine that Close takes away: it is told so, and Close does not wait for it in turn.
+func TestClosingEndsAQuestionUnderWay(t *testing.T) {
+	d, peer := openDoor(t, 1, "127.0.0.1:0"), logtest.Identity(t, 2)
+	d.set(peer, Member)
+	begun, told := make(chan struct{}), make(chan error, 1)
+	if err := d.Handle("late", func(ctx context.Context, _ event.SiteID, _ []byte) ([]byte, error) {
+		close(begun)
+		<-ctx.Done()
+		_, err := d.current()
+		told <- err
+		return nil, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l := linksOf(t, peer, d.Addr())
+	go func() { _, _ = l.Request(within(t, 10*time.Second), d.id.Site(), "late", nil) }()
+	<-begun
+	closed := make(chan error, 1)
+	go func() { closed <- d.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("closing waits for a question that waits for closing")
+	}
+	if err := <-told; !errors.Is(err, errClosed) {
+		t.Errorf("got %v, want %v", err, errClosed)
+	}
+}
+
 // raw connects as a site with NATS's own client, as an attacker would who holds a member's key.
 func raw(t *testing.T, d *door, id *seal.Identity, opts ...nats.Option) (*nats.Conn, chan error, error) {
 	t.Helper()

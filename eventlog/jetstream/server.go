@@ -240,13 +240,25 @@ func (s *Server) Close() error {
 		s.stop()
 		s.stopped.Wait()
 	}
+	closing, errs := s.shut()
+	if !closing {
+		return nil
+	}
+	// Not under the lock: a handler under way may be waiting for it, to be told that the engine is gone.
+	if s.desk != nil {
+		s.desk.close()
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// shut stops the engine for good. It returns false if somebody has done so before.
+func (s *Server) shut() (closing bool, errs []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil
+		return false, nil
 	}
 	s.closed = true
-	var errs []error
 	if s.store != nil {
 		errs = append(errs, s.store.saveTails())
 	}
@@ -254,10 +266,7 @@ func (s *Server) Close() error {
 		s.engine.close()
 		s.engine = nil
 	}
-	if s.desk != nil {
-		s.desk.close()
-	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return true, errs
 }
 
 var errClosed = fault.New(fault.Unavailable, "log.closed", "the log of this site is shutting down", "try again in a moment")
