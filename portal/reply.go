@@ -77,10 +77,7 @@ func chosenLanguage(r *http.Request) web.Language {
 	if l := web.Language(r.URL.Query().Get("lang")); l.Valid() {
 		return l
 	}
-	if c, err := r.Cookie("lang"); err == nil {
-		return web.Language(c.Value)
-	}
-	return ""
+	return web.ChosenBefore(r)
 }
 
 // textLanguage tells in which language the text is, if it differs from the page's.

@@ -38,8 +38,13 @@ func withLanguage(behindTLS bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l := Language(r.URL.Query().Get("lang"))
 		if l.Valid() {
-			http.SetCookie(w, &http.Cookie{Name: "lang", Value: string(l), Path: "/", MaxAge: 365 * 24 * 3600,
-				HttpOnly: true, Secure: behindTLS || r.TLS != nil, SameSite: http.SameSiteLaxMode})
+			secure := behindTLS || r.TLS != nil
+			name := languageCookies[1]
+			if secure {
+				name = languageCookies[0]
+			}
+			http.SetCookie(w, &http.Cookie{Name: name, Value: string(l), Path: "/", MaxAge: 365 * 24 * 3600,
+				HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode})
 		} else {
 			l = remembered(r)
 		}
@@ -48,9 +53,23 @@ func withLanguage(behindTLS bool, next http.Handler) http.Handler {
 	})
 }
 
+// languageCookies are the names of the cookie that remembers the language: with the prefix that browsers take through TLS only,
+// and without it.
+var languageCookies = [2]string{"__Host-lang", "lang"}
+
+// ChosenBefore returns the language that somebody chose by hand some time ago, "" if nobody did.
+func ChosenBefore(r *http.Request) Language {
+	for _, name := range languageCookies {
+		if c, err := r.Cookie(name); err == nil && Language(c.Value).Valid() {
+			return Language(c.Value)
+		}
+	}
+	return ""
+}
+
 func remembered(r *http.Request) Language {
-	if c, err := r.Cookie("lang"); err == nil && Language(c.Value).Valid() {
-		return Language(c.Value)
+	if l := ChosenBefore(r); l.Valid() {
+		return l
 	}
 	accept := r.Header.Get("Accept-Language")
 	if accept == "" || len(accept) > 500 {
