@@ -237,7 +237,8 @@ func TestClientAndAccountRoutesAgree(t *testing.T) {
 		t.Errorf("program %+v", p)
 	}
 	must(c.WithdrawProgram(ctx, nordtal, anID))(t)
-	want := []string{"accounts enrolled 7 " + anID, "invite accounts [" + anID + "] 2h0m0s operator", "send invitations https://portal.test",
+	want := []string{"accounts enrolled 7 " + anID, "send invitations https://portal.test", "invite accounts [" + anID + "] 2h0m0s operator",
+		"send invitations https://portal.test",
 		"remind [" + anID + "] operator", "end sessions person " + anID + " operator", "remove passkey " + anID + " key operator",
 		"link " + anID + " 5m0s operator", "vouch ABCD-EFGH " + anID + " operator", "invite guest THW alarm/7 operator", "send away " + anID + " operator",
 		"make program Wachplan api [alarm.see] operator", "withdraw program " + anID + " operator"}

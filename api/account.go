@@ -111,6 +111,11 @@ func (a *API) inviteAccounts(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	web.About(r.Context(), aboutPersons(d.Persons)...)
+	if d.Send { // asked first: an invitation that reaches nobody still ends the one before
+		if _, err := a.cfg.Accounts.SendInvitations(r.Context(), by(r), id, nil, a.cfg.URL("")); err != nil {
+			return err
+		}
+	}
 	list, receipt, err := a.cfg.Accounts.Invite(r.Context(), by(r), id, d.Persons, good)
 	if err != nil {
 		return err

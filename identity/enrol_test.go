@@ -225,8 +225,15 @@ func TestMessagesAreSent(t *testing.T) {
 	if err != nil || told != 2 || strings.Contains(w.told[0].text, list[0].Secret) || !strings.Contains(w.told[0].text, "https://"+sued) {
 		t.Fatalf("told %d, %v: %v", told, err, w.told)
 	}
-	_, err = a.SendInvitations(w.ctx(), console, nordtal, list, "http://"+nord)
-	refused(t, err, ErrName)
+	for address, good := range map[string]bool{"http://" + nord: false, "http://localhost.example": false, "": false, "ftp://localhost": false, "https:": false,
+		"http://localhost:8443": true, "http://nord.localhost:80": true, "http://127.0.0.1:8443": true, "http://[::1]:80": true} {
+		_, err = a.SendInvitations(w.ctx(), console, nordtal, nil, address)
+		if good {
+			ok(t, err)
+			continue
+		}
+		refused(t, err, errPlainURL)
+	}
 }
 
 func TestTOTPGoesWithCodes(t *testing.T) {

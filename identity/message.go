@@ -5,6 +5,7 @@ package identity
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 
@@ -63,14 +64,14 @@ func (s *Service) maySend(ctx context.Context, by access.Principal, authority ev
 }
 
 // SendInvitations sends invitations that Invite has made, each to its person: baseURL is "https://name" of the portal, and
-// "/enrol/" and the secret follow. It returns how many a gateway took, and Remind's errors.
+// "/enrol/" and the secret follow. It returns how many a gateway took, Remind's errors, and a fault of kind Conflict if what is
+// sent to that address could be read on the way; an empty list only finds out whether anything could be sent.
 func (s *Service) SendInvitations(ctx context.Context, by access.Principal, authority event.AuthorityID, list []Invitation, baseURL string) (sent int, err error) {
 	if err := s.maySend(ctx, by, authority, len(list)); err != nil {
 		return 0, err
 	}
-	u, err := url.Parse(baseURL)
-	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return 0, ErrName
+	if !confidential(baseURL) {
+		return 0, errPlainURL
 	}
 	for _, i := range list {
 		link := strings.TrimSuffix(baseURL, "/") + "/enrol/" + i.Secret
@@ -79,6 +80,20 @@ func (s *Service) SendInvitations(ctx context.Context, by access.Principal, auth
 		}
 	}
 	return sent, nil
+}
+
+var errPlainURL = fault.New(fault.Conflict, "identity.plain_url", "this site's portal has no https address: whoever reads along on the way would have the account",
+	"give the portal an https address (portal.url or names in the configuration), or print the invitations and hand them over")
+
+// confidential reports whether what is sent to the address can be read by its two ends only: https, or this very machine.
+func confidential(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	host := u.Hostname()
+	here := host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && here
 }
 
 func invitationMessage(link string, i Invitation) Message {
