@@ -3,10 +3,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net"
 	"net/url"
+	"slices"
 
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
@@ -38,9 +40,16 @@ func (s *Site) portalErasures(ctx context.Context, a event.AuthorityID) ([]porta
 	if err != nil {
 		return nil, err
 	}
+	former := s.federation.Former(a)
 	out := make([]portal.Erasure, 0, len(list))
 	for _, e := range list {
-		out = append(out, portal.Erasure{Person: e.Person, At: e.At, By: e.By, Confirmed: e.Confirmed, Missing: e.Missing})
+		x := portal.Erasure{Person: e.Person, At: e.At, By: e.By, Confirmed: e.Confirmed, Missing: e.Missing}
+		for _, f := range former {
+			if !slices.Contains(e.Confirmed, f.Site) {
+				x.Removed = append(x.Removed, cmp.Or(f.Name, f.Site.Short()))
+			}
+		}
+		out = append(out, x)
 	}
 	return out, nil
 }

@@ -90,7 +90,7 @@ type Erasure struct {
 	By        string // an actor
 	Confirmed []event.SiteID
 	Missing   []event.SiteID // member sites that have not said so yet
-	Removed   []event.SiteID // sites that left the federation without having said so: unconfirmed for ever
+	Removed   []string       // names of the sites that left the authority without having said so: unconfirmed for ever
 }
 
 // Complete reports whether every member site has confirmed.

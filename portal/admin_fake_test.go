@@ -393,8 +393,8 @@ func (f *fakeOffice) config(alarms deed.Alarms) AdminConfig {
 			return []byte(`{"person":"` + person + `"}`), nil
 		},
 		Erasures: func(context.Context, event.AuthorityID) ([]Erasure, error) {
-			return []Erasure{{Person: "4444444444444444", At: now.Add(-time.Hour), By: "person/1111111111111111", Confirmed: []event.SiteID{siteNord}, Missing: []event.SiteID{siteBox}, Removed: []event.SiteID{"zzzzzzzzzzzz"}},
-				{Person: "7777777777777777", At: now.Add(-99 * time.Hour), By: "operator", Confirmed: []event.SiteID{siteNord, siteSued, siteBox}}}, nil
+			return []Erasure{{Person: "4444444444444444", At: now.Add(-time.Hour), By: "person/1111111111111111", Confirmed: []event.SiteID{siteNord}, Missing: []event.SiteID{siteBox}, Removed: []string{"Altes Amt"}},
+				{Person: "7777777777777777", At: now.Add(-99 * time.Hour), Confirmed: []event.SiteID{siteNord, siteSued, siteBox}}}, nil
 		},
 		PortalURLs:  func(event.AuthorityID) []string { return []string{"https://lage.nordtal.example"} },
 		HasProvider: func(a event.AuthorityID) bool { return a == nordtal },

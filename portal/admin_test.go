@@ -52,7 +52,7 @@ var adminPages = map[string]struct {
 	"audit":              {auditor, "audit", []string{"192.0.2.7", "512 Mal", "Anmeldung", "holdfast audit verify", "plan.delete", "Adresse nach Frist gelöscht", "Anfrage freigeben", "Freigabe bb000000", "365 Tage", "Standort ", "12 Personen", "aufgrund der Rolle"}},
 	"audit-several":      {auditor, "audit?who=e", []string{"Mehrere Personen passen dazu"}},
 	"audit-nobody":       {auditor, "audit?who=xyz&from=gestern", []string{"Keine Person dieses Namens", "als Datum"}},
-	"privacy":            {administrator, "privacy", []string{"wartet auf Standorte", "Kreishaus", "Nie bestätigt", "überall bestätigt"}},
+	"privacy":            {administrator, "privacy", []string{"wartet auf Standorte", "Kreishaus", "Nie bestätigt", "Altes Amt", "überall bestätigt"}},
 	"erase":              {administrator, "people/2222222222222222/erase", []string{"Freier Text", "zweite Person", "Löschung beantragen"}},
 	"person-to-administ": {administrator, "people/2222222222222222", []string{"Auskunft laden", "Löschen …", "Rolle vergeben"}},
 	"person-to-member":   {nobody, "people/2222222222222222", []string{"Mia Müller"}},

@@ -19,6 +19,7 @@ type erasureRow struct {
 	ID        directory.PersonID
 	At        time.Time
 	By        actorView
+	Known     bool // who did it
 	Badge     badgeView
 	Confirmed string
 	Missing   string
@@ -39,14 +40,17 @@ func (p *Portal) showPrivacy(w http.ResponseWriter, r *http.Request) error {
 	v := privacyView{deskView: o.view()}
 	for _, e := range list {
 		row := erasureRow{ID: e.Person, At: e.At, Confirmed: strings.Join(p.siteNames(e.Confirmed), ", "),
-			Missing: strings.Join(p.siteNames(e.Missing), ", "), Removed: strings.Join(p.siteNames(e.Removed), ", "),
+			Missing: strings.Join(p.siteNames(e.Missing), ", "), Removed: strings.Join(e.Removed, ", "),
 			Badge: badgeView{"warning", "warning", o.t.t("privacy.waiting")}}
 		if e.Complete() {
 			row.Badge = badgeView{"success", "success", o.t.t("privacy.complete")}
 		}
-		if row.By, err = names.actor(r.Context(), e.By); err != nil {
-			return err
+		if e.By != "" {
+			if row.By, err = names.actor(r.Context(), e.By); err != nil {
+				return err
+			}
 		}
+		row.Known = e.By != ""
 		v.Erasures = append(v.Erasures, row)
 	}
 	return p.adminPage(w, r, o, http.StatusOK, "privacy", o.t.t("privacy.title"), v)

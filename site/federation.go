@@ -182,6 +182,35 @@ func (f *Federation) Closing(log eventlog.LogID) (eventlog.Head, bool) {
 	return head, true
 }
 
+// Former returns the sites that may have had the authority's data and are to have none any more, in order of their ids: those that
+// it allowed once, and those that were removed while it allowed them. Of a site whose facts have not arrived here only the id is
+// known.
+func (f *Federation) Former(authority event.AuthorityID) (list []Profile) {
+	s := f.snap.Load()
+	p := s.authorities[authority]
+	if p == nil {
+		return nil
+	}
+	profiles := make(map[event.SiteID]Profile)
+	for _, m := range s.roll.Members {
+		profiles[m.Site] = m.Profile
+	}
+	for _, r := range s.roll.Removed {
+		profiles[r.Site] = r.Profile
+	}
+	for site := range p.live {
+		_, removed := s.removed[site]
+		if !removed && p.allowed[site] {
+			continue
+		}
+		profile := profiles[site]
+		profile.Site = site
+		list = append(list, profile)
+	}
+	slices.SortFunc(list, func(a, b Profile) int { return strings.Compare(string(a.Site), string(b.Site)) })
+	return list
+}
+
 // Withdrawn reports whether the authority has allowed this site once and does not any more, or this site was removed: then
 // nothing of the authority may stay here. An authority of which facts are still missing is not withdrawn.
 func (f *Federation) Withdrawn(authority event.AuthorityID) bool {

@@ -556,3 +556,40 @@ func FuzzServeJoin(f *testing.F) {
 		}
 	})
 }
+
+// TestFormerSitesAreRemembered lists who may still have what it was given: sites that were removed, or are not allowed any more.
+func TestFormerSitesAreRemembered(t *testing.T) {
+	members := new(script)
+	members.found()
+	members.propose(0, 2)
+	members.propose(0, 4)
+	members.endorse(2, 4)
+	members.propose(0, 6)
+	members.endorse(2, 6)
+	members.remove(0, 4, 9, 1)
+	members.remove(2, 4, 9, 1)
+	order := make([]int, len(members.entries))
+	for i := range order {
+		order[i] = i
+	}
+	roll := members.fold(t, order)
+	var s script
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site(), cast[2].Site(), cast[4].Site()}})
+	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: []event.ID{s.entries[0].ID}})
+	fed := NewFederation(cast[0].Site())
+	fed.update(newSnapshot(cast[0].Site(), folded{members: roll, authorities: map[event.AuthorityID]AuthorityState{"lk-nordtal": stateOf(t, &s)}}, bootstrap{}))
+	var got []event.SiteID
+	for _, p := range fed.Former("lk-nordtal") {
+		got = append(got, p.Site)
+		if p.Operator == "" {
+			t.Errorf("nothing is known of %s", p.Site)
+		}
+	}
+	want := slices.Sorted(slices.Values([]event.SiteID{cast[2].Site(), cast[4].Site()}))
+	if !slices.Equal(got, want) {
+		t.Errorf("former sites are %v, want %v", got, want)
+	}
+	if fed.Former("stadt") != nil {
+		t.Error("an authority that is not known had sites")
+	}
+}
