@@ -126,7 +126,7 @@ func (v *visitor) enrol(person directory.PersonID) access.Principal {
 	v.w.must(err)
 	v.session(signed)
 	v.keep(v.enter(codes[0]))
-	for _, wrong := range []string{codes[0], codes[1][:len(codes[1])-1] + "0", "Quatsch"} {
+	for _, wrong := range []string{codes[0], mistyped(codes[1]), "Quatsch"} {
 		if status, _ := v.send(browser(), http.MethodPost, "/signin/code", url.Values{"code": {wrong}}); status != http.StatusUnauthorized {
 			t.Errorf("a wrong code answers %d", status)
 		}
@@ -292,4 +292,12 @@ func TestNoSecretIsStoredSaidOrSentToAnybodyElse(t *testing.T) {
 		t.Errorf("%d secrets sent, %d bytes of stores and %d of logs read: the test proves nothing", sent, size, len(w.said.bytes()))
 	}
 	t.Logf("%d secrets, %d needles, %d bytes of stores, %d of logs, %d messages", len(v.secrets), scan.needles, size, len(w.said.bytes()), len(w.sms.messages()))
+}
+
+// mistyped changes the last character.
+func mistyped(code string) string {
+	if last := len(code) - 1; code[last] != '7' {
+		return code[:last] + "7"
+	}
+	return code[:len(code)-1] + "8"
 }
