@@ -122,7 +122,8 @@ func (p *Portal) addAccount(r *http.Request, me ownPrincipal, v *accountView) er
 		}
 	}
 	v.Kinds = []string{string(program.LDAP), string(program.CardDAV), string(program.WebDAV)}
-	return nil
+	v.Key, err = p.cfg.Once.NewKey()
+	return err
 }
 
 // userOf returns the name under which a person's programs sign in.

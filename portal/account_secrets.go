@@ -176,7 +176,12 @@ func (p *Portal) makePassword(w http.ResponseWriter, r *http.Request) error {
 		return program.ErrExpires
 	}
 	d := program.Draft{Name: strings.TrimSpace(r.PostFormValue("name")), Kind: kind, Owner: me.person(), Expires: p.cfg.Now().Add(life)}
-	made, secret, _, err := p.cfg.SignIn.Programs.Make(r.Context(), me.Principal, me.Authority, d)
+	var made program.Program
+	var secret string
+	err = p.makeOnce(r, func() (err error) {
+		made, secret, _, err = p.cfg.SignIn.Programs.Make(r.Context(), me.Principal, me.Authority, d)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -228,9 +228,13 @@ func TestOwnAccount(t *testing.T) {
 	})
 	t.Run("an app password is shown once", func(t *testing.T) {
 		w := newWorld(t).as(t, mia)
-		got := w.post(t, "/account/passwords", url.Values{"name": {"Telefon"}, "kind": {"carddav"}, "days": {"365"}})
+		form := url.Values{"key": {"0123456789abcdefgh"}, "name": {"Telefon"}, "kind": {"carddav"}, "days": {"365"}}
+		got := w.post(t, "/account/passwords", form)
 		if got.Code != http.StatusOK || strings.Count(got.Body.String(), goodPassword) != 1 || !strings.Contains(got.Body.String(), "m.mueller@nordtal.example") {
 			t.Errorf("%d", got.Code)
+		}
+		if again := w.post(t, "/account/passwords", form); again.Code != http.StatusConflict || strings.Contains(again.Body.String(), goodPassword) {
+			t.Errorf("sent again: %d", again.Code)
 		}
 		for _, form := range []url.Values{{"name": {"x"}, "kind": {"api"}, "days": {"365"}}, {"name": {"x"}, "kind": {"ldap"}, "days": {"9999"}}, {}} {
 			if got := w.post(t, "/account/passwords", form); got.Code != http.StatusUnprocessableEntity {

@@ -136,7 +136,7 @@ func TestUnknownThingsAreNotFound(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"accounts/9999999999999999/signout", "guests/9999999999999999/renew"} {
-		if got := w.post(t, desk+path, nil); got.Code != http.StatusNotFound {
+		if got := w.post(t, desk+path, url.Values{"key": {"0123456789abcdefgh"}}); got.Code != http.StatusNotFound {
 			t.Errorf("POST %s: %d, want 404", path, got.Code)
 		}
 	}
@@ -240,7 +240,11 @@ func TestLettersHoldTheSecretsAndNothingElseDoes(t *testing.T) {
 func TestSecretsAreShownOnce(t *testing.T) {
 	t.Run("a guest's code", func(t *testing.T) {
 		w := newOfficeWorld(t, officer)
-		got := w.post(t, desk+"guests", url.Values{"name": {"Maria Schulz"}, "incident": {"alarm/0123456789abcdef"}, "hours": {"4"}})
+		form := url.Values{"key": {"0123456789abcdefgh"}, "name": {"Maria Schulz"}, "incident": {"alarm/0123456789abcdef"}, "hours": {"4"}}
+		got, again := w.post(t, desk+"guests", form), w.post(t, desk+"guests", form)
+		if again.Code != http.StatusConflict || !strings.Contains(again.Body.String(), "nichts ein zweites Mal entstanden") {
+			t.Errorf("sent again: %d %s", again.Code, again.Body)
+		}
 		for _, want := range []string{"7KQ2M-9XD4A", "https://lage.nordtal.example/signin/guest", "<svg", "Maria Schulz"} {
 			if !strings.Contains(got.Body.String(), want) {
 				t.Errorf("%d, the page lacks %q", got.Code, want)
@@ -252,13 +256,17 @@ func TestSecretsAreShownOnce(t *testing.T) {
 		if again := w.get(t, desk+"guests").Body.String(); strings.Contains(again, "7KQ2M") {
 			t.Error("the list shows the code")
 		}
-		if renewed := w.post(t, desk+"guests/dd00000000000002/renew", nil).Body.String(); !strings.Contains(renewed, "ABCDE-FGHJK") {
+		if renewed := w.post(t, desk+"guests/dd00000000000002/renew", url.Values{"key": {"0123456789abcdefgh"}}).Body.String(); !strings.Contains(renewed, "ABCDE-FGHJK") {
 			t.Error("renewing shows no new code")
 		}
 	})
 	t.Run("a program's token", func(t *testing.T) {
 		w := newOfficeWorld(t, administrator)
-		got := w.post(t, desk+"programs", url.Values{"name": {"Fachverfahren"}, "scope": {"alarm.see", "role.grant"}, "days": {"90"}})
+		form := url.Values{"key": {"0123456789abcdefgh"}, "name": {"Fachverfahren"}, "scope": {"alarm.see", "role.grant"}, "days": {"90"}}
+		got, again := w.post(t, desk+"programs", form), w.post(t, desk+"programs", form)
+		if again.Code != http.StatusConflict || strings.Contains(again.Body.String(), "hf1_") {
+			t.Errorf("sent again: %d", again.Code)
+		}
 		if got.Code != http.StatusOK || !strings.Contains(got.Body.String(), "hf1_ee00000000000009_") {
 			t.Errorf("%d: no token", got.Code)
 		}

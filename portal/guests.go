@@ -21,6 +21,7 @@ var guestHours = []int{4, 12, 24, 72, 168}
 
 type guestsView struct {
 	deskView
+	Key    string
 	Alarms []alarmChoice
 	Hours  []optionView
 	Max    int
@@ -37,7 +38,7 @@ type alarmChoice struct {
 }
 
 type guestRow struct {
-	Path      string
+	Path, Key string
 	Name      string // "" if it cannot be read
 	Badge     badgeView
 	Alarm     string
@@ -81,6 +82,9 @@ func (p *Portal) showGuests(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v := guestsView{deskView: o.view(), Hours: numberOptions(o.t, "guests.hours", guestHours, 24), Max: guest.MaxName}
+	if v.Key, err = p.cfg.Once.NewKey(); err != nil {
+		return err
+	}
 	texts := map[string]string{}
 	if v.Alarms, err = p.openAlarms(r.Context(), o, texts); err != nil {
 		return err
@@ -91,7 +95,7 @@ func (p *Portal) showGuests(w http.ResponseWriter, r *http.Request) error {
 	}
 	names := p.names(o)
 	for _, g := range list {
-		row := guestRow{Path: o.path("guests", string(g.ID)), Badge: guestBadge(o.t, g.State), Until: g.Until, EnteredAt: g.EnteredAt,
+		row := guestRow{Path: o.path("guests", string(g.ID)), Key: v.Key, Badge: guestBadge(o.t, g.State), Until: g.Until, EnteredAt: g.EnteredAt,
 			Sites: strings.Join(p.siteNames(g.Sites), ", "), MayReturn: g.State != guest.Waiting, MayLeave: g.State != guest.Away && g.State != guest.Expired}
 		if g.Readable == directory.Readable {
 			row.Name = g.Name
@@ -158,7 +162,13 @@ func (p *Portal) inviteGuest(w http.ResponseWriter, r *http.Request) error {
 	if !found {
 		return guest.ErrIncident
 	}
-	g, code, receipt, err := p.cfg.Admin.Guests.Invite(r.Context(), o.actor.Principal, o.ID, d)
+	var g guest.Guest
+	var code string
+	var receipt eventlog.Receipt
+	err = p.makeOnce(r, func() (err error) {
+		g, code, receipt, err = p.cfg.Admin.Guests.Invite(r.Context(), o.actor.Principal, o.ID, d)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -194,7 +204,13 @@ func (p *Portal) renewGuest(w http.ResponseWriter, r *http.Request) error {
 	if err := parseForm(r); err != nil {
 		return err
 	}
-	g, code, receipt, err := p.cfg.Admin.Guests.Renew(r.Context(), o.actor.Principal, o.ID, guest.ID(r.PathValue("guest")), p.guestEnd(r))
+	var g guest.Guest
+	var code string
+	var receipt eventlog.Receipt
+	err = p.makeOnce(r, func() (err error) {
+		g, code, receipt, err = p.cfg.Admin.Guests.Renew(r.Context(), o.actor.Principal, o.ID, guest.ID(r.PathValue("guest")), p.guestEnd(r))
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/program"
 	"codeberg.org/holdfast/holdfast/web"
@@ -19,6 +20,7 @@ var programDays = []int{30, 90, 365, 730}
 
 type programsView struct {
 	deskView
+	Key    string
 	Scopes []optionView
 	Days   []optionView
 	Max    int
@@ -80,6 +82,10 @@ func (p *Portal) programsPage(w http.ResponseWriter, r *http.Request, o office, 
 		if program.Fit(s) && s.Scopable() {
 			v.Scopes = append(v.Scopes, optionView{Value: string(s), Name: o.t.t("may." + string(s)), Chosen: slices.Contains(d.Scopes, s)})
 		}
+	}
+	var err error
+	if v.Key, err = p.cfg.Once.NewKey(); err != nil {
+		return err
 	}
 	list, err := p.cfg.Admin.Programs.Programs(r.Context(), o.ID)
 	if err != nil {
@@ -149,7 +155,13 @@ func (p *Portal) makeProgram(w http.ResponseWriter, r *http.Request) error {
 	if len(problems) > 0 {
 		return p.programsPage(w, r, o, http.StatusUnprocessableEntity, d, days, problems)
 	}
-	made, secret, receipt, err := p.cfg.Admin.Programs.Make(r.Context(), o.actor.Principal, o.ID, d)
+	var made program.Program
+	var secret string
+	var receipt eventlog.Receipt
+	err = p.makeOnce(r, func() (err error) {
+		made, secret, receipt, err = p.cfg.Admin.Programs.Make(r.Context(), o.actor.Principal, o.ID, d)
+		return err
+	})
 	if err != nil {
 		return err
 	}

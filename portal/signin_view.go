@@ -78,6 +78,7 @@ type accountView struct {
 	TOTP        bool
 	Passwords   []passwordRow
 	Kinds       []string
+	Key         string // of the form for a password
 }
 
 type ownWarning struct {
