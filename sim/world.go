@@ -111,7 +111,7 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	if o.Seed%codesEvery == 0 {
 		w.people.hashing = 24
 	}
-	w.onFile = w.rnd.IntN(4) == 0
+	w.onFile = w.rnd.IntN(8) == 0 // files are slow where others use the disk, too
 	operators := []string{"north", "south", "box"}[:2+w.rnd.IntN(2)]
 	w.unlucky = operators[w.rnd.IntN(len(operators))]
 	for no := range 3 + w.rnd.IntN(5) {
