@@ -208,12 +208,16 @@ type VouchState struct {
 // invitation can enrol in that person's name. The person is told within a day or not at all.
 const InvitedAgain = "invited_again"
 
+// CameByVouching is the notice that somebody came in because two colleagues had vouched: the person learns it, and so do the
+// administrators, because two who agree could let in a third under a person's name.
+const CameByVouching = "vouched"
+
 // Warning is something that somebody should know about an account.
 type Warning struct {
 	// ID names it within the account.
 	ID     string
 	Person directory.PersonID
-	// What is "code_twice", "invitation_twice", "link_twice", "vouching_twice", "counter", or InvitedAgain.
+	// What is "code_twice", "invitation_twice", "link_twice", "vouching_twice", "counter", InvitedAgain, or CameByVouching.
 	What string
 	// Sites are where it happened, Sessions what came of it, in the same order.
 	Sites    []event.SiteID

@@ -149,6 +149,11 @@ func warningToPerson(w Warning) Message {
 		m.TextEN = "You were invited to the emergency portal again, although you have access already. Whoever has the invitation can come in with it in your name. If you did not ask for it, tell your administrators at once, best in person."
 		return m
 	}
+	if w.What == CameByVouching {
+		m.TextDE = "Zwei Personen Ihrer Behörde haben gebürgt, und jemand hat sich damit unter Ihrem Namen im Notfall-Portal angemeldet. Waren Sie es nicht, sagen Sie sofort Ihrer Administration Bescheid, am besten persönlich."
+		m.TextEN = "Two people of your authority have vouched, and somebody has signed in to the emergency portal under your name. If it was not you, tell your administrators at once, best in person."
+		return m
+	}
 	what := whatHappened[w.What]
 	m.TextDE = "Für Ihren Zugang wurde " + what[0] + " an zwei Standorten verwendet, die einander nicht sahen. Beide Sitzungen sind beendet, und was darin eingerichtet wurde, gilt nicht mehr. Melden Sie sich neu an. Waren Sie es nicht beide Male, sagen Sie Ihrer Administration Bescheid."
 	m.TextEN = "For your access, " + what[1] + " was used at two sites that did not see each other. Both sessions have ended, and what was set up in them does not count. Sign in again. If it was not you both times, tell your administrators."
@@ -160,6 +165,11 @@ func warningToAdministrators(w Warning) Message {
 	if w.What == "counter" {
 		m.TextDE = "Ein Passkey zählt anders als erwartet; vielleicht gibt es eine Kopie. Näheres steht im Portal unter „Konten“."
 		m.TextEN = "A passkey counts in an unexpected way; there may be a copy. See the portal, “Accounts”."
+		return m
+	}
+	if w.What == CameByVouching {
+		m.TextDE = "Zwei Personen haben gebürgt, und jemand hat sich damit angemeldet. Für wen, steht im Portal unter „Konten“."
+		m.TextEN = "Two people have vouched, and somebody has signed in with it. For whom: see the portal, “Accounts”."
 		return m
 	}
 	what := whatHappened[w.What]

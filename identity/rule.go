@@ -260,6 +260,9 @@ func (x summary) state(now time.Time) State {
 	return StateNone
 }
 
+// vouchedPrefix begins the id of a notice that somebody came in by vouching.
+const vouchedPrefix = "vouched/"
+
 // againPrefix begins the id of a warning that somebody enrolled was invited again.
 const againPrefix = "invited/"
 
@@ -282,6 +285,13 @@ func (s *state) warnings(person directory.PersonID) (list []Warning) {
 		if x.Again != "" {
 			list = append(list, Warning{ID: againPrefix + x.ID, Person: person, What: InvitedAgain, Sites: []event.SiteID{x.Again},
 				At: time.UnixMilli(x.Wall).UTC()})
+		}
+	}
+	for _, u := range s.Uses {
+		id := strings.TrimPrefix(u.What, whatVouching+"/")
+		if id != u.What && !slices.ContainsFunc(list, func(w Warning) bool { return w.ID == u.What }) {
+			list = append(list, Warning{ID: vouchedPrefix + id, Person: person, What: CameByVouching, Sites: []event.SiteID{u.Site},
+				Sessions: []string{u.Session}, At: time.UnixMilli(u.Wall).UTC()})
 		}
 	}
 	for i := range list {

@@ -373,8 +373,16 @@ func (g *gathering) who(actor string) string {
 // ofPeople are the segments of subjects and paths behind which somebody's id stands.
 var ofPeople = []string{"person", "people", "account", "accounts", "sessions", "guest", "guests", "erasure"}
 
-// OwnOnly cuts the ids of other people out of a subject or path.
+// OwnOnly cuts the ids of other people out of a path, or out of the subjects that an object names.
 func OwnOnly(object string, person directory.PersonID) string {
+	words := strings.Split(object, " ")
+	for i, word := range words {
+		words[i] = ownOnly(word, person)
+	}
+	return strings.Join(words, " ")
+}
+
+func ownOnly(object string, person directory.PersonID) string {
 	parts := strings.Split(object, "/")
 	for i := 1; i < len(parts); i++ {
 		if slices.Contains(ofPeople, parts[i-1]) && directory.PersonID(parts[i]).Valid() && parts[i] != string(person) {

@@ -226,8 +226,9 @@ func TestOwnOnly(t *testing.T) {
 		"/a/x/accounts/" + other + "/sessions": "/a/x/accounts/…/sessions",
 		"alarm/" + other:                       "alarm/" + other,
 		"alarm/" + other + "/person/" + other:  "alarm/" + other + "/person/…",
-		"/a/{authority}/people":                "/a/{authority}/people",
-		"":                                     "",
+		"auditor person/" + other + " unit/" + other + " person/" + own: "auditor person/… unit/" + other + " person/" + own,
+		"/a/{authority}/people": "/a/{authority}/people",
+		"":                      "",
 	} {
 		if got := OwnOnly(object, own); got != want {
 			t.Errorf("%q becomes %q, want %q", object, got, want)
