@@ -77,17 +77,21 @@ func (e Entry) bounded() Entry {
 // maxPart is how long a part of an object may be. Ids have 16 characters; invitations, links and tokens have 24 or more.
 const maxPart = 20
 
-// object returns what may be kept of an object: nothing that follows a '?', where people's searches stand, and of every
-// part of a path that is as long as a secret only that it was there. A caller that forgets this leaks nothing.
+// object returns what may be kept of an object, which is a path or several subjects: nothing that follows a '?', where people's
+// searches stand, and of every part that is as long as a secret only that it was there. A caller that forgets this leaks nothing.
 func object(s string) string {
 	s, _, _ = strings.Cut(s, "?")
-	parts := strings.Split(s, "/")
-	for i, p := range parts {
-		if len(p) > maxPart {
-			parts[i] = "…"
+	words := strings.Split(s, " ")
+	for i, word := range words {
+		parts := strings.Split(word, "/")
+		for j, p := range parts {
+			if len(p) > maxPart {
+				parts[j] = "…"
+			}
 		}
+		words[i] = strings.Join(parts, "/")
 	}
-	return strings.Join(parts, "/")
+	return strings.Join(words, " ")
 }
 
 func plain(s string, most int) string {

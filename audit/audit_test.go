@@ -345,11 +345,12 @@ func TestWhatWasDoneUnderAWithdrawnGrantIsShown(t *testing.T) {
 
 func TestNoSecretOfAPathIsKept(t *testing.T) {
 	for path, want := range map[string]string{
-		"/enrol/mJc0zq3hX9vT1kYbR5aWn2LQ":            "/enrol/…",
-		"/r/" + strings.Repeat("x", 300):             "/r/…",
-		"/a/lk-nordtal/people?q=Quastenflosser":      "/a/lk-nordtal/people",
-		"/a/lk-nordtal/people/3c8e99fa2dfba5d3/edit": "/a/lk-nordtal/people/3c8e99fa2dfba5d3/edit",
-		"person/3c8e99fa2dfba5d3":                    "person/3c8e99fa2dfba5d3",
+		"/enrol/mJc0zq3hX9vT1kYbR5aWn2LQ":                                                "/enrol/…",
+		"/r/" + strings.Repeat("x", 300):                                                 "/r/…",
+		"/a/lk-nordtal/people?q=Quastenflosser":                                          "/a/lk-nordtal/people",
+		"/a/lk-nordtal/people/3c8e99fa2dfba5d3/edit":                                     "/a/lk-nordtal/people/3c8e99fa2dfba5d3/edit",
+		"person/3c8e99fa2dfba5d3":                                                        "person/3c8e99fa2dfba5d3",
+		"auditor person/3c8e99fa2dfba5d3 unit/5d33c8e99fa2dfba mJc0zq3hX9vT1kYbR5aWn2LQ": "auditor person/3c8e99fa2dfba5d3 unit/5d33c8e99fa2dfba …",
 	} {
 		if got := (Entry{Object: path}).bounded().Object; got != want {
 			t.Errorf("%.40q becomes %q, want %q", path, got, want)

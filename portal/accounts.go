@@ -71,7 +71,7 @@ func accountBadge(t *texts, s identity.State) badgeView {
 	case identity.StateDormant:
 		return badgeView{"warning", "warning", t.t("accounts.state.dormant")}
 	}
-	return badgeView{"danger", "danger", t.t("accounts.state.none")}
+	return badgeView{"quiet", "help", t.t("accounts.state.none")} // most have none in the beginning
 }
 
 func (p *Portal) showAccounts(w http.ResponseWriter, r *http.Request) error {
@@ -162,7 +162,7 @@ func (v *accountsView) addCounts(o office, c identity.Counts) {
 		s := string(accountStates[i])
 		v.Counts = append(v.Counts, stateCount{Name: o.t.t("accounts.state." + s), Path: o.path("accounts") + "?state=" + s, Count: n, On: v.State == s})
 	}
-	v.Bar = bar(c.People, barPart{"coming", c.Enrolled}, barPart{"safe", c.Invited}, barPart{"cannot", c.Dormant}, barPart{"failed", c.None})
+	v.Bar = bar(c.People, barPart{"coming", c.Enrolled}, barPart{"safe", c.Invited}, barPart{"cannot", c.Dormant}) // the rest has none
 }
 
 // listPager leads on through a list whose address is a query; empty values are left out.

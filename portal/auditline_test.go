@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -105,6 +106,16 @@ func TestTheAuditTellsWhatWasDone(t *testing.T) {
 		// The first line is the sign-in.
 		if lines := w.audit.recorded[1:]; len(lines) != 1 || lines[0].Deed+" "+lines[0].Object != want {
 			t.Errorf("%s: %d, the audit has %+v", path, got.Code, lines)
+		}
+	}
+}
+
+// TestAFormWithMistakesIsNoDeed: nothing was done, so the audit must not say that it was.
+func TestAFormWithMistakesIsNoDeed(t *testing.T) {
+	w := newOfficeWorld(t, administrator)
+	for _, path := range []string{"roles", "policy", "programs", "people/2222222222222222/erase"} {
+		if got := w.post(t, desk+path, url.Values{"mass": {"x"}}); got.Code != http.StatusUnprocessableEntity || len(w.audit.recorded) != 1 {
+			t.Errorf("%s: %d, the audit has %+v", path, got.Code, w.audit.recorded)
 		}
 	}
 }

@@ -87,11 +87,29 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, route Route) {
 		renewer.Renew(w, r, actor)
 	}
 	r = r.WithContext(context.WithValue(WithActor(r.Context(), actor), objectKey{}, new(object)))
-	err = route.Handle(w, r)
+	answered := &answer{ResponseWriter: w}
+	err = route.Handle(answered, r)
+	if err == nil && answered.status >= http.StatusBadRequest {
+		return // a form came back with its mistakes, and nothing was done
+	}
 	kind := fault.KindOf(err)
 	g.note(r, actor, route, err, kind == fault.Forbidden || kind == fault.Unauthenticated)
 	g.answer(w, r, err)
 }
+
+// answer remembers the status of an answer.
+type answer struct {
+	http.ResponseWriter
+	status int
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // stranger has the audit gather that a program's token was refused. Whose session has run out has not tried anything.
 func (g *Guard) stranger(r *http.Request, err error) {
