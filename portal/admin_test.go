@@ -296,6 +296,8 @@ func TestPolicy(t *testing.T) {
 	got = w.post(t, desk+"policy/provider", url.Values{"provider": {"on"}})
 	if to := got.Header().Get("Location"); !strings.HasPrefix(to, desk+"approvals/") || !w.office.policy.ProviderOff {
 		t.Errorf("a marked deed led to %q", to)
+	} else if body := w.get(t, to).Body.String(); !strings.Contains(body, "Bisher: ausgeschaltet") || strings.Count(body, "Bisher") != 1 {
+		t.Errorf("the request does not say what would change: %s", body)
 	}
 }
 

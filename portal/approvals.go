@@ -5,6 +5,7 @@ package portal
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -221,9 +222,26 @@ func (p *Portal) describe(ctx context.Context, o office, names *nameBook, v *app
 			break
 		}
 		v.Facts = policyFacts(o.t, policy)
-		return nil
+		return p.addBefore(ctx, o, v)
 	}
 	v.Broken = true
+	return nil
+}
+
+// addBefore adds, to what a request would change in the policy, what it is now.
+func (p *Portal) addBefore(ctx context.Context, o office, v *approvalView) error {
+	if !v.Open {
+		return nil
+	}
+	now, err := p.cfg.Admin.Rights.Policy(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	for i, before := range policyFacts(o.t, now) {
+		if !slices.Equal(before.Lines, v.Facts[i].Lines) {
+			v.Facts[i].Lines = append(v.Facts[i].Lines, o.t.t("approval.before", strings.Join(slices.DeleteFunc(before.Lines, func(l string) bool { return l == o.t.t("policy.rest") }), ", ")))
+		}
+	}
 	return nil
 }
 

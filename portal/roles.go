@@ -142,7 +142,9 @@ func (p *Portal) showRoles(w http.ResponseWriter, r *http.Request) error {
 			}
 			group.Grants = append(group.Grants, line)
 		}
-		v.Groups = append(v.Groups, group)
+		if len(group.Grants) > 0 || name == "now" {
+			v.Groups = append(v.Groups, group)
+		}
 	}
 	return p.adminPage(w, r, o, http.StatusOK, "roles", o.t.t("roles.title"), v)
 }
