@@ -20,6 +20,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 )
@@ -88,6 +89,18 @@ type Alarm struct {
 type Channels struct {
 	SMS   *SMS   `yaml:"sms" doc:"An SMS gateway that takes HTTP requests."`
 	Email *Email `yaml:"email" doc:"A mail server that takes our mail (SMTP). It must not be the authority's own."`
+}
+
+// kinds returns the kinds of channels that have a gateway; never nil, because a site that has none says so.
+func (c Channels) kinds() []string {
+	kinds := []string{}
+	if c.SMS != nil {
+		kinds = append(kinds, string(directory.SMS))
+	}
+	if c.Email != nil {
+		kinds = append(kinds, string(directory.Email))
+	}
+	return kinds
 }
 
 // SMS configures an HTTP gateway; package driver/sms explains the templates.

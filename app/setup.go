@@ -55,7 +55,7 @@ func makeFolder(set cli.SiteSettings) (Config, *seal.Identity, error) {
 	if err := WriteConfig(set.Data, c); err != nil {
 		return c, nil, err
 	}
-	v, err := c.Disk.vault()
+	v, err := c.Disk.newVault()
 	if err != nil {
 		return c, nil, errors.Join(err, undo(set.Data))
 	}
@@ -81,7 +81,8 @@ func undo(data string) error {
 }
 
 func (c Config) describe() site.Description {
-	d := site.Description{Name: c.Name, Kind: site.Provider, Addresses: c.Peer.Advertise, PortalURL: c.Portal.URL, Names: c.hostNames()}
+	d := site.Description{Name: c.Name, Kind: site.Provider, Addresses: c.Peer.Advertise, PortalURL: c.Portal.URL, Names: c.hostNames(),
+		Channels: c.Channels.kinds()}
 	if c.Box {
 		d.Kind = site.Box
 	}
@@ -97,10 +98,22 @@ func Init(ctx context.Context, set cli.SiteSettings) (cli.InitResult, error) {
 	}
 	link, err := found(ctx, set.Data)
 	if err != nil {
-		return cli.InitResult{}, errors.Join(err, undo(set.Data))
+		return cli.InitResult{}, errors.Join(byFlag(err), undo(set.Data))
 	}
 	return cli.InitResult{Site: string(id.Site()), SignIn: link}, nil
 }
+
+// byFlag has a refused address point to the flag: while a site is being made there is no configuration to change.
+func byFlag(err error) error {
+	f := fault.Of(err)
+	if f.Code != codePeerListen {
+		return err
+	}
+	return fault.New(f.Kind, f.Code, f.Message, "stop the program that uses this address, or name another one with --peer-listen").With(f.Err)
+}
+
+// codePeerListen is the code of the fault that a site cannot listen for others.
+const codePeerListen = "peer.listen"
 
 // found opens a new site, founds a federation with it and returns a sign-in link.
 func found(ctx context.Context, data string) (link string, err error) {
@@ -234,7 +247,7 @@ func (j *joiner) join(ctx context.Context, local *localstore.Store) (pending boo
 	defer cancel()
 	a, err := site.Join(ctx, site.JoinConfig{
 		Token: j.token, Identity: j.identity, Now: j.now, Name: j.config.Name, Kind: j.config.describe().Kind,
-		Addresses: j.config.Peer.Advertise, PortalURL: j.config.Portal.URL,
+		Addresses: j.config.Peer.Advertise, PortalURL: j.config.Portal.URL, Channels: j.config.Channels.kinds(),
 		Request: func(ctx context.Context, to event.SiteID, addresses []string, body []byte) ([]byte, error) {
 			return askToJoin(ctx, jetstream.LinksConfig{Identity: j.identity, LocalAddr: j.config.Peer.DialFrom, Now: j.now,
 				Logger: slog.New(slog.DiscardHandler)}, to, addresses, body)

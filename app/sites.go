@@ -26,7 +26,8 @@ func (p portalSites) Members() []portal.Member {
 }
 
 func portalMember(p site.Profile, self, pending bool) portal.Member {
-	return portal.Member{ID: p.Site, Name: p.Name, Operator: p.Operator, Box: p.Kind == site.Box, Pending: pending, PortalURL: p.PortalURL, Self: self}
+	return portal.Member{ID: p.Site, Name: p.Name, Operator: p.Operator, Box: p.Kind == site.Box, Pending: pending, PortalURL: p.PortalURL,
+		Channels: p.Channels, Self: self}
 }
 
 // Authorities returns all authorities of the federation.

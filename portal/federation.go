@@ -23,7 +23,9 @@ type Member struct {
 	Pending bool
 	// PortalURL is where people reach the site, "" if they cannot.
 	PortalURL string
-	Self      bool
+	// Channels are the kinds of channels for which the site has a gateway; nil if it does not say.
+	Channels []string
+	Self     bool
 }
 
 // Authority is an authority as the portal shows it.

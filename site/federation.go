@@ -285,6 +285,31 @@ func (f *Federation) Names(authority event.AuthorityID) []string {
 	return slices.Compact(names)
 }
 
+// Gateway tells which of an authority's sites can hand over messages of one kind of channel.
+type Gateway struct {
+	Channel string `json:"channel"`
+	// Sites are the authority's members that have a gateway or do not say, in order of their ids; empty if nobody has one.
+	Sites []event.SiteID `json:"sites"`
+	// Here reports whether the site that was asked is one of them.
+	Here bool `json:"here"`
+}
+
+// Gateways returns for each kind of channel which of the authority's sites have a gateway, in the order of the kinds. It answers
+// from memory.
+func (f *Federation) Gateways(authority event.AuthorityID, kinds ...string) []Gateway {
+	var out []Gateway
+	for _, kind := range kinds {
+		g := Gateway{Channel: kind, Sites: []event.SiteID{}}
+		for _, m := range f.snap.Load().roll.Members {
+			if m.Gateway(kind) && f.Allowed(m.Site, authority) {
+				g.Sites, g.Here = append(g.Sites, m.Site), g.Here || m.Site == f.self
+			}
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
 // Subscribe returns a channel that is woken after each change of the view, and a function that ends it.
 func (f *Federation) Subscribe() (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)

@@ -224,7 +224,7 @@ func (s *Service) joinAnswer(peer event.SiteID) JoinAnswer {
 	return a
 }
 
-// JoinConfig is what a site needs to join a federation. Name, PortalURL and Names may be empty.
+// JoinConfig is what a site needs to join a federation. Name, PortalURL, Names and Channels may be empty.
 type JoinConfig struct {
 	// Token is the invitation's text.
 	Token    string
@@ -236,6 +236,7 @@ type JoinConfig struct {
 	Addresses []string
 	PortalURL string
 	Names     []string
+	Channels  []string
 	// Request carries the request to the inviter under VerbJoin. It must make sure that it talks to the holder of the key
 	// that to is.
 	Request func(ctx context.Context, to event.SiteID, addresses []string, body []byte) ([]byte, error)
@@ -270,7 +271,8 @@ func Join(ctx context.Context, cfg JoinConfig) (JoinAnswer, error) {
 func (cfg JoinConfig) request(t Token) ([]byte, error) {
 	pub, cert := cfg.Identity.SealingKey()
 	p := Profile{Site: cfg.Identity.Site(), Operator: t.Operator, SealKey: pub, SealCert: cert,
-		Description: Description{Name: cfg.Name, Kind: cfg.Kind, Addresses: cfg.Addresses, PortalURL: cfg.PortalURL, Names: cfg.Names}}
+		Description: Description{Name: cfg.Name, Kind: cfg.Kind, Addresses: cfg.Addresses, PortalURL: cfg.PortalURL, Names: cfg.Names,
+			Channels: cfg.Channels}}
 	if p.Name == "" {
 		p.Name = t.Name
 	}

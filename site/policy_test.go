@@ -4,6 +4,7 @@ package site
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -264,6 +265,43 @@ func TestTheNamesOfAnAuthorityAreThoseOfItsSites(t *testing.T) {
 	for _, good := range []string{"localhost", "box", "a-1.example.org", "xn--mller-kva.example", "1a.2b.example"} {
 		if !isHost(good) {
 			t.Errorf("%q is no host", good)
+		}
+	}
+}
+
+func TestASiteTellsForWhichChannelsItHasGateways(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.three()
+	for n, channels := range map[*node][]string{a: {}, b: {"sms"}} {
+		d := n.describe()
+		d.Channels = channels
+		must(t, n.Describe(w.ctx, d))
+	}
+	w.exchange()
+	for _, tc := range []struct {
+		of, at     *node
+		sms, email bool
+	}{{a, c, false, false}, {b, a, true, false}, {c, b, true, true}} { // c does not say
+		m, _ := tc.at.Federation.MemberOf(tc.of.id.Site())
+		if sms, email := m.Gateway("sms"), m.Gateway("email"); sms != tc.sms || email != tc.email {
+			t.Errorf("%s at %s: %v %v", tc.of.name, tc.at.name, sms, email)
+		}
+	}
+	must(t, a.AddAuthority(w.ctx, AuthorityDraft{ID: nordtal, NameDE: "Landkreis Nordtal", NameEN: "Nordtal District",
+		Sites: []event.SiteID{a.id.Site(), b.id.Site()}}))
+	w.exchange()
+	for at, here := range map[*node]bool{a: false, b: true} {
+		got := at.Federation.Gateways(nordtal, "sms", "email")
+		want := []Gateway{{"sms", []event.SiteID{b.id.Site()}, here}, {"email", []event.SiteID{}, false}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("at %s: %v", at.name, got)
+		}
+	}
+	for _, bad := range [][]string{{""}, {"SMS"}, {"sms", "sms"}, {"a b"}, {strings.Repeat("a", 33)}, make([]string, maxChannels+1)} {
+		d := a.describe()
+		d.Channels = bad
+		if err := a.Describe(w.ctx, d); !errors.Is(err, ErrProfile) {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 }

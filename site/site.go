@@ -31,6 +31,7 @@ const (
 	maxText      = 120
 	maxAddresses = 8
 	maxNames     = 8
+	maxChannels  = 8
 	maxSites     = 64 // members, and allowed sites of one authority
 )
 
@@ -45,6 +46,14 @@ type Description struct {
 	// Names are the hosts under which people reach the portal at this site, its own and those that it shares with others:
 	// "holdfast.example.org", no addresses, no ports, lower case. Passkeys are enrolled under each of them.
 	Names []string `json:"names,omitempty"`
+	// Channels are the kinds of channels ("sms", "email") for which the site has a gateway. Empty means that it has none, nil
+	// that it does not say, as in facts from before there was this field.
+	Channels []string `json:"channels,omitzero"`
+}
+
+// Gateway reports whether the site has a gateway for a kind of channel. One that does not say is not counted as having none.
+func (d Description) Gateway(kind string) bool {
+	return d.Channels == nil || slices.Contains(d.Channels, kind)
 }
 
 // Profile is a site as it is founded or proposed.
@@ -339,6 +348,8 @@ func (d Description) check() error {
 		return ErrProfile.At(0, "addresses").Because("at most %d, each host:port", maxAddresses)
 	case len(d.Names) > maxNames || slices.ContainsFunc(d.Names, func(n string) bool { return !isHost(n) }) || twice(d.Names):
 		return ErrProfile.At(0, "names").Because("at most %d, each once, each the name of a host in lower case without a port, no address", maxNames)
+	case len(d.Channels) > maxChannels || slices.ContainsFunc(d.Channels, func(c string) bool { return !channelKind.MatchString(c) }) || twice(d.Channels):
+		return ErrProfile.At(0, "channels").Because("at most %d, each once, each a short word in lower case", maxChannels)
 	}
 	if d.PortalURL == "" {
 		return nil
@@ -349,6 +360,9 @@ func (d Description) check() error {
 	}
 	return nil
 }
+
+// channelKind is wider than the kinds of today: a site tells of a kind that others do not know yet.
+var channelKind = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 var hostLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 

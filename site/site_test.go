@@ -475,19 +475,23 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 	full.Addresses, full.PortalURL = []string{"192.0.2.1:7443"}, "https://a.example.org"
 	named := full.Description
 	named.Names = []string{"a.example.org", "holdfast.example.org"}
+	able, unable := full.Description, full.Description
+	able.Channels, unable.Channels = []string{"sms", "email"}, []string{}
 	proposal := proposalOf(2)
 	// A kind that has got a field has a file of its newer form too; the older one stays, because it is in logs.
 	for kind, fact := range map[event.Kind]any{
-		KindDescribed + ".names": &Described{named},
-		KindForbidden + ".heard": &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, []Heard{{"0000000000000001", 7}}},
-		KindFounded:              &Founded{full},
-		KindProposed:             &proposal,
-		KindEndorsed:             &Endorsed{cast[2].Site()},
-		KindRemoved:              &Removed{cast[2].Site(), []eventlog.Head{head}},
-		KindDescribed:            &Described{full.Description},
-		KindAuthorityFounded:     &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
-		KindAllowed:              &Allowed{cast[2].Site()},
-		KindForbidden:            &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, nil},
+		KindDescribed + ".channels":    &Described{able},
+		KindDescribed + ".no-channels": &Described{unable},
+		KindDescribed + ".names":       &Described{named},
+		KindForbidden + ".heard":       &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, []Heard{{"0000000000000001", 7}}},
+		KindFounded:                    &Founded{full},
+		KindProposed:                   &proposal,
+		KindEndorsed:                   &Endorsed{cast[2].Site()},
+		KindRemoved:                    &Removed{cast[2].Site(), []eventlog.Head{head}},
+		KindDescribed:                  &Described{full.Description},
+		KindAuthorityFounded:           &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
+		KindAllowed:                    &Allowed{cast[2].Site()},
+		KindForbidden:                  &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, nil},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			got, err := json.MarshalIndent(fact, "", "  ")
