@@ -24,11 +24,15 @@ const (
 	purposeLog      = "log"
 )
 
-func (d Disk) vault() (vault, error) {
+// vault is for a data folder that is there, newVault for one that is being made: they differ in what a missing file means.
+func (d Disk) vault() (vault, error)    { return d.vaultBy(localstore.LoadSecret) }
+func (d Disk) newVault() (vault, error) { return d.vaultBy(localstore.NewSecret) }
+
+func (d Disk) vaultBy(load func(path string) (seal.Secret, error)) (vault, error) {
 	if d.KeyFile == "" {
 		return vault{}, nil
 	}
-	secret, err := localstore.LoadSecret(d.KeyFile)
+	secret, err := load(d.KeyFile)
 	return vault{secret}, err
 }
 

@@ -116,8 +116,8 @@ func (s *station) startsOnlyWith(path string) {
 		wantFault(t, err, code, "", wayOut)
 	}
 	s.w.must(os.Remove(path))
-	refuses("secret.unusable", "")
-	refusedServe(t, s.data, "secret.unusable")
+	refuses("secret.missing", "never write a new one")
+	refusedServe(t, s.data, "secret.missing")
 	s.w.must(writeSecret(path))
 	refuses("identity.wrong_key", "")
 	s.w.must(os.WriteFile(path, right, 0o600))

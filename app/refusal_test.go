@@ -203,7 +203,7 @@ func TestFoldersAndPortsInUseAreRefusedWithAWayOut(t *testing.T) {
 	t.Run("a refused init can be tried again in the same folder", func(t *testing.T) {
 		data := filepath.Join(t.TempDir(), "new")
 		args := []string{"init", "--data", data, "--name", "Nord", "--operator", "Nordwolke eG", "--portal-listen", freePort(t)}
-		refused(t, 6, "peer.listen", "cannot listen for peers", "stop the program", append(args, "--peer-listen", used)...)
+		refused(t, 6, "peer.listen", "cannot listen for peers", "another one with --peer-listen", append(args, "--peer-listen", used)...)
 		if _, code, err := holdfast(t, append(args, "--peer-listen", "127.0.0.1:0")...); code != 0 {
 			t.Errorf("the second attempt is refused: %v", err)
 		}

@@ -42,23 +42,38 @@ var (
 var (
 	ErrSecretFile = fault.New(fault.Invalid, "secret.unusable", "the file does not hold a usable secret",
 		"put at least 32 random bytes into it, raw, in hexadecimal or in base64: openssl rand -base64 48")
+	ErrSecretMissing = fault.New(fault.Unavailable, "secret.missing", "the file with the secret of this data folder is not there, or cannot be read",
+		"insert or mount the medium that it lies on, or put the file back from its backup; never write a new one: only the secret under which this site was made opens its data")
+	ErrSecretOther = fault.New(fault.Forbidden, "secret.other", "the file is there, and is not the secret of this data folder",
+		"look whether the right medium is mounted, or put the file back from its backup; never write a new one: only the secret under which this site was made opens its data")
 	ErrSecretOpen = fault.New(fault.Forbidden, "secret.readable", "others on this machine may read the file with the secret",
 		"find out who could have read it; then chmod 600 on the file, or make a new site with a new secret")
 )
 
-// LoadSecret reads the file that holds the secret for data at rest, see seal.ParseSecret. It returns ErrSecretFile, or
-// ErrSecretOpen if everybody on the machine may read the file; a group may, since secret stores hand out files that way.
+// NewSecret reads the file that holds the secret under which a data folder is to be made, see seal.ParseSecret. It returns
+// ErrSecretFile, which says how to write one, or ErrSecretOpen if everybody on the machine may read the file; a group may,
+// since secret stores hand out files that way.
+func NewSecret(path string) (seal.Secret, error) {
+	return loadSecret(path, ErrSecretFile, ErrSecretFile)
+}
+
+// LoadSecret is NewSecret for a data folder that is there already: whoever wrote a new file now would lose the folder. It
+// returns ErrSecretMissing, ErrSecretOther for a file that holds no secret, or ErrSecretOpen.
 func LoadSecret(path string) (seal.Secret, error) {
+	return loadSecret(path, ErrSecretMissing, ErrSecretOther)
+}
+
+func loadSecret(path string, missing, unusable *fault.Fault) (seal.Secret, error) {
 	b, mode, err := readKeyFile(path)
 	if err != nil {
-		return nil, ErrSecretFile.Because("%s", path).With(err)
+		return nil, missing.Because("%s", path).With(err)
 	}
 	if mode.Perm()&0o007 != 0 {
 		return nil, ErrSecretOpen.Because("%s has mode %04o", path, mode.Perm())
 	}
 	secret, err := seal.ParseSecret(b)
 	if err != nil {
-		return nil, ErrSecretFile.Because("%s", path)
+		return nil, unusable.Because("%s", path)
 	}
 	return secret, nil
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,7 +183,11 @@ func TestAPlainIdentityIsSealedInOneStep(t *testing.T) {
 
 func TestTheFileWithTheSecret(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
-	if _, err := LoadSecret(path); !errors.Is(err, ErrSecretFile) {
+	if _, err := NewSecret(path); !errors.Is(err, ErrSecretFile) || !strings.Contains(err.Error(), "openssl rand") {
+		t.Error(err)
+	}
+	// Whoever wrote a new file for a folder that is there would lose the folder.
+	if _, err := LoadSecret(path); !errors.Is(err, ErrSecretMissing) || strings.Contains(err.Error(), "openssl") || !strings.Contains(err.Error(), "never write a new one") {
 		t.Error(err)
 	}
 	want := []byte("0123456789abcdefghijklmnopqrstuv")
@@ -195,7 +200,10 @@ func TestTheFileWithTheSecret(t *testing.T) {
 		t.Error(err)
 	}
 	ok(t, os.Chmod(path, 0o600), os.WriteFile(path, []byte("a passphrase of more than thirty-two characters"), 0o600))
-	if _, err := LoadSecret(path); !errors.Is(err, ErrSecretFile) || bytes.Contains([]byte(err.Error()), []byte("passphrase of")) {
+	if _, err := NewSecret(path); !errors.Is(err, ErrSecretFile) {
+		t.Error(err)
+	}
+	if _, err := LoadSecret(path); !errors.Is(err, ErrSecretOther) || strings.Contains(err.Error(), "openssl") || bytes.Contains([]byte(err.Error()), []byte("passphrase of")) {
 		t.Error(err)
 	}
 }
