@@ -36,7 +36,7 @@ func (a *API) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return ok(w, p)
+	return ok(w, Preview{p, a.calls(id, d.Channels)})
 }
 
 // raise raises an alarm; with an Idempotency-Key, once however often it is sent.
@@ -98,6 +98,7 @@ func (a *API) answerRaised(w http.ResponseWriter, r *http.Request, authority eve
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
 	}
+	out.Calls = a.calls(authority, known.Raised.Channels)
 	out.People, out.WithoutChannel = known.Raised.Recipients, known.Raised.WithoutChannel
 	return created(w, out)
 }

@@ -77,9 +77,10 @@ type Copies interface {
 	Lag() []eventlog.PeerLag
 }
 
-// Federation tells from memory which authorities' data this site may hold: a *site.Federation.
+// Federation tells from memory which authorities' data this site may hold and who has gateways: a *site.Federation.
 type Federation interface {
 	AuthorityIDs() []event.AuthorityID
+	Gateways(authority event.AuthorityID, kinds ...string) []site.Gateway
 }
 
 // Config is what an API works with. Every field is required.

@@ -199,7 +199,7 @@ func (c *Client) Import(ctx context.Context, authority event.AuthorityID, o dire
 }
 
 // Preview tells whom an alarm would reach.
-func (c *Client) Preview(ctx context.Context, authority event.AuthorityID, d AlarmDraft) (p alarm.Preview, err error) {
+func (c *Client) Preview(ctx context.Context, authority event.AuthorityID, d AlarmDraft) (p Preview, err error) {
 	return p, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/preview", d, &p, "")
 }
 

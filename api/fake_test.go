@@ -101,6 +101,18 @@ func (h *house) note(parts ...string) {
 
 func (h *house) AuthorityIDs() []event.AuthorityID { return []event.AuthorityID{nordtal, suedau} }
 
+// Gateways has one for SMS at another site and none for e-mail.
+func (h *house) Gateways(_ event.AuthorityID, kinds ...string) (out []site.Gateway) {
+	for _, k := range kinds {
+		g := site.Gateway{Channel: k, Sites: []event.SiteID{}}
+		if k == "sms" {
+			g.Sites = []event.SiteID{"eqnnuxrcaaaaaaaa"}
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
 func (h *house) Status(context.Context) (site.Status, error) {
 	return site.Status{Self: self, Authorities: []site.Authority{{ID: nordtal, NameDE: "Nordtal", NameEN: "Nordtal", Sites: []event.SiteID{self}}, {ID: suedau, NameDE: "Südau"}}}, nil
 }

@@ -24,6 +24,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Members, s.Authorities = orEmpty(s.Members), seen(r, s.Authorities)
+	s.Warnings = a.warnings(s.Authorities)
 	return ok(w, s)
 }
 

@@ -27,6 +27,8 @@ type Status struct {
 	// BehindPages is how many pages the read model has not folded yet.
 	BehindPages uint64 `json:"behindPages"`
 	Forks       int    `json:"forks"`
+	// Warnings are sentences for people about authorities that are here and whose sites lack gateways.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Lag is how far another site and this one are apart.
@@ -174,6 +176,13 @@ type RaisedAlarm struct {
 	People         int      `json:"people"`
 	WithoutChannel int      `json:"withoutChannel"`
 	Written        Written  `json:"written"`
+	Calls
+}
+
+// Preview is whom an alarm would reach, and who would call them.
+type Preview struct {
+	alarm.Preview
+	Calls
 }
 
 // Words are what a cancellation or an all-clear says besides itself.
