@@ -5,9 +5,11 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +81,7 @@ func masked(answer string, said ...string) string {
 	return changing.ReplaceAllString(answer, "*")
 }
 
-var changing = regexp.MustCompile(`@[0-9]+\.[0-9]+|%40[0-9]+\.[0-9]+|20[0-9-]{8}T[0-9:.]+Z|Set-Cookie: .*|\b[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?\b|[A-Za-z0-9+/_=-]{40,}|"[0-9a-f]{16}"|"audit":\[.*\],`)
+var changing = regexp.MustCompile(`@[0-9]+\.[0-9]+|%40[0-9]+\.[0-9]+|20[0-9-]{8}T[0-9:.]+Z|Set-Cookie: .*|\b[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?\b|[A-Za-z0-9+/_=-]{40,}|"[0-9a-f]{16}"|(?s:"audit": ?\[.*\],)`)
 
 // Somebody who knows an id of another authority learns nothing with it in their own.
 func TestPermissionByAnIDOfAnotherAuthority(t *testing.T) {
@@ -228,5 +230,38 @@ func TestPermissionInAnotherAuthorityIsRefusedWithoutALook(t *testing.T) {
 	_, err := h.site.access.Judge(ctx, h.who['d'], nordtal, access.GrantRoles)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("where something must be looked up it is %v: the test proves nothing", err)
+	}
+}
+
+// What somebody was refused in another authority stands in the audit of their own, and nowhere else.
+func TestPermissionThatWasRefusedIsInOnesOwnAudit(t *testing.T) {
+	h := newHouse(t)
+	ctx, s := t.Context(), h.site
+	for _, letter := range []byte("mt") {
+		h.ask(letter, http.MethodGet, "/api/v1/authorities/"+string(foreign)+"/people")
+		h.ask(letter, http.MethodPost, "/api/v1/authorities/"+string(nordtal)+"/roles")
+	}
+	h.ask('c', http.MethodGet, "/a/"+string(faraway)+"/people")
+	h.w.must(s.audit.Flush(ctx))
+	refusals := func(a event.AuthorityID) (list []string) {
+		lines, err := s.audit.Entries(ctx, a, audit.Query{Outcome: string(audit.Refused), Limit: 100})
+		h.w.must(err)
+		for _, l := range lines {
+			list = append(list, l.Actor+" "+l.Code)
+		}
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	member := h.who['m'].Actor()
+	h.w.eventually("the refusals are in the audit", func() error {
+		own, console := refusals(nordtal), refusals(event.Federation)
+		if len(own) != 4 || !slices.Contains(own, member+" access.no_authority") || !slices.Contains(own, member+" access.forbidden") ||
+			!slices.Contains(console, "operator access.no_authority") {
+			return fmt.Errorf("there is %v, and %v of the console", own, console)
+		}
+		return nil
+	})
+	if there := refusals(foreign); len(there) > 0 {
+		t.Errorf("the other authority's audit has %v", there)
 	}
 }
