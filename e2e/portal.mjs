@@ -3,10 +3,12 @@
 // JavaScript, with the keyboard alone, and while something happens elsewhere. Prints one line of JSON per check:
 // {"name","ok","detail"}. It judges; portal_test.go starts it and turns the lines into tests.
 //
-//   node portal.mjs CONFIG.json      CONFIG: {"sites": [...], "phones": URL, "links": {purpose: sign-in link}, "screenshots": folder or ""}
+//   node portal.mjs CONFIG.json      CONFIG: {"sites": [...], "staff": [...], "phones": URL, "links": {purpose: sign-in link},
+//                                    "folder": for files, "screenshots": folder or ""}
 import { readFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { attempt, finished, fits, judge, launch, must, until } from "./browser.mjs";
+import { execFileSync } from "node:child_process";
+import { attempt, authenticator, finished, fits, judge, launch, must, until } from "./browser.mjs";
 
 const config = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const [here, there] = config.sites.map((s) => s.url);
@@ -97,6 +99,7 @@ await first.page.goto(`${here}/a/${authority}/people`);
 const names = await first.page.locator("tbody th a").allInnerTexts();
 const umlaut = names.join(" ").match(/[\p{L}]*[äöüß][\p{L}]*/u)?.[0];
 const person = await first.page.locator("tbody th a").first().getAttribute("href");
+const leaving = await first.page.locator("tbody th a").last().getAttribute("href");
 await first.page.goto(`${here}${otherBoard}?list=without`);
 const without = await first.page.locator(".hf-people a").first().getAttribute("href");
 const closed = await raise(first.page, "en");
@@ -112,8 +115,137 @@ await first.page.waitForURL(/receipt=/);
 const doneURL = new URL(first.page.url());
 await first.context.close();
 
+// Staff with a session of their own each, which is good at all sites; a chief who administers, a deputy who decides with them,
+// somebody who enrols, and a guest of the alarm that is open.
+const [chief, deputy, newcomer] = config.staff.filter((s) => s.authority === authority);
+const sessions = { operator: session };
+const signedInAs = async (link) => { const v = await signIn(link, {}); return v; };
+const chiefs = await signedInAs(chief.signIn), office = `${here}/a/${authority}`;
+const key = await authenticator(chiefs.page);
+await chiefs.page.goto(here + "/account");
+await chiefs.page.locator("#label").fill("Diensthandy");
+await pressed(chiefs.page, "[data-passkey] [data-ready] button");
+const keys = await key.credentials();
+await chiefs.page.goto(`${here}${leaving}/erase`);
+await chiefs.page.locator("#understood").check();
+await pressed(chiefs.page, ".hf-decide button");
+const approval = new URL(chiefs.page.url()).pathname;
+await chiefs.page.goto(`${office}/roles`);
+const withdrawal = await chiefs.page.locator("a[href$='/withdraw']").first().getAttribute("href");
+await inviteGuest(chiefs.page, "Gast aus Ostheim");
+const guestCode = await chiefs.page.locator(".hf-secret code").innerText();
+sessions.chief = await chiefs.context.storageState();
+await chiefs.context.close();
+const deputies = await signedInAs(deputy.signIn);
+sessions.deputy = await deputies.context.storageState();
+await deputies.context.close();
+sessions.newcomer = await formSession(newcomer.invite, "main form button");
+sessions.guest = await formSession(here + "/signin/guest", "form[action='/signin/guest'] button", { "#code": guestCode });
+const unopened = new URL(config.staff.find((s) => s.authority !== authority && s.invite).invite).pathname;
+
+// pressed clicks and waits for the page that comes of it.
+async function pressed(page, what) {
+  const come = page.waitForNavigation({ waitUntil: "load", timeout: 20_000 });
+  await page.locator(what).first().click();
+  return come;
+}
+
+async function formSession(url, button, fields = {}) {
+  const v = await visit({});
+  await v.page.goto(here + new URL(url).pathname);
+  for (const [field, value] of Object.entries(fields)) await v.page.locator(field).fill(value);
+  await pressed(v.page, button);
+  must(await v.page.locator("form[action='/signout']").count() === 1, `is not in at ${v.page.url()}: ${await v.page.locator("main").innerText()}`);
+  const state = await v.context.storageState();
+  await v.context.close();
+  return state;
+}
+
+async function inviteGuest(page, name) {
+  await page.goto(`${office}/guests`);
+  await page.locator("#name").fill(name);
+  await page.locator("input[name=incident]").first().check();
+  await pressed(page, `form[action='/a/${authority}/guests'] button`);
+}
+
+async function makeCodes(page) {
+  await page.locator("details:has(form[action='/account/codes']) summary").click();
+  await pressed(page, "form[action='/account/codes'] button");
+  return page.locator(".hf-codes code").allInnerTexts();
+}
+
+// typed fills a form in and sends it.
+const typed = (fields, button) => async (p) => {
+  for (const [field, value] of Object.entries(fields)) await p.locator(field).fill(value);
+  await pressed(p, button);
+};
+
+// The pages of who comes in and how, and of administration.
+const somebody = leaving.split("/").at(-1);
+const identityPages = {
+  "sign-in-code": { path: "/signin/code", open: true },
+  "sign-in-code-wrong": { path: "/signin/code", open: true, expected: 401, then: typed({ "#code": "ABCD-EFGH" }, "form[action='/signin/code'] button") },
+  "sign-in-guest": { path: "/signin/guest", open: true },
+  "sign-in-guest-wrong": { path: "/signin/guest", open: true, expected: 401, then: typed({ "#code": "ABCDE-FGHJK" }, "form[action='/signin/guest'] button") },
+  vouching: { path: "/signin/vouching", open: true },
+  "vouching-asked": { path: "/signin/vouching", open: true, then: (p) => pressed(p, "form[action='/signin/vouching'] button") },
+  invitation: { path: unopened, open: true, shot: true },
+  "invitation-wrong": { path: "/enrol/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", open: true, expected: 401 },
+  "enrol-passkey": { path: "/enrol?step=1", as: "newcomer", shot: true },
+  "enrol-second": { path: "/enrol?step=2", as: "newcomer" },
+  "enrol-codes": { path: "/enrol?step=3", as: "newcomer" },
+  "enrol-nothing-done": { path: "/enrol?step=done", as: "newcomer" },
+  account: { path: "/account", as: "chief", shot: true },
+  "account-of-the-machine": { path: "/account", as: "operator" },
+  codes: { path: "/account", as: "chief", shot: true, then: async (p) => must((await makeCodes(p)).length === 10, "not ten codes") },
+  totp: { path: "/account/totp", as: "chief" },
+  "totp-wrong": { path: "/account/totp", as: "chief", expected: 422, then: typed({ "#passcode": "000000" }, "form[action='/account/totp'] button") },
+  password: { path: "/account", as: "chief", then: async (p) => {
+    await p.locator("details:has(form[action='/account/passwords']) summary").click();
+    await typed({ "#password-name": "Adressbuch im Diensthandy" }, "form[action='/account/passwords'] button")(p);
+  } },
+  vouch: { path: `/a/${authority}/vouch`, as: "deputy" },
+  "vouch-found": { path: `/a/${authority}/vouch?q=${encodeURIComponent(umlaut ?? "")}`, as: "deputy" },
+  "vouch-person": { path: `/a/${authority}/vouch?person=${somebody}`, as: "deputy" },
+  "vouch-wrong": { path: `/a/${authority}/vouch?person=${somebody}`, as: "chief", expected: 422, then: async (p) => {
+    await p.locator("#sure").check();
+    await typed({ "#code": "zu kurz" }, `form[action='/a/${authority}/vouch'] button`)(p);
+  } },
+  incident: { path: `/a/${authority}/incident`, as: "guest" },
+  "no-right": { path: `/a/${authority}/people`, as: "guest", expected: 403 },
+  admin: { path: `/a/${authority}/admin`, as: "chief", shot: true },
+  accounts: { path: `/a/${authority}/accounts`, as: "chief", shot: true },
+  "accounts-none": { path: `/a/${authority}/accounts?state=none`, as: "chief" },
+  "accounts-found": { path: `/a/${authority}/accounts?q=${encodeURIComponent(umlaut ?? "")}`, as: "chief" },
+  "account-of": { path: `/a/${authority}/accounts/${chief.person}`, as: "deputy" },
+  "accounts-invite": { path: `/a/${authority}/accounts/invite?person=${somebody}`, as: "chief" },
+  roles: { path: `/a/${authority}/roles`, as: "chief" },
+  "roles-new": { path: `/a/${authority}/roles/new`, as: "chief" },
+  "roles-new-errors": { path: `/a/${authority}/roles/new`, as: "chief", expected: 422, then: (p) => pressed(p, ".hf-actions button[type=submit]") },
+  "roles-withdrawn": { path: `/a/${authority}/roles/withdrawn`, as: "chief" },
+  "roles-withdraw": { path: withdrawal, as: "chief" },
+  approvals: { path: `/a/${authority}/approvals`, as: "deputy", shot: true },
+  approval: { path: approval, as: "deputy", shot: true },
+  "approval-asked": { path: approval, as: "chief" },
+  guests: { path: `/a/${authority}/guests`, as: "chief" },
+  "guest-code": { path: `/a/${authority}/guests`, as: "chief", then: (p) => inviteGuest(p, "Noch ein Gast") },
+  programs: { path: `/a/${authority}/programs`, as: "chief" },
+  "program-token": { path: `/a/${authority}/programs`, as: "chief", then: async (p) => {
+    await p.locator("input[id='scope-alarm.see']").check();
+    await typed({ "#program-name": "Lagekarte" }, `form[action='/a/${authority}/programs'] button`)(p);
+  } },
+  policy: { path: `/a/${authority}/policy`, as: "chief" },
+  "policy-errors": { path: `/a/${authority}/policy`, as: "chief", expected: 422, then: typed({ "#hours": "viele" }, `form[action='/a/${authority}/policy'] button`) },
+  privacy: { path: `/a/${authority}/privacy`, as: "chief" },
+  erase: { path: `/a/${authority}/people/${somebody}/erase`, as: "chief" },
+  "person-as-chief": { path: person, as: "chief" },
+  audit: { path: `/a/${authority}/audit`, as: "chief", shot: true },
+  "audit-refused": { path: `/a/${authority}/audit?outcome=refused`, as: "chief" },
+  "audit-errors": { path: `/a/${authority}/audit?who=Zzyzx`, as: "chief" },
+};
+
 const visitPages = {
-  "sign-in": { path: "/signin", open: true },
+  "sign-in": { path: "/signin", open: true, shot: true },
   "sign-in-link": { path: "/signin/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", open: true },
   overview: { path: "/", shot: true },
   alarms: { path: `/a/${authority}/alarms` },
@@ -170,7 +302,7 @@ const visitPages = {
 
 async function visitPage(name, spec, language, width) {
   const label = (check) => `pages/${name}/${language}/${width}/${check}`;
-  const v = await visit({ language, width, state: spec.open ? undefined : session });
+  const v = await visit({ language, width, state: spec.open ? undefined : sessions[spec.as ?? "operator"] });
   const { page } = v;
   v.expected = spec.expected;
   try {
@@ -225,7 +357,7 @@ await attempt("instruments", async () => {
   await v.page.evaluate(() => { document.querySelector("h1").style.cssText = "width: 2000px"; });
   await blind("a page that is too wide", () => fits(v.page));
   must(v.foreign.length === 0 && v.complaints.length === 0, "the page itself was not clean");
-  await v.page.evaluate(() => { console.error("planted"); const i = new Image(); i.src = location.origin.replace("0.2", "0.3") + "/x.png"; document.body.append(i); });
+  await v.page.evaluate(() => { console.error("planted"); const i = new Image(); i.src = "http://127.0.0.3:9/x.png"; document.body.append(i); });
   await until("a foreign request or the browser's refusal is seen", async () => v.foreign.length + v.complaints.length > 1);
   await v.page.goto(here + "/");
   await v.page.evaluate(() => {
@@ -244,7 +376,7 @@ await attempt("instruments", async () => {
   await v.context.close();
 });
 
-const jobs = Object.entries(visitPages).flatMap(([name, spec]) =>
+const jobs = Object.entries({ ...visitPages, ...identityPages }).flatMap(([name, spec]) =>
   ["de", "en"].flatMap((language) => [360, 1440].map((width) => () => visitPage(name, spec, language, width))));
 const hand = async () => { for (let job; (job = jobs.shift());) await job(); };
 await Promise.all([hand(), hand(), hand()]);
@@ -299,6 +431,51 @@ async function answer({ context }, path, language) {
   await context.addCookies([{ name: "lang", value: language, url: here }]);
 }
 
+// --- on paper, by code ---
+
+const papers = await visit({ state: sessions.chief, language: "de" });
+let sheet = [];
+await attempt("sheet/the-page-and-the-paper-have-the-same-codes", async () => {
+  await papers.page.goto(here + "/account");
+  sheet = await makeCodes(papers.page);
+  const download = papers.page.waitForEvent("download");
+  await papers.page.locator("form[action='/account/codes/sheet.pdf'] button").click();
+  await (await download).saveAs(join(config.folder, "codes-sheet-de.pdf"));
+  const text = execFileSync("pdftotext", ["-layout", join(config.folder, "codes-sheet-de.pdf"), "-"], { encoding: "utf8" });
+  must(sheet.length === 10 && sheet.every((c) => text.includes(c) || text.includes(c.slice(0, 15)) && text.includes(c.slice(15))), text);
+});
+await attempt("sheet/legible-in-black-and-white", async () => {
+  for (const dots of ["110", "150"]) {
+    execFileSync("pdftoppm", ["-mono", "-r", dots, "-singlefile", join(config.folder, "codes-sheet-de.pdf"), join(config.folder, "sheet-mono")]);
+    const read = execFileSync("zbarimg", ["-q", "--raw", join(config.folder, "sheet-mono.pbm")], { encoding: "utf8" }).trim().split("\n");
+    must(read.some((l) => /^https?:\/\/[^#]+\/signin\/code$/.test(l)), `at ${dots} dots an inch it reads ${read.join(" and ")}`);
+  }
+});
+if (config.screenshots) {
+  mkdirSync(config.screenshots, { recursive: true });
+  execFileSync("pdftoppm", ["-gray", "-png", "-r", "110", "-singlefile", join(config.folder, "codes-sheet-de.pdf"), join(config.screenshots, "codes-sheet-de")]);
+}
+await papers.context.close();
+
+await attempt("without-javascript/a-code-lets-in", async () => {
+  const v = await visit({ script: false, width: 360, language: "de" });
+  await v.page.goto(here + "/signin");
+  await pressed(v.page, "a[href='/signin/code']");
+  await typed({ "#code": sheet[0] }, "form[action='/signin/code'] button")(v.page);
+  must(await v.page.locator("form[action='/signout']").count() === 1, `is at ${v.page.url()}`);
+  await v.context.close();
+});
+
+await attempt("passkey/one-made-here-is-good-at-the-other-sites", async () => {
+  const v = await visit({});
+  const mine = await authenticator(v.page);
+  for (const credential of keys) await mine.wire.send("WebAuthn.addCredential", { authenticatorId: mine.authenticatorId, credential });
+  await v.page.goto(there + "/signin");
+  await pressed(v.page, "[data-passkey] [data-ready] button");
+  must(v.page.url().startsWith(there) && await v.page.locator("form[action='/signout']").count() === 1, `is at ${v.page.url()}`);
+  await v.context.close();
+});
+
 // --- with the keyboard alone ---
 
 // focused describes what has the focus, and whether one can see that.
@@ -331,6 +508,7 @@ async function tabTo(page, trail, wanted, key = "Tab") {
   throw new Error("the keyboard does not get there; the last stops: " + trail.slice(-8).map((f) => f.what).join(" → "));
 }
 
+let used = 0;
 for (const language of ["de", "en"]) for (const width of [360, 1440]) {
   const name = `keyboard/${language}/${width}`, trail = [];
   const v = await visit({ language, width });
@@ -390,6 +568,19 @@ for (const language of ["de", "en"]) for (const width of [360, 1440]) {
     must((await focused(page)).id === "main", "the skip link does not lead to the content");
     const next = await tabTo(page, [], () => true);
     must(await page.evaluate(() => document.getElementById("main").contains(document.activeElement)), `after the skip link comes ${next.what}`);
+  });
+  await attempt(`${name}/sign-in-with-a-code`, async () => {
+    const stranger = await visit({ language, width });
+    await stranger.page.goto(here + "/signin");
+    await tabTo(stranger.page, trail, (f) => f.href === "/signin/code");
+    await stranger.page.keyboard.press("Enter");
+    await stranger.page.waitForURL(/signin\/code$/);
+    await tabTo(stranger.page, trail, (f) => f.id === "code");
+    await stranger.page.keyboard.type(sheet[++used]);
+    await stranger.page.keyboard.press("Enter");
+    await stranger.page.waitForURL((url) => !url.pathname.startsWith("/signin"));
+    await tabTo(stranger.page, trail, (f) => f.href === "/account");
+    await stranger.context.close();
   });
   await attempt(`${name}/reply`, async () => {
     await page.goto(here + openReply);
