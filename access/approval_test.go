@@ -103,6 +103,8 @@ func TestWhoMayNotBeTheSecondPerson(t *testing.T) {
 	}
 	limited := person("bert")
 	limited.Limited = true
+	borrowed := person("bert")
+	borrowed.Way = ByOIDC
 	for _, c := range []struct {
 		p    Principal
 		a    Approval
@@ -116,6 +118,7 @@ func TestWhoMayNotBeTheSecondPerson(t *testing.T) {
 		{person("carl"), byAnna, ErrForbidden}, // has less than the asker
 		{person("dora"), byAnna, ErrForbidden},
 		{limited, byAnna, ErrForbidden},
+		{borrowed, byAnna, ErrOwnKey}, // whoever has the identity provider could be both
 		{Principal{Kind: Person, Authority: westmark, ID: "bert"}, byAnna, ErrNoAuthority},
 	} {
 		_, _, err := s.Approve(s.ctx, c.p, nordtal, c.a.ID, func(context.Context, Approval) (string, error) {

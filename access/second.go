@@ -210,6 +210,9 @@ func (s *Service) isSecond(ctx context.Context, p Principal, authority event.Aut
 	if p.Kind == Program || p.Kind == Visitor || slices.Contains([]string{a.AskedBy, a.Behind, a.Maker}, p.Actor()) {
 		return ErrSamePerson
 	}
+	if p.Borrowed() {
+		return ErrOwnKey // whoever has taken over the identity provider could be everybody
+	}
 	asker, ok := strings.CutPrefix(a.AskedBy, string(Person)+"/")
 	if behind, isBehind := strings.CutPrefix(a.Behind, string(Person)+"/"); isBehind {
 		asker, ok = behind, true

@@ -62,28 +62,29 @@ func TestDoesNotHoldTwoColleaguesLetSomebodyInAsAnAlarmOfficer(t *testing.T) {
 	a.w.must(err)
 }
 
-func TestDoesNotHoldAnAdministratorComesInAsAnybody(t *testing.T) {
+func TestNobodyComesInAsASecondAdministratorByAnInvitation(t *testing.T) {
 	a, ids, who := staff(t, access.Administrator)
 	_, _, err := a.GrantRole(t.Context(), nordtal, api.GrantDraft{Role: access.Administrator, Person: ids[1]})
 	a.w.must(err)
+	if _, _, err := a.site.accounts.Invite(t.Context(), who[0], nordtal, ids[1:2], 0); !errors.Is(err, identity.ErrInviteAbove) {
+		t.Errorf("an administrator invites another one who is enrolled: %v", err)
+	}
+	if _, _, err := a.site.accounts.Invite(t.Context(), a.site.console(), nordtal, ids[1:2], 0); err != nil {
+		t.Errorf("the console may: %v", err)
+	}
+}
+
+func TestDoesNotHoldAnAdministratorComesInAsAMember(t *testing.T) {
+	a, ids, who := staff(t, access.Administrator)
 	list, _, err := a.site.accounts.Invite(t.Context(), who[0], nordtal, ids[1:2], 0)
 	a.w.must(err)
 	p, err := a.site.accounts.UseInvitation(t.Context(), list[0].Secret)
 	a.w.must(err)
 	codes, _, err := a.site.accounts.IssueCodes(t.Context(), p)
 	a.w.must(err)
-	second, err := a.site.accounts.SignInWithCode(t.Context(), codes[0], "")
+	in, err := a.site.accounts.SignInWithCode(t.Context(), codes[0], "")
 	a.w.must(err)
-	if second.ID != string(ids[1]) {
-		t.Fatalf("came in as %s", second.ID)
+	if in.ID != string(ids[1]) {
+		t.Fatalf("came in as %s", in.ID)
 	}
-	// And so approves what the first has asked for.
-	v, err := a.site.access.Judge(t.Context(), who[0], nordtal, access.ErasePerson)
-	a.w.must(err)
-	out, err := a.site.deeds.ErasePerson(t.Context(), who[0], v, nordtal, ids[2])
-	if a.w.must(err); !out.Waiting {
-		t.Fatal("erasing takes one person only")
-	}
-	_, _, err = a.site.deeds.Approve(t.Context(), second, nordtal, out.Approval.ID)
-	a.w.must(err)
 }

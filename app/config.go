@@ -47,6 +47,7 @@ type Portal struct {
 	TLSCert string   `yaml:"tls_cert" doc:"PEM file of the certificate chain."`
 	TLSKey  string   `yaml:"tls_key" doc:"PEM file of the private key."`
 	Plain   bool     `yaml:"plain_http" doc:"True if a proxy in front of the portal speaks TLS."`
+	Client  string   `yaml:"client_header" doc:"Header in which that proxy names who sent a request, such as X-Forwarded-For; only with plain_http. Without it all senders are one, for the bounds and in the audit."`
 }
 
 // Peer configures the connections between sites.
@@ -254,6 +255,9 @@ func (c *Config) checkPortal() error {
 	u, err := url.Parse(c.Portal.URL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return badField("portal.url", "this is not an address that a phone can open", "write it like https://alarm.example")
+	}
+	if c.Portal.Client != "" && !c.Portal.Plain {
+		return badField("portal.client_header", "without a proxy in front anybody could write the header", "remove it, or set plain_http")
 	}
 	if (c.Portal.TLSCert == "") != (c.Portal.TLSKey == "") {
 		return badField("portal.tls_cert", "certificate and key come together", "set tls_cert and tls_key, or neither")

@@ -151,7 +151,7 @@ func (s *Site) openAccounts() {
 		Administrators: func(ctx context.Context, a event.AuthorityID) ([]directory.PersonID, error) {
 			return s.access.Holders(ctx, a, access.Administrator)
 		},
-		MayVouch: s.mayVouch, MayManage: s.mayManage,
+		MayVouch: s.mayVouch, MayManage: s.mayManage, Protected: s.isAbove,
 		ProviderOff: func(ctx context.Context, a event.AuthorityID) (bool, error) {
 			p, err := s.access.Policy(ctx, a)
 			return p.ProviderOff, err
@@ -177,20 +177,29 @@ func (s *Site) mayManage(ctx context.Context, by access.Principal, persons []dir
 	return err
 }
 
+// above are the roles that let somebody give rights, read the audit, or run a site.
+var above = []access.Role{access.Administrator, access.Auditor, access.Operator}
+
+// isAbove reports whether the person holds one of those roles now.
+func (s *Site) isAbove(ctx context.Context, a event.AuthorityID, person directory.PersonID) (bool, error) {
+	for _, role := range above {
+		holders, err := s.access.Holders(ctx, a, role)
+		if err != nil || slices.Contains(holders, person) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 // mayVouch lets only administrators vouch for people through whose account one could give oneself rights, or read the audit; and
 // of a unit only for those who have no such role beyond it.
 func (s *Site) mayVouch(ctx context.Context, by access.Principal, person directory.PersonID) error {
-	for _, role := range []access.Role{access.Administrator, access.Auditor, access.Operator} {
-		holders, err := s.access.Holders(ctx, by.Authority, role)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(holders, person) {
-			continue
-		}
-		if err := s.mayManage(ctx, by, []directory.PersonID{person}); err != nil {
-			return identity.ErrVouchAbove
-		}
+	above, err := s.isAbove(ctx, by.Authority, person)
+	if err != nil || !above {
+		return err
+	}
+	if err := s.mayManage(ctx, by, []directory.PersonID{person}); err != nil {
+		return identity.ErrVouchAbove
 	}
 	return nil
 }

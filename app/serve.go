@@ -286,7 +286,7 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 	a.Mount(mux, web.Bearer{Programs: s.programs, Otherwise: s.sessions, Attempts: web.NewAttempts(s.now, 100, time.Second, 10_000)})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", s.showReady)
-	people = web.Handler(web.HandlerConfig{Errors: p.Errors(), BehindTLS: s.config.Portal.Plain, Strict: s.isName}, mux)
+	people = web.Handler(web.HandlerConfig{Errors: p.Errors(), BehindTLS: s.config.Portal.Plain, ClientHeader: s.config.Portal.Client, Strict: s.isName}, mux)
 	control := http.NewServeMux()
 	a.Mount(control, web.Fixed(s.console()))
 	operator = web.Handler(web.HandlerConfig{Errors: p.Errors(), LargeBody: a.LargeBody}, control)

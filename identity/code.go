@@ -56,7 +56,7 @@ func (s *Service) hash(ctx context.Context, code string, salt []byte) ([]byte, e
 // codes are returned once and are nowhere else. It takes about a quarter of a second. It returns ErrNotYours for who is no
 // person, ErrBusy, Standing's errors, and those of keyring and log.
 func (s *Service) IssueCodes(ctx context.Context, p access.Principal) (codes []string, r eventlog.Receipt, err error) {
-	person, err := s.own(ctx, p)
+	person, err := s.changing(ctx, p)
 	if err != nil {
 		return nil, r, err
 	}

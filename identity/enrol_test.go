@@ -373,3 +373,32 @@ func TestRunEnds(t *testing.T) {
 	cancel()
 	a.Run(ctx)
 }
+
+// A thief with an open phone must not be able to stay.
+func TestChangingWhatLetsOneInTakesAFreshSignIn(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.sites[0]
+	list, _, err := a.Invite(w.ctx(), console, nordtal, []directory.PersonID{w.people["Anna"]}, 0)
+	ok(t, err)
+	limited, err := a.UseInvitation(w.ctx(), list[0].Secret)
+	ok(t, err)
+	codes, _, err := a.IssueCodes(w.ctx(), limited)
+	ok(t, err)
+	in, err := a.SignInWithCode(w.ctx(), codes[0], "")
+	ok(t, err)
+	in.Begun = w.now
+	w.now = w.now.Add(FreshFor)
+	_, err = a.BeginPasskey(w.ctx(), in, atNord)
+	ok(t, err)
+	w.now = w.now.Add(time.Second)
+	_, err = a.BeginPasskey(w.ctx(), in, atNord)
+	refused(t, err, ErrStale)
+	_, _, err = a.IssueCodes(w.ctx(), in)
+	refused(t, err, ErrStale)
+	_, _, err = a.BeginTOTP(w.ctx(), in)
+	refused(t, err, ErrStale)
+	_, err = a.RemoveTOTP(w.ctx(), in, nordtal, w.people["Anna"])
+	refused(t, err, ErrStale)
+	_, err = a.RemovePasskey(w.ctx(), in, nordtal, w.people["Anna"], "0123456789abcdef")
+	refused(t, err, ErrStale)
+}

@@ -81,6 +81,10 @@ var (
 		"ask two colleagues")
 	ErrVoucher = fault.New(fault.Forbidden, "identity.voucher", "with this sign-in nobody can vouch",
 		"sign in with your own passkey or recovery code first")
+	ErrStale = fault.New(fault.Forbidden, "identity.stale", "this takes a sign-in of the last ten minutes, so that nobody keeps an account whose phone they hold for a moment",
+		"sign in again at /signin, then do it at once")
+	ErrInviteAbove = fault.New(fault.Forbidden, "identity.invite_above", "this person administers, audits or operates and has access already: an invitation would let in whoever holds it",
+		"have two administrators vouch, or have the operator of a site print a link: holdfast signin-link --person")
 	ErrVouchAbove = fault.New(fault.Forbidden, "identity.vouch_above", "this person administers or audits the authority: that takes administrators to vouch",
 		"have two administrators vouch, or have the operator of a site print a link: holdfast signin-link --person")
 	ErrVouchOften = fault.New(fault.Unavailable, "identity.vouch_often", "you have vouched very often within ten minutes",

@@ -80,12 +80,31 @@ func (s *Service) invite(ctx context.Context, by access.Principal, authority eve
 	if _, err := s.person(ctx, authority, person); err != nil {
 		return Invitation{}, event.Draft{}, err
 	}
+	if err := s.mayInvite(ctx, by, authority, person); err != nil {
+		return Invitation{}, event.Draft{}, err
+	}
 	plain, id, hash, err := s.newSecret()
 	if err != nil {
 		return Invitation{}, event.Draft{}, err
 	}
 	d, err := s.draft(ctx, authority, person, by.Actor(), KindInvited, Invited{ID: id, Hash: hash, Expires: expires.Unix()})
 	return Invitation{Person: person, Secret: plain, Expires: expires}, d, err
+}
+
+// mayInvite returns ErrInviteAbove for somebody enrolled through whose account the inviter could be a second person.
+func (s *Service) mayInvite(ctx context.Context, by access.Principal, authority event.AuthorityID, person directory.PersonID) error {
+	if by.Kind == access.Console || s.cfg.Protected == nil {
+		return nil
+	}
+	protected, err := s.cfg.Protected(ctx, authority, person)
+	if err != nil || !protected {
+		return err
+	}
+	a, err := s.Account(ctx, authority, person)
+	if err == nil && a.State == StateEnrolled {
+		err = ErrInviteAbove
+	}
+	return err
 }
 
 // mayManage refuses what no grant allows: managing the accounts of another authority, or while one may only enrol, or those of

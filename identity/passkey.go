@@ -158,7 +158,7 @@ func (s *Service) challenge(kind byte, context string) ([]byte, error) {
 
 // enrolling checks who may enrol where, and returns the account.
 func (s *Service) enrolling(ctx context.Context, p access.Principal, o Origin) (user, state, error) {
-	person, err := s.own(ctx, p)
+	person, err := s.changing(ctx, p)
 	if err != nil {
 		return user{}, state{}, err
 	}
@@ -363,7 +363,10 @@ func (s *Service) mayChange(ctx context.Context, by access.Principal, authority 
 	case by.ID != string(person):
 		return s.mayManage(ctx, by, authority, person)
 	}
-	return s.Standing(ctx, by)
+	if err := s.Standing(ctx, by); err != nil {
+		return err
+	}
+	return s.fresh(by)
 }
 
 // BeginSignIn returns the options for navigator.credentials.get as JSON: the device offers what passkeys it has for the

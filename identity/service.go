@@ -86,6 +86,9 @@ type Config struct {
 	// MayVouch returns ErrVouchAbove for somebody who has not the rights to vouch for the person: two members must not let a third
 	// into an administrator's account. May be nil.
 	MayVouch func(ctx context.Context, by access.Principal, person directory.PersonID) error
+	// Protected says of whom only the console may invite anew once they are enrolled: through their account one could be two people.
+	// May be nil: of nobody.
+	Protected func(ctx context.Context, authority event.AuthorityID, person directory.PersonID) (bool, error)
 	// MayManage returns an error for somebody whose right to manage accounts does not reach as far as the rights of these people:
 	// with an invitation for somebody they would have that person's rights. The console is not asked about. May be nil.
 	MayManage func(ctx context.Context, by access.Principal, persons []directory.PersonID) error
@@ -247,6 +250,27 @@ func (s *Service) own(ctx context.Context, p access.Principal) (directory.Person
 		return "", access.ErrOwnKey
 	}
 	return directory.PersonID(p.ID), s.Standing(ctx, p)
+}
+
+// FreshFor is how long after signing in somebody may change what lets them in.
+const FreshFor = 10 * time.Minute
+
+// fresh returns ErrStale for a session that began too long ago to change what lets its person in. A session of an invitation may
+// do nothing else, and somebody who has just come in has no beginning yet.
+func (s *Service) fresh(p access.Principal) error {
+	if !p.Limited && !p.Begun.IsZero() && s.cfg.Now().Sub(p.Begun) > FreshFor {
+		return ErrStale
+	}
+	return nil
+}
+
+// changing is own for what changes how the person comes in.
+func (s *Service) changing(ctx context.Context, p access.Principal) (directory.PersonID, error) {
+	person, err := s.own(ctx, p)
+	if err == nil {
+		err = s.fresh(p)
+	}
+	return person, err
 }
 
 // accountKey returns a key to seal with: the account's youngest that this site can use, or a new one.

@@ -35,7 +35,7 @@ func totpContext(person directory.PersonID) string {
 // BeginTOTP draws a secret for an app that shows one-time passwords, and the URI for its QR code. Nothing is stored until
 // ConfirmTOTP. It returns ErrNotYours and Standing's errors.
 func (s *Service) BeginTOTP(ctx context.Context, p access.Principal) (secret, uri string, err error) {
-	if _, err := s.own(ctx, p); err != nil {
+	if _, err := s.changing(ctx, p); err != nil {
 		return "", "", err
 	}
 	b, err := s.draw(totpBytes)
@@ -51,7 +51,7 @@ func (s *Service) BeginTOTP(ctx context.Context, p access.Principal) (secret, ur
 // ConfirmTOTP sets the secret once the person has typed what their app shows. From then on their recovery codes need the
 // digits, too. It returns ErrTOTPSecret, ErrNotYours, Standing's errors, and those of keyring and log.
 func (s *Service) ConfirmTOTP(ctx context.Context, p access.Principal, secret, passcode string) (eventlog.Receipt, error) {
-	person, err := s.own(ctx, p)
+	person, err := s.changing(ctx, p)
 	if err != nil {
 		return eventlog.Receipt{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"codeberg.org/holdfast/holdfast/fault"
 )
@@ -29,6 +30,9 @@ type HandlerConfig struct {
 	// Strict reports whether browsers may be told to reach the host through TLS only (RFC 6797): true for the federation's names,
 	// never for a box's own address, where people must get in when the certificate has expired. May be nil: never.
 	Strict func(host string) bool
+	// ClientHeader is the header in which the proxy in front names who sent a request ("X-Forwarded-For"): its last value counts, which
+	// is the one that the proxy has written. "" where people reach this port themselves.
+	ClientHeader string
 	// LargeBody reports whether a request may carry MaxImport instead of MaxBody. May be nil.
 	LargeBody func(*http.Request) bool
 }
@@ -43,7 +47,21 @@ func Handler(c HandlerConfig, next http.Handler) http.Handler {
 	h := csrf.Handler(Compress(next))
 	h = withLanguage(c.BehindTLS, h)
 	h = c.bound(h)
-	return c.headers(c.recover(h))
+	return c.sender(c.headers(c.recover(h)))
+}
+
+// sender puts the address that the proxy in front names into the place where the bounds and the audit look for it.
+func (c HandlerConfig) sender(next http.Handler) http.Handler {
+	if c.ClientHeader == "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		values := strings.Split(strings.Join(r.Header.Values(c.ClientHeader), ","), ",")
+		if ip := net.ParseIP(strings.TrimSpace(values[len(values)-1])); ip != nil {
+			r.RemoteAddr = net.JoinHostPort(ip.String(), "0")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ErrCrossOrigin is returned for a changing request that another site's page sent.

@@ -91,7 +91,8 @@ func (s *Sessions) UseLink(ctx context.Context, secret string) (access.Principal
 	return p, nil
 }
 
-// Begin begins a session of the principal in the browser that sent r. The audit has it before the browser does.
+// Begin begins a session of the principal in the browser that sent r, and ends the one that the browser had. The audit has it
+// before the browser does, unless the disk is full.
 func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p access.Principal) error {
 	token, expires, err := s.Tokens.Issue(r.Context(), p)
 	if err != nil {
@@ -99,8 +100,18 @@ func (s *Sessions) Begin(w http.ResponseWriter, r *http.Request, p access.Princi
 	}
 	e := EntryOf(r, ActorFor(p))
 	e.Deed, e.Outcome, e.Object = DeedSignIn, audit.Done, ""
-	if err := s.Audit.Record(r.Context(), p.Authority, e); err != nil {
+	err = s.Audit.Record(r.Context(), p.Authority, e)
+	if fault.KindOf(err) == fault.Exhausted {
+		// A full disk must not keep people out of what can still be read; the line is written when there is room.
+		s.Audit.Gather(p.Authority, e)
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("begin a session: %w", err)
+	}
+	if before, err := s.Authenticate(r); err == nil && before.Session != p.Session {
+		// Whoever was signed in here before is so no longer: nobody expects two people in one browser.
+		_, _ = s.Tokens.End(r.Context(), before.Principal)
 	}
 	http.SetCookie(w, s.cookie(r, token, expires))
 	return nil

@@ -125,6 +125,43 @@ func TestSessionsBeginAndEnd(t *testing.T) {
 	}
 }
 
+func TestWhoeverSignsInEndsTheSessionBefore(t *testing.T) {
+	s, _, _ := newSessions(t)
+	one := access.Principal{Kind: access.Person, Authority: "lk-nordtal", ID: "12c0", Session: "1"}
+	rec := httptest.NewRecorder()
+	if err := s.Begin(rec, withCookie(nil, true), one); err != nil {
+		t.Fatal(err)
+	}
+	first := rec.Result().Cookies()[0]
+	other := access.Principal{Kind: access.Person, Authority: "lk-nordtal", ID: "77aa", Session: "2"}
+	if err := s.Begin(httptest.NewRecorder(), withCookie(first, true), other); err != nil {
+		t.Fatal(err)
+	}
+	if ended := s.Tokens.(*fakeTokens).ended; len(ended) != 1 || ended[0] != "person/12c0" {
+		t.Errorf("ended %v, want the session before", ended)
+	}
+}
+
+func TestAFullDiskKeepsNobodyOut(t *testing.T) {
+	s, _, _ := newSessions(t)
+	full := &fullRecorder{}
+	s.Audit = full
+	rec := httptest.NewRecorder()
+	if err := s.Begin(rec, withCookie(nil, true), access.Principal{Kind: access.Person, Authority: "lk-nordtal", ID: "12c0"}); err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.Result().Cookies()) != 1 || len(full.gathered) != 1 {
+		t.Errorf("%d cookies, %d lines kept for later", len(rec.Result().Cookies()), len(full.gathered))
+	}
+}
+
+// fullRecorder has no room.
+type fullRecorder struct{ recorder }
+
+func (*fullRecorder) Record(context.Context, event.AuthorityID, audit.Entry) error {
+	return fault.New(fault.Exhausted, "log.no_room", "full", "make room")
+}
+
 func TestSessionsRefuseStrangers(t *testing.T) {
 	s, _, _ := newSessions(t)
 	for _, c := range []*http.Cookie{nil, {Name: "__Host-holdfast", Value: "guess"}, {Name: "__Host-holdfast", Value: strings.Repeat("x", 5000)}, {Name: "__Host-holdfast", Value: ""}} {

@@ -110,6 +110,20 @@ func TestHandler(t *testing.T) {
 			}
 		}
 	})
+	t.Run("behind a proxy the sender is whom the proxy names", func(t *testing.T) {
+		for header, want := range map[string]string{"198.51.100.7": "198.51.100.7", "10.0.0.1, 198.51.100.7": "198.51.100.7", "nonsense": "192.0.2.1", "": "192.0.2.1"} {
+			got := ""
+			h := Handler(HandlerConfig{Errors: &Errors{Logger: newLogger(t)}, ClientHeader: "X-Forwarded-For"},
+				http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = senderOf(r) }))
+			r := httptest.NewRequest("GET", "/", nil)
+			if header != "" {
+				r.Header.Set("X-Forwarded-For", header)
+			}
+			if h.ServeHTTP(httptest.NewRecorder(), r); got != want {
+				t.Errorf("%q: %s, want %s", header, got, want)
+			}
+		}
+	})
 	t.Run("another site's page changes nothing", func(t *testing.T) {
 		called := false
 		h, _ := handler(func(http.ResponseWriter, *http.Request) { called = true })
