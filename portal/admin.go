@@ -244,6 +244,7 @@ type adminView struct {
 	Entries  []entryView
 	Warnings []accountWarning
 	More     int // warnings that are not shown
+	Waiting  *warningView
 }
 
 // showAdmin is the hub: it lists what the sender may do, and nothing else.
@@ -252,7 +253,7 @@ func (p *Portal) showAdmin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := adminView{deskView: o.view()}
+	v := adminView{deskView: o.view(), Waiting: p.waiting(r, o.ID)}
 	for _, e := range []struct {
 		page string
 		need access.Permission

@@ -52,6 +52,7 @@ type approvalView struct {
 	Open      bool
 	Mine      bool // whoever looks has asked
 	MayDecide bool
+	Approvers string // what to do now, for whoever has asked
 	Facts     []factView
 	TextDE    string
 	TextEN    string
@@ -155,6 +156,20 @@ func (p *Portal) showApproval(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := p.addDecisions(r.Context(), o, names, &v, a); err != nil {
 		return err
+	}
+	if v.Open && v.Mine {
+		who, more, err := p.approvers(r.Context(), o, names, a)
+		if err != nil {
+			return err
+		}
+		switch {
+		case who == "":
+			v.Approvers = o.t.t("approval.minenobody")
+		case more:
+			v.Approvers = o.t.t("approval.minebymore", who, o.t.dateTime(a.Expires))
+		default:
+			v.Approvers = o.t.t("approval.mineby", who, o.t.dateTime(a.Expires))
+		}
 	}
 	f := o.t.t("approval.title") + ": " + v.Title
 	return p.adminPage(w, r, o, http.StatusOK, "approval", f, v)

@@ -45,7 +45,7 @@ func (p *Portal) showAlarms(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := p.frame(r, "alarms", t.t("alarms.title"))
 	f.Authority, f.Live = &a, "/events?of=alarms&authority="+string(a.ID)
-	v := alarmsView{Authority: a.ID, Alarms: rows, MayRaise: f.May(access.RaiseAlarm)}
+	v := alarmsView{Authority: a.ID, Alarms: rows, MayRaise: f.May(access.RaiseAlarm), Notices: p.notices(r, a)}
 	return p.render.page(w, http.StatusOK, f, "alarms", v)
 }
 
@@ -58,7 +58,7 @@ func (p *Portal) showAlarmsFragment(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	return p.render.bare(w, http.StatusOK, p.texts(r).language, "alarms-live", alarmsView{Authority: a.ID, Alarms: rows})
+	return p.render.bare(w, http.StatusOK, p.texts(r).language, "alarms-live", alarmsView{Authority: a.ID, Alarms: rows, Notices: p.notices(r, a)})
 }
 
 func (p *Portal) showBoard(w http.ResponseWriter, r *http.Request) error {
@@ -137,6 +137,9 @@ func (p *Portal) board(r *http.Request, a authorityView) (boardView, error) {
 			Accepted: ch.Accepted, Failed: ch.Refused})
 	}
 	p.addCallers(t, &v, b)
+	if v.Open && c.DueCall > 0 {
+		v.Gateways = p.gatewayWarning(t, a, b.Alarm.Raised.Channels)
+	}
 	return v, p.addUnitRows(r.Context(), t, &v, b)
 }
 

@@ -40,7 +40,7 @@ func (p *Portal) topicOf(r *http.Request) (topic, error) {
 	a, _ := web.ActorOf(r.Context())
 	switch of := q.Get("of"); of {
 	case "overview":
-		return topic{refs: []readmodel.Ref{{Authority: event.Federation}, {Authority: a.Authority, Subject: "alarm"}, {Authority: a.Authority, Subject: "authority"}},
+		return topic{refs: []readmodel.Ref{{Authority: event.Federation}, {Authority: a.Authority, Subject: "alarm"}, {Authority: a.Authority, Subject: "approval"}, {Authority: a.Authority, Subject: "authority"}},
 			parts: []string{"overview"}, look: lookEvery}, nil
 	case "merges":
 		return topic{refs: []readmodel.Ref{{Authority: a.Authority, Subject: "alarm"}}, parts: []string{"merges"}, look: lookEvery}, nil
@@ -53,7 +53,7 @@ func (p *Portal) topicOf(r *http.Request) (topic, error) {
 		if _, err := p.authority(r); err != nil {
 			return topic{}, err
 		}
-		return topic{refs: []readmodel.Ref{{Authority: authority, Subject: "alarm"}}, parts: []string{"alarms"}, look: lookEvery}, nil
+		return topic{refs: []readmodel.Ref{{Authority: authority, Subject: "alarm"}, {Authority: authority, Subject: "approval"}}, parts: []string{"alarms"}, look: lookEvery}, nil
 	case "board":
 		id := alarm.ID(q.Get("alarm"))
 		if _, err := p.authority(r); err != nil {

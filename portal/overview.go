@@ -68,6 +68,10 @@ func (p *Portal) overview(r *http.Request) (overviewView, error) {
 		if !card.Here {
 			continue
 		}
+		for _, w := range p.notices(r, authorityView{ID: a.ID, Name: card.Name, Sites: a.Sites}) {
+			w.Title += " – " + card.Name
+			v.Warnings = append(v.Warnings, w)
+		}
 		rows, err := p.alarmRows(r.Context(), t, a.ID, true)
 		if err != nil {
 			return v, err

@@ -255,24 +255,26 @@ func (p *Portal) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 	if v.Audience, err = p.audienceText(r.Context(), t, a.ID, f.audience); err != nil {
 		return err
 	}
-	v.Callers = p.callers(a)
+	v.Callers, v.Gateways, v.Nobody = p.callers(a, f.channels), p.gatewayWarning(t, a, f.channels), p.callsNobody(a, f.channels)
 	_, second, err := p.cfg.Admin.Desk.AlarmNeedsSecond(r.Context(), who.Principal, a.ID, f.draft())
 	if err != nil {
 		return err
 	}
 	if second {
 		v.Go = t.n("preview.ask."+string(f.mode), v.Reachable)
+	} else if v.Nobody {
+		v.Go = t.t("preview.anyway." + string(f.mode))
 	}
 	fr := p.frame(r, "raise", t.t("preview.title"))
 	fr.Authority, fr.Mode = &a, f.mode
 	return p.render.page(w, http.StatusOK, fr, "preview", previewPage{v, second})
 }
 
-// callers returns the sites that would call, in their order.
-func (p *Portal) callers(a authorityView) []string {
+// callers returns the sites that would call by any of the channels, in their order.
+func (p *Portal) callers(a authorityView, channels []directory.ChannelKind) []string {
 	var sites []alarm.Site
 	for _, m := range p.cfg.Federation.Members() {
-		if slices.Contains(a.Sites, m.ID) {
+		if slices.Contains(a.Sites, m.ID) && slices.ContainsFunc(channels, m.gateway) {
 			sites = append(sites, alarm.Site{ID: m.ID, Operator: m.Operator, PortalURL: m.PortalURL})
 		}
 	}

@@ -80,7 +80,11 @@ type overviewView struct {
 	Sites       []siteView
 }
 
-type warningView struct{ Tone, Title, Text string }
+// warningView is a box; Link is where one can do something about it, if anywhere.
+type warningView struct {
+	Tone, Title, Text string
+	Link              linkView
+}
 
 type authorityCard struct {
 	ID        event.AuthorityID
@@ -123,6 +127,7 @@ type alarmsView struct {
 	Authority event.AuthorityID
 	Alarms    []alarmRow
 	MayRaise  bool
+	Notices   []warningView
 }
 
 type choiceView struct {
@@ -218,6 +223,8 @@ type previewView struct {
 	TextDE, TextEN string
 	Fields         []hiddenField
 	Go             string
+	Gateways       *warningView // what is wrong with them
+	Nobody         bool         // nobody would be called
 }
 
 type kindCount struct {
@@ -239,6 +246,7 @@ type boardView struct {
 	At, Now    time.Time
 	Summary    string
 	Unknown    string
+	Gateways   *warningView
 	StateBadge badgeView
 	Open       bool
 	MayClose   bool

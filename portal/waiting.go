@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package portal
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"codeberg.org/holdfast/holdfast/access"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/web"
+)
+
+// waiting says how many requests wait for whoever looks: those of others, for which they have the right themselves. It never
+// fails: what cannot be found out is logged and not shown, as in addWho.
+func (p *Portal) waiting(r *http.Request, authority event.AuthorityID) *warningView {
+	who, _ := web.ActorOf(r.Context())
+	may, err := p.cfg.Admin.Rights.Permitted(r.Context(), who.Principal, authority)
+	if _, sees := may[access.SeeApprovals]; err != nil || !sees || who.Limited {
+		return nil
+	}
+	list, err := p.cfg.Admin.Rights.Approvals(r.Context(), authority)
+	if err != nil {
+		p.cfg.Logger.ErrorContext(r.Context(), "waiting requests cannot be shown", "error", err)
+		return nil
+	}
+	var mine []access.Approval
+	for _, a := range list {
+		if _, ok := may[a.Deed.Permission()]; ok && a.State == access.Pending && a.AskedBy != who.ID {
+			mine = append(mine, a)
+		}
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	t, path := p.texts(r), "/a/"+string(authority)+"/approvals"
+	first := slices.MinFunc(mine, func(x, y access.Approval) int { return x.Expires.Compare(y.Expires) })
+	if len(mine) == 1 {
+		path += "/" + first.ID
+	}
+	return &warningView{Tone: "warning", Title: t.n("waiting.title", len(mine)), Text: t.t("waiting.text", t.shortTime(first.Expires)),
+		Link: linkView{t.t("waiting.go"), path}}
+}
+
+// notices says what whoever looks should know before anything of an authority: requests that wait for them, and, to those who may
+// raise alarms, that nobody would be called.
+func (p *Portal) notices(r *http.Request, a authorityView) (out []warningView) {
+	if w := p.waiting(r, a.ID); w != nil {
+		out = append(out, *w)
+	}
+	if w := p.gatewayWarning(p.texts(r), a, channelKinds); w != nil && w.Tone != "info" && p.may(r, a.ID, access.RaiseAlarm) {
+		out = append(out, *w)
+	}
+	return out
+}
+
+// maxApprovers bounds the names that are given to whoever waits for somebody.
+const maxApprovers = 5
+
+// approvers names people other than the asker whose role lets them approve a deed in the whole authority, maxApprovers at most; more says that there
+// are others.
+func (p *Portal) approvers(ctx context.Context, o office, names *nameBook, a access.Approval) (text string, more bool, err error) {
+	grants, err := p.cfg.Admin.Rights.Grants(ctx, o.ID)
+	if err != nil {
+		return "", false, err
+	}
+	functions, err := p.cfg.Directory.Functions(ctx, o.ID)
+	if err != nil {
+		return "", false, err
+	}
+	var people []directory.PersonID
+	for _, g := range grants {
+		if g.Unit != "" || !g.InForce(p.cfg.Now()) || !slices.Contains(access.RolePermissions(g.Role), a.Deed.Permission()) {
+			continue
+		}
+		if g.Person != "" {
+			people = append(people, g.Person)
+		}
+		for _, f := range functions {
+			if g.Function == f.ID {
+				people = slices.Concat(people, f.Holders, f.Deputies)
+			}
+		}
+	}
+	var out []string
+	for i, id := range people {
+		if "person/"+string(id) == a.AskedBy || slices.Contains(people[:i], id) {
+			continue
+		}
+		name, err := names.person(ctx, id)
+		if err != nil {
+			return "", false, err
+		}
+		if name.Readable == directory.Readable {
+			out = append(out, name.Name)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out[:min(len(out), maxApprovers)], ", "), len(out) > maxApprovers, nil
+}
