@@ -41,7 +41,7 @@ func TestAnErasureIsCompleteWhenEverySiteHasConfirmedIt(t *testing.T) {
 	box.shows(map[string]bool{"Erikas Schlüsselbund": true, "Quastenflosser": true}, modelFile)
 	away.end()
 
-	if _, code, err := holdfast(t, "person", "erase", string(nordtal), string(person), "--yes", "--data", a.data); code != 0 {
+	if _, code, err := holdfast(t, "person", "erase", "--authority", string(nordtal), string(person), "--yes", "--data", a.data); code != 0 {
 		t.Fatal(err)
 	}
 	for _, s := range []*station{a, b, box} {

@@ -66,8 +66,8 @@ var commandTable = []struct{ command, routes string }{
 	{"join {id}", local},
 	{"log check", "POST /scrub"},
 	{"merges", "GET /merges"},
-	{"person erase {authority} {person} --yes", "POST /people/{person}/erase"},
-	{"person export {authority} {person}", "POST /people/{person}/export"},
+	{"person erase {person} --yes", "POST /people/{person}/erase"},
+	{"person export {person}", "POST /people/{person}/export"},
 	{"policy set --provider off", "GET /policy, PUT /policy"},
 	{"policy show", "GET /policy"},
 	{"program list", "GET /programs"},
@@ -232,7 +232,7 @@ func TestPermissionOfACommandIsThatOfItsToken(t *testing.T) {
 		t.Errorf("it may not see people: %v", err)
 	}
 	for _, args := range [][]string{{"role", "grant", "administrator", "--person", h.who['m'].ID, "--authority", string(nordtal)},
-		{"person", "erase", string(nordtal), h.who['m'].ID, "--yes"}, {"policy", "set", "--provider", "off", "--authority", string(nordtal)},
+		{"person", "erase", "--authority", string(nordtal), h.who['m'].ID, "--yes"}, {"policy", "set", "--provider", "off", "--authority", string(nordtal)},
 		{"program", "list", "--authority", string(nordtal)}, {"account", "signout", h.who['m'].ID, "--authority", string(nordtal)}, {"log", "check"}} {
 		if code, err := run(args...); code != 4 {
 			t.Errorf("%v ends with %d: %v", args, code, err)

@@ -62,18 +62,10 @@ func (s *shell) done(w api.Written, err error) error {
 // waits tells that nothing is done yet. It returns errWaits, so that a script does not take it for done.
 func (s *shell) waits(authority event.AuthorityID, p *api.Pending) error {
 	err := s.show(p, func() {
-		s.say("Nothing is done yet: a second person has to agree, until %s.", p.Approval.Expires.Local().Format(time.DateTime))
+		s.say("Nothing is done yet: a second person has to agree, until %s.", day(p.Approval.Expires))
 		s.say("They run:  holdfast approval approve %s --authority %s --yes", p.Approval.ID, authority)
 	})
 	return errors.Join(err, errWaits)
-}
-
-// day shows a time, or a dash for none.
-func day(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.Local().Format("2006-01-02 15:04")
 }
 
 func (s *shell) role() *cobra.Command {
@@ -92,9 +84,13 @@ func (s *shell) roles(authority func() event.AuthorityID) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var who holders
+			if !s.json {
+				who = s.holdersOf(c.Context(), authority(), list)
+			}
 			return s.table(list, "GRANT\tROLE\tFOR\tUNIT\tFROM\tUNTIL\tBY\tSTATE", func(w io.Writer) {
 				for _, g := range list {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Role, holder(g.GrantDraft), orAll(string(g.Unit)), day(g.From), day(g.Until), g.GrantedBy, grantState(g))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Role, who.show(g.GrantDraft), orAll(string(g.Unit)), day(g.From), day(g.Until), g.GrantedBy, grantState(g))
 				}
 			})
 		},
@@ -193,7 +189,12 @@ func (s *shell) withdrawRole(authority func() event.AuthorityID) *cobra.Command 
 	return &cobra.Command{
 		Use: "withdraw GRANT", Short: "End a grant for good", Args: exactly("GRANT"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return s.done(s.site().WithdrawRole(c.Context(), authority(), args[0]))
+			w, err := s.site().WithdrawRole(c.Context(), authority(), args[0])
+			if err := s.done(w, err); err != nil || s.json {
+				return err
+			}
+			s.warnOfFew(c.Context(), authority())
+			return nil
 		},
 	}
 }
@@ -215,7 +216,7 @@ func (s *shell) policyOfAccess() *cobra.Command {
 }
 
 func (s *shell) showPolicy(p api.Policy) {
-	from := fmt.Sprintf("%d recipients on", p.MassAlarmFrom)
+	from := count(p.MassAlarmFrom, "recipient") + " on"
 	if p.MassAlarmFrom == 0 {
 		from = "no number of recipients"
 	}
@@ -234,7 +235,7 @@ func (s *shell) showPolicy(p api.Policy) {
 	s.say("Sign-in by the identity provider: %s.\nA session lasts %s at most.", provider, time.Duration(p.SessionMaxMinutes)*time.Minute)
 	kept := "without an end"
 	if days := p.RetentionDays[event.Audit]; days > 0 {
-		kept = fmt.Sprintf("for %d days", days)
+		kept = "for " + count(days, "day")
 	}
 	s.say("Network addresses in the audit are kept %s; everything else until it is erased, or its log is succeeded.", kept)
 }
@@ -262,7 +263,16 @@ func (s *shell) setPolicy(authority func() event.AuthorityID) *cobra.Command {
 			if err == nil && asked != nil {
 				return s.waits(authority(), asked)
 			}
-			return s.done(w, err)
+			if err := s.done(w, err); err != nil || s.json {
+				return err
+			}
+			if c.Flags().Changed("mass-alarm-from") && p.MassAlarmFrom == 0 {
+				s.warn("from now on one person alone can alarm everybody")
+			}
+			if c.Flags().Changed("two-persons") && !slices.Contains(p.TwoPersons, access.ErasePerson) {
+				s.warn("from now on one person alone can erase people, for good")
+			}
+			return nil
 		},
 	}
 	fl := c.Flags()
@@ -358,7 +368,7 @@ func (s *shell) approve(authority func() event.AuthorityID) *cobra.Command {
 }
 
 func (s *shell) showApproval(a api.Approval) {
-	s.say("%s %s: %s, %d people, asked for by %s at %s, until %s", a.State, a.ID, a.Deed, a.Size, a.AskedBy, day(a.AskedAt), day(a.Expires))
+	s.say("%s %s: %s, %s, asked for by %s at %s, until %s", a.State, a.ID, a.Deed, count(a.Size, "person"), a.AskedBy, day(a.AskedAt), day(a.Expires))
 	s.say("%s", a.Args)
 	if len(a.Elsewhere) > 0 {
 		s.say("The same was asked for elsewhere: %s. Look at that first.", strings.Join(a.Elsewhere, ", "))

@@ -12,6 +12,7 @@ import (
 	"codeberg.org/holdfast/holdfast/api"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 func (s *shell) account() *cobra.Command {
@@ -41,7 +42,7 @@ func (s *shell) accounts(authority func() event.AuthorityID) *cobra.Command {
 				}
 			})
 			if err == nil && !s.json {
-				s.say("%d people: %d enrolled, %d invited, %d not invited, %d have not signed in for a year", n.People, n.Enrolled, n.Invited, n.None, n.Dormant)
+				s.say("%s: %d enrolled, %d invited, %d not invited, %d have not signed in for a year", count(n.People, "person"), n.Enrolled, n.Invited, n.None, n.Dormant)
 			}
 			return err
 		},
@@ -64,7 +65,7 @@ func (s *shell) remind(authority func() event.AuthorityID) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(api.Told{Told: n}, func() { s.say("%d of %d people were told.", n, len(people)) })
+			return s.show(api.Told{Told: n}, func() { s.say("Told: %d of %s.", n, count(len(people), "person")) })
 		},
 	}
 }
@@ -114,6 +115,9 @@ func (s *shell) signOut(authority func() event.AuthorityID) *cobra.Command {
 	}
 }
 
+// codeNoPasskey is the code of the fault that an account has no such passkey.
+const codeNoPasskey = "identity.passkey_unknown"
+
 func (s *shell) removePasskey(authority func() event.AuthorityID) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove-passkey PERSON PASSKEY", Short: "Remove a passkey that is lost or stolen; 'account show' has its id", Args: exactly("PERSON", "PASSKEY"),
@@ -122,7 +126,11 @@ func (s *shell) removePasskey(authority func() event.AuthorityID) *cobra.Command
 			if err != nil {
 				return err
 			}
-			return s.done(s.site().RemovePasskey(c.Context(), authority(), id, args[1]))
+			w, err := s.site().RemovePasskey(c.Context(), authority(), id, args[1])
+			if f := fault.Of(err); err != nil && f.Code == codeNoPasskey { // the site speaks to somebody in front of a page
+				err = fault.New(f.Kind, f.Code, f.Message, "see which there are:  holdfast account show "+string(id)+" --authority "+string(authority()))
+			}
+			return s.done(w, err)
 		},
 	}
 }

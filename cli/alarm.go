@@ -7,6 +7,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -79,7 +82,7 @@ func (s *shell) raise(whose func() event.AuthorityID) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return s.print(p)
+				return s.show(p, func() { s.showPreview(p) })
 			}
 			r, asked, err := s.site().RaiseOrAsk(c.Context(), whose(), f.drafted(), rand.Text())
 			if err != nil {
@@ -88,16 +91,42 @@ func (s *shell) raise(whose func() event.AuthorityID) *cobra.Command {
 			if asked != nil {
 				return s.waits(whose(), asked)
 			}
-			if s.json {
-				return s.print(r)
-			}
-			s.say("Alarm %s is raised: %d people, %d of them without any channel. %s", r.ID, r.People, r.WithoutChannel, safety(r.Written))
-			return nil
+			return s.show(r, func() {
+				s.warn(r.Warning)
+				s.say("Alarm %s is raised: %s, %d of them without any channel. %s", r.ID, count(r.People, "person"), r.WithoutChannel, safety(r.Written))
+			})
 		},
 	}
 	f.add(c)
 	c.Flags().BoolVar(&preview, "preview", false, "raise nothing")
 	return c
+}
+
+// warn prints what must not be overlooked.
+func (s *shell) warn(text string) {
+	if text != "" {
+		s.say("WARNING: %s", text)
+	}
+}
+
+func (s *shell) showPreview(p api.Preview) {
+	s.say("Nothing is raised. It would be for %s, %d of them without any channel.", count(p.People, "person"), p.WithoutChannel)
+	for _, kind := range slices.Sorted(maps.Keys(p.PerChannel)) {
+		s.say("by %s: %s", kind, count(p.PerChannel[kind], "person"))
+	}
+	s.warn(p.Warning)
+}
+
+// goesTo says to whom the end of an alarm goes: to those who were called.
+func (s *shell) goesTo(ctx context.Context, authority event.AuthorityID, id alarm.ID) string {
+	b, err := s.site().Board(ctx, authority, id)
+	switch {
+	case err != nil: // it has ended all the same
+		return ""
+	case b.Total.Called == 0:
+		return "Nobody has been called, so nobody is told."
+	}
+	return fmt.Sprintf("It goes to %s: to everybody who has been called.", count(b.Total.Called, "person"))
 }
 
 func (s *shell) alarms(whose func() event.AuthorityID) *cobra.Command {
@@ -117,31 +146,9 @@ func (s *shell) alarms(whose func() event.AuthorityID) *cobra.Command {
 				if state == "" {
 					state = "open"
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d people\t%.60s\n", a.ID, a.RaisedAt.Format(time.DateTime), a.Raised.Mode, state, a.Raised.Recipients, cmp.Or(a.Raised.TextDE, a.Raised.TextEN))
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.60s\n", a.ID, second(a.RaisedAt), a.Raised.Mode, state, count(a.Raised.Recipients, "person"), cmp.Or(a.Raised.TextDE, a.Raised.TextEN))
 			}
 			return t.Flush()
-		},
-	}
-}
-
-func (s *shell) board(whose func() event.AuthorityID) *cobra.Command {
-	return &cobra.Command{
-		Use: "board ALARM", Short: "Show who is called, who is coming, who is silent", Args: exactly("ALARM"),
-		RunE: func(c *cobra.Command, args []string) error {
-			b, err := s.site().Board(c.Context(), whose(), alarm.ID(args[0]))
-			if err != nil {
-				return err
-			}
-			if s.json {
-				return s.print(b)
-			}
-			t := b.Total
-			s.say("%s: %d people; called %d, coming %d, cannot come %d, safe %d, silent %d, not called yet %d, failed %d, without any channel %d",
-				b.Alarm.Raised.Mode, t.Recipients, t.Called, t.Coming, t.Cannot, t.Safe, t.Silent, t.Pending, t.Failed, t.Without)
-			for _, o := range b.Takeovers {
-				s.say("taken over: %+v", o)
-			}
-			return nil
 		},
 	}
 }
@@ -156,7 +163,9 @@ func (s *shell) endAlarm(whose func() event.AuthorityID, verb, short string,
 			if err != nil {
 				return err
 			}
-			return s.show(out, func() { s.say("%s", safety(out)) })
+			return s.show(out, func() {
+				s.say("%s", strings.TrimSpace(s.goesTo(c.Context(), whose(), alarm.ID(args[0]))+" "+safety(out)))
+			})
 		},
 	}
 	c.Flags().StringVar(&w.TextDE, "text-de", "", "what to say, in German")

@@ -55,7 +55,7 @@ func (s *shell) auditLines() *cobra.Command {
 				if l.Code != "" {
 					outcome += " " + l.Code
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.At.Local().Format(time.DateTime), l.Site.Short(), l.Deed, l.Actor, l.Way, l.From, l.Object, outcome, l.Count, l.ID)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", second(l.At), l.Site.Short(), l.Deed, l.Actor, l.Way, l.From, l.Object, outcome, l.Count, l.ID)
 			}
 		})
 	}
@@ -118,9 +118,9 @@ func (s *shell) verifyAudit() *cobra.Command {
 }
 
 func (s *shell) showReportOf(r audit.Report) {
-	s.say("%s: %d pages, %d lines; the file says that site %s wrote it at %s", r.Authority, r.Pages, r.Lines, event.SiteID(r.By).Short(), r.Made.Format(time.RFC3339))
+	s.say("%s: %s, %s; the file says that site %s wrote it at %s", r.Authority, count(r.Pages, "page"), count(r.Lines, "line"), event.SiteID(r.By).Short(), r.Made.Format(time.RFC3339))
 	for _, x := range r.Sites {
-		s.say("site %s: %d pages and %d lines checked", x.Site, x.Pages, x.Lines)
+		s.say("site %s: %s and %s checked", x.Site, count(x.Pages, "page"), count(x.Lines, "line"))
 		for _, b := range x.Branches {
 			s.say("  %s ends at page %d, %s, %s to %s", b.Branch, b.EndPage, b.EndHash, day(b.First), day(b.Last))
 		}

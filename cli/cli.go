@@ -206,7 +206,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return fmt.Errorf("%w: '%s' wants %d arguments (%s), not %d", errUsage, c.CommandPath(), len(names), strings.Join(names, ", "), len(args))
+		return fmt.Errorf("%w: '%s' wants %s (%s), not %d", errUsage, c.CommandPath(), count(len(names), "argument"), strings.Join(names, ", "), len(args))
 	}
 }
 

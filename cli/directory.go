@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"codeberg.org/holdfast/holdfast/api"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 func (s *shell) directory() *cobra.Command {
@@ -60,19 +62,19 @@ func (s *shell) importPeople() *cobra.Command {
 func (s *shell) showReport(r api.ImportReport) {
 	tense := ""
 	if r.DryRun {
-		tense = "would be "
+		tense = "nothing is done; it would be "
 	}
-	s.say("%d people read (%s): %s%d added, %d changed, %d unchanged, %d removed, %d refused", r.Read, r.Format, tense, r.Added, r.Changed, r.Unchanged, r.Tally.Removed, r.RefusedTotal)
+	s.say("%s read (%s): %s%d added, %d changed, %d unchanged, %d removed, %d refused", count(r.Read, "person"), r.Format, tense, r.Added, r.Changed, r.Unchanged, r.Tally.Removed, r.RefusedTotal)
 	s.say("units: %d added, %d changed, %d removed; functions: %d added, %d changed, %d removed", r.Units.Added, r.Units.Changed, r.Units.Removed,
 		r.Functions.Added, r.Functions.Changed, r.Functions.Removed)
 	if r.Disabled > 0 {
-		s.say("%d people's accounts are switched off: they are not in the register", r.Disabled)
+		s.say("%s switched off: not in the register", count(r.Disabled, "person's account is"))
 	}
 	if len(r.PassedOver) > 0 {
 		s.say("passed over: %s", strings.Join(r.PassedOver, ", "))
 	}
 	if r.WithoutChannel > 0 {
-		s.say("%d people have neither mobile number nor e-mail: no alarm can reach them", r.WithoutChannel)
+		s.say("%s neither mobile number nor e-mail: no alarm can reach them", count(r.WithoutChannel, "person has"))
 	}
 	for _, p := range r.Refused {
 		s.say("refused: %v", p.Fault())
@@ -88,7 +90,7 @@ func (s *shell) showReport(r api.ImportReport) {
 // safety says how safe a write is.
 func safety(w api.Written) string {
 	if w.Secured {
-		return fmt.Sprintf("Secured: on disk at sites of %d operators.", len(w.Operators))
+		return fmt.Sprintf("Secured: on disk at sites of %s.", count(len(w.Operators), "operator"))
 	}
 	return "Stored: on this site's disk; not yet at a second operator."
 }
@@ -96,9 +98,9 @@ func safety(w api.Written) string {
 func (s *shell) people() *cobra.Command {
 	var authority string
 	c := &cobra.Command{
-		Use: "people [WORDS]", Short: "Search people", Args: cobra.MaximumNArgs(1),
+		Use: "people [WORDS]", Short: "Search people by words or by id, with their addresses", Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			found, err := s.site().People(c.Context(), event.AuthorityID(authority), directory.Search{Text: strings.Join(args, " ")})
+			found, err := s.findPeople(c.Context(), event.AuthorityID(authority), strings.Join(args, " "))
 			if err != nil {
 				return err
 			}
@@ -106,9 +108,7 @@ func (s *shell) people() *cobra.Command {
 				return s.print(found)
 			}
 			t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-			for _, p := range found.People {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%d channels\n", p.ID, p.DisplayName, p.Readable, len(p.Reachability))
-			}
+			showPeople(t, found.People)
 			fmt.Fprintf(t, "%d of %d\n", len(found.People), found.Total)
 			return t.Flush()
 		},
@@ -116,6 +116,20 @@ func (s *shell) people() *cobra.Command {
 	c.Flags().StringVar(&authority, "authority", "", "whose people")
 	_ = c.MarkFlagRequired("authority")
 	return c
+}
+
+// findPeople finds people by words, or one by id.
+func (s *shell) findPeople(ctx context.Context, authority event.AuthorityID, text string) (api.People, error) {
+	if id := directory.PersonID(text); id.Valid() {
+		p, err := s.site().Person(ctx, authority, id)
+		if err == nil {
+			return api.People{Total: 1, People: []api.Person{p}}, nil
+		}
+		if fault.KindOf(err) != fault.NotFound {
+			return api.People{}, err
+		}
+	}
+	return s.site().People(ctx, authority, directory.Search{Text: text})
 }
 
 func (s *shell) units() *cobra.Command {

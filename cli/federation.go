@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -55,19 +56,55 @@ func (s *shell) admit() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			known, err := s.site().Status(c.Context())
+			if err != nil {
+				return err
+			}
 			a, err := s.site().Admit(c.Context(), id)
 			if err != nil {
 				return err
 			}
-			return s.show(a, func() {
-				if a.Member {
-					s.say("The site is a member now.")
-					return
-				}
-				s.say("Endorsed; one more operator is needed.")
-			})
+			return s.show(a, func() { s.sayAdmission(known, a) })
 		},
 	}
+}
+
+// sayAdmission tells what the word of this site has changed since before.
+func (s *shell) sayAdmission(before api.Status, a api.Admission) {
+	if a.Member {
+		s.say("The site is a member now.")
+		return
+	}
+	self := operatorOf(before, before.Self)
+	for _, p := range before.Pending {
+		if p.Site != a.Site {
+			continue
+		}
+		if slices.ContainsFunc(p.Endorsed, func(o string) bool { return sameOperator(o, self) }) {
+			s.say("Nothing has changed: %s has endorsed the site already; whoever invites a site endorses it.", self)
+			s.say("Run this at a site of another operator; needed: %s, so far: %s.", count(p.Needed, "operator"), strings.Join(p.Endorsed, ", "))
+			return
+		}
+		if missing := p.Needed - len(p.Endorsed) - 1; missing > 0 {
+			s.say("Endorsed; not a member yet: %s more needed.", count(missing, "operator"))
+			return
+		}
+	}
+	s.say("Endorsed; not a member yet.")
+}
+
+// sameOperator counts operators as a federation does: letter case and spaces aside.
+func sameOperator(a, b string) bool {
+	return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
+}
+
+func operatorOf(st api.Status, id event.SiteID) string {
+	for _, m := range st.Members {
+		if m.Site == id {
+			return m.Operator
+		}
+	}
+	return ""
 }
 
 func (s *shell) status() *cobra.Command {
@@ -96,7 +133,7 @@ func (s *shell) showStatus(st api.Status) error {
 	for _, m := range st.Members {
 		heard, lack, ahead := "this site", "", ""
 		if p := peers[m.Site]; !m.Self {
-			heard, lack, ahead = "never", fmt.Sprint(p.BehindPages, " pages"), fmt.Sprint(p.AheadPages, " pages")
+			heard, lack, ahead = "never", count(p.BehindPages, "page"), count(p.AheadPages, "page")
 			if !p.LastHeard.IsZero() {
 				heard = ago(time.Since(p.LastHeard))
 			}
@@ -104,7 +141,7 @@ func (s *shell) showStatus(st api.Status) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Site.Short(), m.Name, m.Operator, m.Kind, heard, lack, ahead)
 	}
 	for _, p := range st.Pending {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tpending: endorsed by %d of %d operators\t\t\n", p.Site.Short(), p.Name, p.Operator, p.Kind, len(p.Endorsed), p.Needed)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tpending: endorsed by %d of %s\t\t\n", p.Site.Short(), p.Name, p.Operator, p.Kind, len(p.Endorsed), count(p.Needed, "operator"))
 	}
 	fmt.Fprintln(t, "\nAUTHORITY\tNAME\tSITES")
 	for _, a := range st.Authorities {
@@ -120,10 +157,13 @@ func (s *shell) showStatus(st api.Status) error {
 		}
 	}
 	if st.BehindPages > 0 {
-		fmt.Fprintf(t, "\n%d pages are here and not shown yet.\n", st.BehindPages)
+		fmt.Fprintf(t, "\nHere and not shown yet: %s.\n", count(st.BehindPages, "page"))
 	}
 	if st.Forks > 0 {
-		fmt.Fprintf(t, "\n%d forks: a site has signed two different pages of one number. Both are kept; look at the site's log.\n", st.Forks)
+		fmt.Fprintf(t, "\n%s: a site has signed two different pages of one number. Both are kept; look at the site's log.\n", count(st.Forks, "fork"))
+	}
+	for _, warning := range st.Warnings {
+		fmt.Fprintf(t, "\nWARNING: %s\n", warning)
 	}
 	return t.Flush()
 }
@@ -161,17 +201,17 @@ func (s *shell) authority() *cobra.Command {
 				}
 				d.Sites = append(d.Sites, id)
 			}
+			known, err := s.site().Status(c.Context())
+			if err != nil {
+				return err
+			}
 			if len(sites) == 0 {
-				known, err := s.site().Status(c.Context())
-				if err != nil {
-					return err
-				}
 				d.Sites = []event.SiteID{known.Self}
 			}
 			if err := s.site().AddAuthority(c.Context(), d); err != nil {
 				return err
 			}
-			return s.show(d, func() { s.say("%s is added; sites that may hold its data: %d.", d.ID, len(d.Sites)) })
+			return s.show(d, func() { s.sayAdded(known, d) })
 		},
 	}
 	add.Flags().StringVar(&d.NameDE, "name-de", "", "its German name")
@@ -181,6 +221,17 @@ func (s *shell) authority() *cobra.Command {
 		s.policy("allow", "Let a site hold the authority's data", (*api.Client).Allow),
 		s.policy("forbid", "Take the authority's data from a site; a new key is used from then on", (*api.Client).Forbid))
 	return c
+}
+
+func (s *shell) sayAdded(known api.Status, d site.AuthorityDraft) {
+	s.say("%s is added; sites that may hold its data: %d.", d.ID, len(d.Sites))
+	for _, id := range d.Sites {
+		if !sameOperator(operatorOf(known, id), operatorOf(known, known.Self)) {
+			return
+		}
+	}
+	s.warn("all its data is with one operator: nothing of it is ever secured, and if that operator is lost, so is the data")
+	s.say("Let a site of a second operator hold it, too:  holdfast authority allow %s SITE", d.ID)
 }
 
 func (s *shell) policy(verb, short string, command func(*api.Client, context.Context, event.AuthorityID, event.SiteID) error) *cobra.Command {
@@ -219,7 +270,7 @@ func (s *shell) pickSite(c *cobra.Command, word string) (event.SiteID, error) {
 		consider(p.Profile)
 	}
 	if len(found) != 1 {
-		return "", fault.New(fault.NotFound, "cli.site", fmt.Sprintf("%q means %d sites", word, len(found)), "use a name or id from 'holdfast status'")
+		return "", fault.New(fault.NotFound, "cli.site", fmt.Sprintf("%q means %s", word, count(len(found), "site")), "use a name or id from 'holdfast status'")
 	}
 	return found[0], nil
 }
@@ -242,8 +293,8 @@ func (s *shell) merges() *cobra.Command {
 				if m.FirstCopy {
 					late = "first copy"
 				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s to %s\t%d\t%s\n", m.ArrivedAt.Format(time.DateTime), m.From.Short(), m.Authority,
-					m.FirstWall.Format(time.DateTime), m.LastWall.Format(time.TimeOnly), m.Events, late)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s to %s\t%d\t%s\n", second(m.ArrivedAt), m.From.Short(), m.Authority,
+					second(m.FirstWall), m.LastWall.Local().Format(time.TimeOnly), m.Events, late)
 			}
 			return t.Flush()
 		},
@@ -290,7 +341,7 @@ func (s *shell) logs() *cobra.Command {
 				}
 			})
 			if err == nil && len(found) > 0 {
-				err = fault.New(fault.Internal, "log.damaged", fmt.Sprintf("%d logs were damaged", len(found)),
+				err = fault.New(fault.Internal, "log.damaged", count(len(found), "log was")+" damaged",
 					"what other sites hold is fetched again; check this machine's disk and memory")
 			}
 			return err

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,15 +128,47 @@ func (s *shell) inviteAll(ctx context.Context, authority event.AuthorityID, f in
 			return err
 		}
 	}
-	out := api.AccountInvitations{Invitations: []api.AccountInvitation{}}
-	for part, ids := range slices.Collect(slices.Chunk(people, maxAtOnce)) {
+	parts := slices.Collect(slices.Chunk(people, maxAtOnce))
+	if err := f.free(len(parts)); err != nil {
+		return err
+	}
+	out := invitations{AccountInvitations: api.AccountInvitations{Invitations: []api.AccountInvitation{}}}
+	for part, ids := range parts {
 		done, err := s.invitePart(ctx, named, authority, f, part, ids)
 		if err != nil {
+			for _, l := range out.Files {
+				fmt.Fprintf(s.err, "Invited before that: %s in %s\n", count(l.Letters, "letter"), l.File)
+			}
 			return err
+		}
+		if f.letters != "" {
+			out.Files = append(out.Files, letterFile{partOf(f.letters, part), len(done.Invitations)})
 		}
 		out.Invitations, out.Sent, out.Written = append(out.Invitations, done.Invitations...), out.Sent+done.Sent, done.Written
 	}
 	return s.showInvitations(f, out)
+}
+
+// invitations are what is told of inviting: with letters, where they are, and no addresses.
+type invitations struct {
+	api.AccountInvitations
+	Files []letterFile `json:"files,omitempty"`
+}
+
+type letterFile struct {
+	File    string `json:"file"`
+	Letters int    `json:"letters"`
+}
+
+// free refuses before anybody is invited if one of the files is there already.
+func (f inviteFlags) free(parts int) error {
+	for part := range parts {
+		path := partOf(f.letters, part)
+		if _, err := os.Lstat(path); f.letters != "" && err == nil {
+			return errExists(path)
+		}
+	}
+	return nil
 }
 
 func (s *shell) invitePart(ctx context.Context, named site.Authority, authority event.AuthorityID, f inviteFlags, part int, ids []directory.PersonID) (done api.AccountInvitations, err error) {
@@ -190,7 +223,7 @@ func (s *shell) authorityNamed(ctx context.Context, id event.AuthorityID) (site.
 	return site.Authority{ID: id, NameDE: string(id)}, err
 }
 
-func (s *shell) showInvitations(f inviteFlags, out api.AccountInvitations) error {
+func (s *shell) showInvitations(f inviteFlags, out invitations) error {
 	if f.letters != "" {
 		for i := range out.Invitations {
 			out.Invitations[i].URL = "" // it is in the letters
@@ -203,7 +236,10 @@ func (s *shell) showInvitations(f inviteFlags, out api.AccountInvitations) error
 			}
 			fmt.Fprintln(s.err, "Whoever has one of these addresses can enrol as that person. Hand them over by a way that you trust, and keep no copy.")
 		} else {
-			s.say("The letters are in %s. Print them, hand them over, and delete the file.", f.letters)
+			for _, l := range out.Files {
+				s.say("%s: %s", l.File, count(l.Letters, "letter"))
+			}
+			s.say("Print all of %s, hand the letters over, and delete what is in there.", count(len(out.Files), "file"))
 		}
 		s.say("Invited: %d. %s", len(out.Invitations), safety(out.Written))
 		if f.send {

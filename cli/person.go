@@ -17,20 +17,20 @@ import (
 
 func (s *shell) person() *cobra.Command {
 	c := &cobra.Command{Use: "person", Short: "Give a person what is stored about them, or erase it"}
-	c.AddCommand(s.exportPerson(), s.erasePerson())
+	authority := whose(c, "whose person")
+	c.AddCommand(s.exportPerson(authority), s.erasePerson(authority))
 	return c
 }
 
-func (s *shell) exportPerson() *cobra.Command {
+func (s *shell) exportPerson(authority func() event.AuthorityID) *cobra.Command {
 	var path string
 	c := &cobra.Command{
-		Use: "export AUTHORITY PERSON", Short: "Write everything that the site holds about a person, as JSON with explanations", Args: exactly("AUTHORITY", "PERSON"),
+		Use: "export PERSON", Short: "Write everything that the site holds about a person, as JSON with explanations", Args: exactly("PERSON"),
 		Long: "The answer to a request for information (Art. 15 GDPR): the register's record, the account, roles, approvals, programs, alarms\n" +
 			"with receipts and own replies, and the audit's lines. No other person's data is in it. Notes in German and English explain every\n" +
 			"field. The audit has who asked for it. The person is named by id, e-mail address or name.",
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			authority := event.AuthorityID(args[0])
-			id, err := s.pickPerson(c.Context(), authority, args[1])
+			id, err := s.pickPerson(c.Context(), authority(), args[0])
 			if err != nil {
 				return err
 			}
@@ -40,10 +40,14 @@ func (s *shell) exportPerson() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				defer func() { err = finish(file, err) }()
+				defer func() {
+					if err = finish(file, err); err == nil {
+						err = s.show(map[string]string{"file": path}, func() { s.say("Written to %s. It is all about one person: hand it to them only, and delete it.", path) })
+					}
+				}()
 				out = file
 			}
-			d, err := s.site().ExportPerson(c.Context(), authority, id)
+			d, err := s.site().ExportPerson(c.Context(), authority(), id)
 			if err != nil {
 				return err
 			}
@@ -70,12 +74,12 @@ func finish(file *os.File, err error) error {
 	return nil
 }
 
-func (s *shell) erasePerson() *cobra.Command {
+func (s *shell) erasePerson(authority func() event.AuthorityID) *cobra.Command {
 	var sure bool
 	c := &cobra.Command{
-		Use: "erase AUTHORITY PERSON", Short: "Destroy a person's keys, so that nobody can read their fields any more", Args: exactly("AUTHORITY", "PERSON"),
+		Use: "erase PERSON", Short: "Destroy a person's keys, so that nobody can read their fields any more", Args: exactly("PERSON"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return s.erase(c, event.AuthorityID(args[0]), args[1], sure)
+			return s.erase(c, authority(), args[0], sure)
 		},
 	}
 	c.Flags().BoolVar(&sure, "yes", false, "erase without asking")
@@ -122,7 +126,7 @@ func (s *shell) erasures() *cobra.Command {
 						state += " " + m.Short()
 					}
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d of %d sites\t%s\n", e.Person, day(e.At), e.By, len(e.Confirmed), len(e.Confirmed)+len(e.Missing), state)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d of %s\t%s\n", e.Person, day(e.At), e.By, len(e.Confirmed), count(len(e.Confirmed)+len(e.Missing), "site"), state)
 			}
 		})
 	}

@@ -89,11 +89,15 @@ func (s *shell) site() *api.Client {
 	return api.NewClient(s.data)
 }
 
+func errExists(path string) error {
+	return fault.New(fault.Conflict, "cli.file_exists", "the file "+path+" is there already", "name another one, or move it away")
+}
+
 // newFile makes a file that only its owner can read, for what holds secrets or personal data. It never writes over another.
 func newFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, fault.New(fault.Conflict, "cli.file_exists", "the file "+path+" is there already", "name another one, or move it away")
+		return nil, errExists(path)
 	}
 	if err != nil {
 		return nil, errFile.With(err)

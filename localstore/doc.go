@@ -10,7 +10,7 @@
 //   - The identity file site.key holds the site's private key. It is apart from the database, so that a database in a
 //     support bundle is not the site.
 //   - Both may be sealed: site.key under a key, the values of the database under another, each derived from the one secret
-//     that the operator keeps elsewhere (LoadSecret, seal.DeriveKey). What is sealed opens with the right secret only; losing
+//     that the operator keeps elsewhere (NewSecret, LoadSecret, seal.DeriveKey). What is sealed opens with the right secret only; losing
 //     it is losing the site.
 //
 // # Invariants

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/api"
+	"codeberg.org/holdfast/holdfast/directory"
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// namedOnBoard is how many people the board names.
+const namedOnBoard = 20
+
+func (s *shell) board(whose func() event.AuthorityID) *cobra.Command {
+	who := string(alarm.StatusSilent)
+	c := &cobra.Command{
+		Use: "board ALARM", Short: "Show who is called, who is coming, who is silent", Args: exactly("ALARM"),
+		Long: fmt.Sprintf("Prints the counts, and the first %d of those who are silent with their addresses, by family name.", namedOnBoard),
+		RunE: func(c *cobra.Command, args []string) error {
+			b, err := s.site().Board(c.Context(), whose(), alarm.ID(args[0]))
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return s.print(b)
+			}
+			s.showBoard(b)
+			return s.showPeopleOf(c.Context(), b.Alarm, alarm.Status(who))
+		},
+	}
+	c.Flags().StringVar(&who, "who", who, "whom to name: silent, coming, cannot, safe, pending, failed or without")
+	return c
+}
+
+func (s *shell) showBoard(b alarm.Board) {
+	t, state := b.Total, "open"
+	if b.Alarm.Ending != "" {
+		state = string(b.Alarm.Ending) + " " + second(b.Alarm.ClosedAt)
+	}
+	s.say("%s, raised %s, %s: %s", b.Alarm.Raised.Mode, second(b.Alarm.RaisedAt), state, cmp.Or(b.Alarm.Raised.TextDE, b.Alarm.Raised.TextEN))
+	s.say("%s; called %d, coming %d, cannot come %d, safe %d, silent %d, not called yet %d, failed %d, without any channel %d",
+		count(t.Recipients, "person"), t.Called, t.Coming, t.Cannot, t.Safe, t.Silent, t.Pending, t.Failed, t.Without)
+	if t.Called == 0 && t.Pending > 0 {
+		s.say("Nobody has been called yet. Whether there is a gateway to call by:  holdfast status")
+	}
+	for _, o := range b.Takeovers {
+		s.say("taken over by site %s, which had heard nothing of the calling site for %s; %s not called then", o.Site.Short(),
+			(time.Duration(o.SilentMillis) * time.Millisecond).Round(100*time.Millisecond), count(o.Pending, "person"))
+	}
+}
+
+// showPeopleOf names the first people of an alarm that have a status. Who may see the board and no people gets the counts alone.
+func (s *shell) showPeopleOf(ctx context.Context, a alarm.Alarm, status alarm.Status) error {
+	ids, more, err := s.peopleWith(ctx, a, status)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	people, err := s.firstByName(ctx, a.Authority, ids)
+	if fault.KindOf(err) == fault.Forbidden {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	many := fmt.Sprint(len(ids))
+	if more {
+		many = "more than " + many
+	}
+	s.say("\n%s: %d of %s, by family name", status, len(people), many)
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, p := range people {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", byFamily(p), addresses(p), p.ID)
+	}
+	return t.Flush()
+}
+
+// maxStatusPages bounds how many pages of people are read to find those with the first names.
+const maxStatusPages = 20
+
+// peopleWith returns who has the status in an alarm, and whether there are more than it read.
+func (s *shell) peopleWith(ctx context.Context, a alarm.Alarm, status alarm.Status) (ids map[directory.PersonID]bool, more bool, err error) {
+	ids = make(map[directory.PersonID]bool)
+	var after directory.PersonID
+	for range maxStatusPages {
+		page, err := s.site().AlarmPeople(ctx, a.Authority, a.ID, status, after, alarm.MaxList)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, l := range page {
+			ids[l.Person] = true
+		}
+		if len(page) < alarm.MaxList {
+			return ids, false, nil
+		}
+		after = page[len(page)-1].Person
+	}
+	return ids, true, nil
+}
+
+// firstByName returns the first of the people by name. A few are looked up one by one; of many, the register is read in its own
+// order until there are enough.
+func (s *shell) firstByName(ctx context.Context, authority event.AuthorityID, ids map[directory.PersonID]bool) (people []api.Person, err error) {
+	if len(ids) <= namedOnBoard {
+		for id := range ids {
+			p, err := s.site().Person(ctx, authority, id)
+			if fault.KindOf(err) == fault.NotFound { // not in the register any more
+				p, err = api.Person{ID: id, Readable: "removed"}, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			people = append(people, p)
+		}
+		slices.SortFunc(people, func(a, b api.Person) int {
+			return cmp.Or(strings.Compare(strings.ToLower(byFamily(a)), strings.ToLower(byFamily(b))), cmp.Compare(a.ID, b.ID))
+		})
+		return people, nil
+	}
+	search := directory.Search{Limit: directory.MaxLimit}
+	for {
+		page, err := s.site().People(ctx, authority, search)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range page.People {
+			if ids[p.ID] && len(people) < namedOnBoard {
+				people = append(people, p)
+			}
+		}
+		if len(people) == namedOnBoard || len(page.People) < search.Limit {
+			return people, nil
+		}
+		search.After = page.People[len(page.People)-1].ID
+	}
+}
+
+// byFamily is a person's name with the family name first.
+func byFamily(p api.Person) string {
+	if p.FamilyName == "" {
+		return nameOr(p.DisplayName, p.Readable)
+	}
+	return strings.TrimSuffix(p.FamilyName+", "+p.GivenName, ", ")
+}
+
+// addresses are how a person is reached, in the order of the register.
+func addresses(p api.Person) string {
+	var out []string
+	for _, c := range p.Reachability {
+		out = append(out, c.Address)
+	}
+	if len(out) == 0 {
+		return "no channel"
+	}
+	return strings.Join(out, ", ")
+}
+
+// showPeople prints people with their addresses.
+func showPeople(w io.Writer, list []api.Person) {
+	for _, p := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.ID, nameOr(p.DisplayName, p.Readable), p.Readable, addresses(p))
+	}
+}
