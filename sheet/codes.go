@@ -26,7 +26,7 @@ type CodesSheet struct {
 	Codes []string
 	// SignInURLs are the pages where a code is entered, the first one also as a QR code; up to 6.
 	SignInURLs []string
-	// Issued is the date on the sheet and in the file.
+	// Issued is the date on the sheet, as in Germany, and in the file.
 	Issued time.Time
 }
 
@@ -67,7 +67,7 @@ func (s CodesSheet) pdf(compress bool) ([]byte, error) {
 	p.pdf.AddPage()
 	p.title(w.codesTitle)
 	p.strong(fmt.Sprintf(w.codesFor, s.Person, s.Authority))
-	p.text(textWidth, fmt.Sprintf(w.issued, s.Issued.Format(w.date)))
+	p.text(textWidth, fmt.Sprintf(w.issued, onTheWall(s.Issued).Format(w.date)))
 	for _, text := range []string{w.codesWhat, w.codesKeep, w.codesOnce} {
 		p.gap(2)
 		p.text(textWidth, text)

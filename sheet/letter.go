@@ -16,7 +16,7 @@ type InvitationLetter struct {
 	Person    string
 	Authority string
 	URL       string // the person's one-time link
-	// Expires is printed in its own time zone.
+	// Expires is printed as it is read off the wall in Germany, with the zone.
 	Expires time.Time
 }
 
@@ -78,7 +78,7 @@ func (p *paper) letter(l InvitationLetter) {
 	p.gap(1)
 	p.typed(textWidth, sizeText, l.URL)
 	p.gap(4)
-	p.strong(fmt.Sprintf(w.letterEnds, l.Expires.Format(w.moment)))
+	p.strong(fmt.Sprintf(w.letterEnds, onTheWall(l.Expires).Format(w.moment)))
 	p.gap(1)
 	p.text(textWidth, w.letterPrivate)
 }

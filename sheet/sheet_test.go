@@ -139,7 +139,7 @@ func TestALetterLeadsThroughThreeStepsAndSaysWhenItEnds(t *testing.T) {
 	pdf, err := invitations(letters(), false)
 	ok(t, err)
 	text := strings.Join(drawn(t, pdf), "\n")
-	for _, want := range []string{"Łukasz Šťastný", "Jane Doe", "06.12.2026, 12:00 Uhr (UTC)", "6 December 2026, 12:00 (UTC)", "1.\n", "2.\n", "3.\n", letters()[0].URL} {
+	for _, want := range []string{"Łukasz Šťastný", "Jane Doe", "06.12.2026, 13:00 Uhr (CET)", "6 December 2026, 13:00 (CET)", "1.\n", "2.\n", "3.\n", letters()[0].URL} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in the letters", want)
 		}

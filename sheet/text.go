@@ -2,7 +2,12 @@
 
 package sheet
 
-import "strings"
+import (
+	"strings"
+	"sync"
+	"time"
+	_ "time/tzdata" // a box in a cellar may lack the system's time zones
+)
 
 // words are the texts of one language. A verb %s is filled in where the text is used.
 type words struct {
@@ -82,6 +87,17 @@ var english = words{
 	letterPrivate: "It is yours alone: do not pass this letter on. If the link has expired, ask your administration for a new one.",
 	moment:        "2 January 2006, 15:04 (MST)",
 }
+
+// germany is where the readers are: paper says what the portal says, wherever the machine that prints it believes to be.
+var germany = sync.OnceValue(func() *time.Location {
+	l, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		return time.UTC
+	}
+	return l
+})
+
+func onTheWall(t time.Time) time.Time { return t.In(germany()) }
 
 func wordsOf(lang string) words {
 	if strings.HasPrefix(lang, "en") {
