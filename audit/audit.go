@@ -18,6 +18,7 @@ type Outcome string
 // The outcomes.
 const (
 	Done    Outcome = "done"
+	Seen    Outcome = "seen" // sealed data was shown, or the form of a deed, and nothing was changed
 	Refused Outcome = "refused"
 )
 
@@ -68,7 +69,7 @@ func (e Entry) bounded() Entry {
 	e.Deed, e.Actor, e.Way, e.Object = plain(e.Deed, maxDeed), plain(e.Actor, maxActor), plain(e.Way, maxWay), plain(object(e.Object), maxObject)
 	e.From, e.Code, e.Grant = plain(e.From, maxFrom), plain(e.Code, maxCode), plain(e.Grant, maxGrant)
 	e.Count = max(1, e.Count)
-	if e.Outcome != Refused {
+	if e.Outcome != Refused && e.Outcome != Seen {
 		e.Outcome = Done
 	}
 	return e

@@ -51,12 +51,13 @@ func (g *gatherer) today(authority event.AuthorityID, now time.Time) *int {
 // kind is what makes two deeds the same line.
 type kind struct {
 	deed, actor, from string
+	outcome           Outcome
 	// object is left out for refusals: who is refused can ask for anything.
 	object string
 	code   string
 }
 
-// bucket holds the rows of one authority. What is done and what is refused have room of their own, so that a flood of
+// bucket holds the rows of one authority. What is done or seen and what is refused have room of their own, so that a flood of
 // refusals hides nothing of what was read.
 type bucket struct{ done, refused table }
 
@@ -69,7 +70,7 @@ type table struct {
 // add counts an entry and reports whether a line of refusals began with it, which happens only where there is room.
 func (b *bucket) add(e entry, room bool) (began bool) {
 	if e.Outcome != Refused {
-		b.done.add(kind{e.Deed, e.Actor, e.From, e.Object, e.Code}, e, true)
+		b.done.add(kind{e.Deed, e.Actor, e.From, e.Outcome, e.Object, e.Code}, e, true)
 		return false
 	}
 	before := len(b.refused.rows)
@@ -115,7 +116,7 @@ func (t *table) entries() []entry {
 	}
 	slices.SortFunc(list, func(a, b entry) int {
 		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.From, b.From), strings.Compare(a.Deed, b.Deed),
-			strings.Compare(a.Actor, b.Actor), strings.Compare(a.Object, b.Object), strings.Compare(a.Code, b.Code))
+			strings.Compare(a.Actor, b.Actor), strings.Compare(a.Object, b.Object), strings.Compare(a.Code, b.Code), cmp.Compare(a.Outcome, b.Outcome))
 	})
 	if t.others.Count > 0 {
 		list = append(list, t.others)

@@ -3,6 +3,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -86,7 +87,7 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, route Route) {
 	}); ok && actor.due {
 		renewer.Renew(w, r, actor)
 	}
-	r = r.WithContext(context.WithValue(WithActor(r.Context(), actor), objectKey{}, new(object)))
+	r = r.WithContext(context.WithValue(WithActor(r.Context(), actor), noteKey{}, new(note)))
 	answered := &answer{ResponseWriter: w}
 	err = route.Handle(answered, r)
 	if err == nil && answered.status >= http.StatusBadRequest {
@@ -127,20 +128,22 @@ func (g *Guard) answer(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// note has the audit write down a deed, a refusal, or that sealed data was read. Deeds are facts with actor and grant already
+// note has the audit write down a deed, a refusal, or that sealed data was seen. Deeds are facts with actor and grant already
 // when they come here; the audit adds the way in and where from. Reads and refusals are gathered, so that nobody floods it.
+// What a handler has called Unchanged was no deed. Whoever opens the form of a deed has seen it, and done nothing.
 //
 // Whoever hangs up does not escape it: a deed whose sender has gone may have been done, and says that it broke off.
 func (g *Guard) note(r *http.Request, a Actor, route Route, err error, refused bool) {
-	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
+	said := noteOf(r.Context())
+	changes := !said.unchanged && (said.deed != "" || r.Method != http.MethodGet && r.Method != http.MethodHead)
 	brokeOff := changes && errors.Is(err, context.Canceled)
 	if err == nil && !changes && !route.Sealed || err != nil && !refused && !brokeOff {
 		return
 	}
 	e := EntryOf(r, a)
 	e.Deed, e.Grant, e.Outcome = string(route.Need), a.Verdict.Grant, audit.Done
-	if route.Deed != "" {
-		e.Deed = route.Deed
+	if deed := cmp.Or(said.deed, route.Deed); deed != "" {
+		e.Deed = deed
 	}
 	authority := event.AuthorityID(r.PathValue("authority"))
 	if authority == "" {
@@ -161,6 +164,7 @@ func (g *Guard) note(r *http.Request, a Actor, route Route, err error, refused b
 			g.Errors.Logger.ErrorContext(ctx, "a deed is missing in the audit", "deed", e.Deed, "error", err)
 		}
 	default:
+		e.Outcome = audit.Seen
 		g.Audit.Gather(authority, e)
 	}
 }
@@ -171,21 +175,37 @@ const noteWithin = 10 * time.Second
 // EntryOf returns an entry of the audit with who sent the request, how they came in, and from where; and with what it was about:
 // what the handler has said with About, else the path.
 func EntryOf(r *http.Request, a Actor) audit.Entry {
-	e := audit.Entry{Actor: a.ID, Way: string(a.Way), From: senderOf(r), Object: r.URL.Path}
-	if o, ok := r.Context().Value(objectKey{}).(*object); ok && *o != "" {
-		e.Object = string(*o)
-	}
-	return e
+	object := cmp.Or(noteOf(r.Context()).about, r.URL.Path)
+	return audit.Entry{Actor: a.ID, Way: string(a.Way), From: senderOf(r), Object: object}
 }
 
-type objectKey struct{}
+type noteKey struct{}
 
-type object string
+// note is what a handler tells the audit.
+type note struct {
+	about, deed string
+	unchanged   bool
+}
+
+// noteOf returns what the handler has told so far; outside of a guarded route nobody hears what is told.
+func noteOf(ctx context.Context) *note {
+	if n, ok := ctx.Value(noteKey{}).(*note); ok {
+		return n
+	}
+	return new(note)
+}
 
 // About has the audit say what a deed is about, where the path does not tell: "administrator person/12c0". It holds ids, never
 // names or secrets. Call it in the handler's own goroutine.
-func About(ctx context.Context, what ...string) {
-	if o, ok := ctx.Value(objectKey{}).(*object); ok {
-		*o = object(strings.Join(what, " "))
-	}
+func About(ctx context.Context, what ...string) { noteOf(ctx).about = strings.Join(what, " ") }
+
+// Did has the audit say which deed was really done, where that is not what the route is for: who asks for a second person has
+// asked, and who approves has done the deed. about is as of About.
+func Did(ctx context.Context, deed string, about ...string) {
+	noteOf(ctx).deed = deed
+	About(ctx, about...)
 }
+
+// Unchanged has the audit leave the request out, because nothing was changed and nobody told anything: a trial of a file, a form
+// that is shown again. Refusals are noted all the same.
+func Unchanged(ctx context.Context) { noteOf(ctx).unchanged = true }
