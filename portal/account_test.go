@@ -136,7 +136,7 @@ func TestEnrollingLeadsFromNameToName(t *testing.T) {
 	w.ways.account.CodesLeft = 10
 	must(w.getSecure(t, "/enrol?step=done"), "2 Passkeys angelegt", "Noch 10 Codes übrig", `action="/enrol/done"`)
 	done := w.post(t, "/enrol/done", nil)
-	if done.Code != http.StatusSeeOther || done.Header().Get("Location") != "/signin" || !w.tokens.ended[newcomer.Actor()] {
+	if done.Code != http.StatusSeeOther || done.Header().Get("Location") != "/signin?ended=enrolled" || !w.tokens.ended[newcomer.Actor()] {
 		t.Errorf("%d to %q", done.Code, done.Header().Get("Location"))
 	}
 	led := newWorld(t).as(t, access.Principal{Kind: access.Person, Authority: nordtal, ID: mia.ID, Way: access.ByPasskey, Limited: true})
@@ -318,7 +318,7 @@ func TestVouchingFromTheKnowingSide(t *testing.T) {
 		t.Errorf("for oneself: %d, want 403", got.Code)
 	}
 	got := w.post(t, page, form)
-	if got.Code != http.StatusSeeOther || got.Header().Get("Location") != page+"?done=1" {
+	if got.Code != http.StatusSeeOther || got.Header().Get("Location") != page+"?done=2222222222222222" {
 		t.Errorf("%d to %q", got.Code, got.Header().Get("Location"))
 	}
 	if d := cmp.Diff([]string{"vouch 1111111111111111 for 2222222222222222"}, w.ways.did); d != "" {

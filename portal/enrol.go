@@ -189,5 +189,5 @@ func (p *Portal) endEnrol(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return nil
 	}
-	return p.signOut(w, r)
+	return p.endSession(w, r, "enrolled")
 }

@@ -189,6 +189,7 @@ func (p *Portal) frame(r *http.Request, nav, title string) frame {
 	t := p.texts(r)
 	f := frame{Lang: t.language, Title: title, Path: r.URL.RequestURI(), Nav: nav, Site: p.self().Name, Home: "/signin"}
 	p.addWho(r, t, &f)
+	p.addCame(r, t, &f)
 	if r.Method != http.MethodGet || strings.HasPrefix(f.Path, "/signin/oidc/") {
 		f.Path = f.Home // changing the language of an answer to a POST would send it again, and a provider's answer is used up
 	}

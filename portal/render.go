@@ -103,7 +103,8 @@ type frame struct {
 	Authorities []authorityView
 	Mode        event.Mode
 	Saved       *savedView
-	Live        string // path of the event stream, "" for a page that stands still
+	News        *warningView // what follows from the way in
+	Live        string       // path of the event stream, "" for a page that stands still
 	Content     template.HTML
 
 	may map[access.Permission]access.Verdict

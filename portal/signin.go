@@ -110,7 +110,7 @@ func (p *Portal) signInRoutes() []web.Route {
 
 // showSignIn shows the ways in. Where passkeys cannot work it says so and offers the code first.
 func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) error {
-	v := signInView{Passkeys: p.passkeysHere(r, ""), Providers: p.providers(r), Ended: r.URL.Query().Get("ended") != ""}
+	v := signInView{Passkeys: p.passkeysHere(r, ""), Providers: p.providers(r), Ended: endedText(p.texts(r), r.URL.Query().Get("ended"))}
 	if !v.Passkeys {
 		v.Names = p.namesBut(r, "")
 		v.Host = p.origin(r).Host
@@ -118,6 +118,19 @@ func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	f := p.frame(r, "", p.texts(r).t("signin.title"))
 	f.Script = true
 	return p.render.page(w, http.StatusOK, f, "signin", v)
+}
+
+// endedText returns what was ended just now, "" for nothing.
+func endedText(t *texts, what string) string {
+	switch what {
+	case "here":
+		return t.t("signin.endedhere")
+	case "enrolled":
+		return t.t("signin.endedenrolled")
+	case "1":
+		return t.t("signin.ended")
+	}
+	return ""
 }
 
 // showLink shows the button of a sign-in link. It never uses the link up: mail scanners and previews open links too.
@@ -147,7 +160,7 @@ func (p *Portal) letIn(w http.ResponseWriter, r *http.Request, who access.Princi
 	if err := p.cfg.Sessions.Begin(w, r, who); err != nil {
 		return err
 	}
-	http.Redirect(w, r, p.wanted(w, r, who), http.StatusSeeOther)
+	http.Redirect(w, r, firstPage(p.wanted(w, r, who), who), http.StatusSeeOther)
 	return nil
 }
 
@@ -176,9 +189,14 @@ func homeOf(who access.Principal) string {
 }
 
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) error {
+	return p.endSession(w, r, "here")
+}
+
+// endSession ends the session of this browser and leads to the ways in, where it is said what was ended (see endedText).
+func (p *Portal) endSession(w http.ResponseWriter, r *http.Request, what string) error {
 	if err := p.cfg.Sessions.End(w, r); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/signin", http.StatusSeeOther)
+	http.Redirect(w, r, "/signin?ended="+what, http.StatusSeeOther)
 	return nil
 }

@@ -56,7 +56,9 @@ func (p *Portal) codeRefused(w http.ResponseWriter, r *http.Request, v codeView,
 	if fault.KindOf(err) != fault.Unauthenticated {
 		return err
 	}
-	v.Wrong = p.wrong(r, err)
+	if v.Wrong = countedWrong(p.texts(r), v.Code); v.Wrong == nil || !errors.Is(err, identity.ErrCode) {
+		v.Wrong = p.wrong(r, err)
+	}
 	return p.codeForm(w, r, http.StatusUnauthorized, v)
 }
 

@@ -61,13 +61,13 @@ func TestWaysIn(t *testing.T) {
 		way    access.Way
 		wrongs []string
 	}{
-		"a recovery code": {path: "/signin/code", form: url.Values{"code": {goodCode}}, who: mia, to: "/", way: access.ByCode, status: http.StatusUnauthorized,
+		"a recovery code": {path: "/signin/code", form: url.Values{"code": {goodCode}}, who: mia, to: "/?came=code", way: access.ByCode, status: http.StatusUnauthorized,
 			wrong: []url.Values{{"code": {"7KQ2-M9XD-0000-0000-0000-0000"}}, {"code": {""}}, {}, {"code": {strings.Repeat("A", 10_000)}}}},
 		"a guest code": {path: "/signin/guest", form: url.Values{"code": {goodGuest}}, who: visitor, to: "/a/lk-nordtal/incident", way: access.ByGuestCode, status: http.StatusUnauthorized,
 			wrong: []url.Values{{"code": {"AAAAAAAAAA"}}, {}, {"code": {strings.Repeat("A", 10_000)}}}},
 		"an invitation": {path: "/enrol/" + goodInvitation, who: newcomer, to: "/enrol", way: access.ByInvitation, status: http.StatusUnauthorized,
 			wrongs: []string{"/enrol/guess", "/enrol/" + goodLink}},
-		"a link made for a person": {path: "/signin/" + goodLink, who: mia, to: "/", way: access.ByLink, status: http.StatusUnauthorized,
+		"a link made for a person": {path: "/signin/" + goodLink, who: mia, to: "/?came=code", way: access.ByLink, status: http.StatusUnauthorized,
 			wrongs: []string{"/signin/guess", "/signin/" + goodInvitation}},
 		"the way from name to name": {path: "/enrol/continue/" + goodToken2 + "-holdfast.example", who: newcomer, to: "/enrol", way: access.ByInvitation,
 			status: http.StatusUnauthorized, wrongs: []string{"/enrol/continue/guess", "/enrol/continue/" + goodToken2 + "-holdfast-zwei.example"}},
@@ -412,6 +412,34 @@ func TestNamesLeadToTheirAddresses(t *testing.T) {
 		r.Host, r.TLS = tt.host, &tls.ConnectionState{}
 		if got := w.nameURL(r, tt.to); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestAMistypedCodeIsCounted(t *testing.T) {
+	for typed, want := range map[string]string{
+		"7KQ2-M9XD":                        "Es fehlen 16 Zeichen",
+		"7kq2 m9xd 7kq2 m9xd 7kq2 m9x":     "Es fehlt 1 Zeichen",
+		"7KQ2-M9XD-7KQ2-M9XD-7KQ2-M9XD-7K": "Es sind 2 Zeichen zu viel",
+		"7KQ2-M9XD-0000-0000-0000-0000":    "Der Code wurde nicht angenommen",
+	} {
+		body := stranger(t).do(t, http.MethodPost, "/signin/code", strings.NewReader(url.Values{"code": {typed}}.Encode()), secure).Body.String()
+		if !strings.Contains(body, want) {
+			t.Errorf("%s: the page does not say %q", typed, want)
+		}
+	}
+}
+
+func TestWhoCameInOnABadDayLearnsWhatFollows(t *testing.T) {
+	for way, want := range map[access.Way]string{access.ByVouching: "Jetzt einen Passkey anlegen", access.ByCode: "streichen Sie den benutzten durch"} {
+		who := mia
+		who.Way = way
+		w := newWorld(t).as(t, who)
+		if body := w.get(t, firstPage("/", who)).Body.String(); !strings.Contains(body, want) {
+			t.Errorf("%s: the first page does not say %q", way, want)
+		}
+		if body := w.get(t, "/?came=link").Body.String(); strings.Contains(body, want) {
+			t.Errorf("%s: another page says so, too", way)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type signInView struct {
 	Host      string
 	Names     []linkView // where they can, if they cannot here
 	Providers []linkView
-	Ended     bool // all sessions were ended just now
+	Ended     string // which sessions were ended just now, in words
 }
 
 type codeView struct {
@@ -134,7 +134,7 @@ type vouchView struct {
 	Person    *personRow
 	Code      string
 	Wrong     *wrongView
-	Done      bool
+	Done      string // the person vouched for just now
 }
 
 type incidentView struct {

@@ -41,7 +41,7 @@ func (p *Portal) vouchView(r *http.Request, chosen directory.PersonID) (vouchVie
 	if err != nil {
 		return vouchView{}, err
 	}
-	v := vouchView{Authority: a.ID, Text: strings.TrimSpace(r.URL.Query().Get("q")), Done: r.URL.Query().Get("done") != ""}
+	v := vouchView{Authority: a.ID, Text: strings.TrimSpace(r.URL.Query().Get("q")), Done: r.URL.Query().Get("done")}
 	if chosen != "" {
 		person, err := p.cfg.Directory.Person(r.Context(), a.ID, chosen)
 		if err != nil {
@@ -92,7 +92,7 @@ func (p *Portal) vouch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a, _ := web.ActorOf(r.Context())
-	http.Redirect(w, r, "/a/"+url.PathEscape(string(a.Authority))+"/vouch?done=1", http.StatusSeeOther)
+	http.Redirect(w, r, "/a/"+url.PathEscape(string(a.Authority))+"/vouch?"+url.Values{"done": {string(person)}}.Encode(), http.StatusSeeOther)
 	return nil
 }
 
