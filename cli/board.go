@@ -19,16 +19,18 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/site"
 )
 
 // namedOnBoard is how many people the board names.
 const namedOnBoard = 20
 
 func (s *shell) board(whose func() event.AuthorityID) *cobra.Command {
-	who := string(alarm.StatusSilent)
+	var who string
 	c := &cobra.Command{
 		Use: "board ALARM", Short: "Show who is called, who is coming, who is silent", Args: exactly("ALARM"),
-		Long: fmt.Sprintf("Prints the counts, and the first %d of those who are silent with their addresses, by family name.", namedOnBoard),
+		Long: fmt.Sprintf("Prints the counts, and the first %d of those who are silent with their addresses, by family name; as long as nobody has\n"+
+			"been called, of those who wait.", namedOnBoard),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := s.site().Board(c.Context(), whose(), alarm.ID(args[0]))
 			if err != nil {
@@ -38,10 +40,18 @@ func (s *shell) board(whose func() event.AuthorityID) *cobra.Command {
 				return s.print(b)
 			}
 			s.showBoard(b)
-			return s.showPeopleOf(c.Context(), b.Alarm, alarm.Status(who))
+			status := alarm.Status(who)
+			if who == "" {
+				status = alarm.StatusSilent
+				if b.Total.Called == 0 && b.Total.Pending > 0 {
+					status = alarm.StatusPending
+					s.warnOfGateways(c.Context(), b)
+				}
+			}
+			return s.showPeopleOf(c.Context(), b.Alarm, status)
 		},
 	}
-	c.Flags().StringVar(&who, "who", who, "whom to name: silent, coming, cannot, safe, pending, failed or without")
+	c.Flags().StringVar(&who, "who", "", "whom to name: silent, coming, cannot, safe, pending, failed or without; default: silent")
 	return c
 }
 
@@ -54,7 +64,7 @@ func (s *shell) showBoard(b alarm.Board) {
 	s.say("%s; called %d, coming %d, cannot come %d, safe %d, silent %d, not called yet %d, failed %d, without any channel %d",
 		count(t.Recipients, "person"), t.Called, t.Coming, t.Cannot, t.Safe, t.Silent, t.Pending, t.Failed, t.Without)
 	if t.Called == 0 && t.Pending > 0 {
-		s.say("Nobody has been called yet. Whether there is a gateway to call by:  holdfast status")
+		s.say("Nobody has been called yet.")
 	}
 	for _, o := range b.Takeovers {
 		s.say("taken over by site %s, which had heard nothing of the calling site for %s; %s not called then", o.Site.Short(),
@@ -62,9 +72,31 @@ func (s *shell) showBoard(b alarm.Board) {
 	}
 }
 
+// warnOfGateways tells by which of an alarm's channels no site of its authority can call anybody.
+func (s *shell) warnOfGateways(ctx context.Context, b alarm.Board) {
+	st, err := s.site().Status(ctx)
+	if err != nil { // the board stands by itself
+		return
+	}
+	i := slices.IndexFunc(st.Authorities, func(a site.Authority) bool { return a.ID == b.Alarm.Authority })
+	if i < 0 {
+		return
+	}
+	for _, c := range b.Channels {
+		if !slices.ContainsFunc(st.Members, func(m site.Member) bool {
+			return m.Gateway(string(c.Channel)) && slices.Contains(st.Authorities[i].Sites, m.Site)
+		}) {
+			s.warn("nobody will be called by " + string(c.Channel) + ": no site of this authority has a gateway for it; configure one (channels in config.yaml), or call people yourselves")
+		}
+	}
+}
+
 // showPeopleOf names the first people of an alarm that have a status. Who may see the board and no people gets the counts alone.
 func (s *shell) showPeopleOf(ctx context.Context, a alarm.Alarm, status alarm.Status) error {
 	ids, more, err := s.peopleWith(ctx, a, status)
+	if fault.KindOf(err) == fault.Forbidden {
+		return nil
+	}
 	if err != nil || len(ids) == 0 {
 		return err
 	}

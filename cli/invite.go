@@ -239,7 +239,7 @@ func (s *shell) showInvitations(f inviteFlags, out invitations) error {
 			for _, l := range out.Files {
 				s.say("%s: %s", l.File, count(l.Letters, "letter"))
 			}
-			s.say("Print all of %s, hand the letters over, and delete what is in there.", count(len(out.Files), "file"))
+			s.say("Print every letter, hand them over, and delete %s.", map[bool]string{true: "the file", false: "all of these files"}[len(out.Files) == 1])
 		}
 		s.say("Invited: %d. %s", len(out.Invitations), safety(out.Written))
 		if f.send {

@@ -82,6 +82,8 @@ func (f *fakeSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case nil:
 		p := web.ProblemOf(fault.New(fault.NotFound, "test.none", "no "+key, "none"))
 		web.WriteJSON(w, p.Status, "", p)
+	case refused:
+		web.WriteJSON(w, v.problem().Status, "", v.problem())
 	case accepted:
 		web.WriteJSON(w, http.StatusAccepted, "", v.v)
 	default:
