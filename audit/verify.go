@@ -54,7 +54,7 @@ func Verify(r io.Reader) (Report, error) {
 	}
 	v.finish()
 	if n := len(v.report.Problems); n > 0 {
-		return v.report, ErrUnsound.Because("%d problems, the first: %s", n, v.report.Problems[0])
+		return v.report, ErrUnsound.Because("problems found: %d, the first: %s", n, v.report.Problems[0])
 	}
 	return v.report, nil
 }
