@@ -194,6 +194,7 @@ var inviteDays = []int{7, 14, 30, 90}
 type inviteView struct {
 	deskView
 	Whom    string
+	Key     string // of the form: the letters are made once
 	Unit    string
 	People  []nameView
 	More    bool // there are more than fit
@@ -301,6 +302,9 @@ func (p *Portal) showInvite(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := inviteView{deskView: o.view(), Whom: in.whom, More: in.more, Max: identity.MaxInvited,
 		Days: numberOptions(o.t, "invite.days", inviteDays, 14), Fields: []hiddenField{{"whom", inviteChosen}}}
+	if v.Key, err = p.cfg.Once.NewKey(); err != nil {
+		return err
+	}
 	for _, person := range in.people {
 		v.People = append(v.People, nameOf(person))
 		v.Fields = append(v.Fields, hiddenField{"person", string(person.ID)})
@@ -341,7 +345,22 @@ func (p *Portal) toInvite(r *http.Request) (o office, in invited, list []identit
 // printInvitations invites and answers with the letters. The secrets are in them and nowhere else, so the answer is the file
 // itself: a page that led to it would have to keep them.
 func (p *Portal) printInvitations(w http.ResponseWriter, r *http.Request) error {
-	o, in, list, err := p.toInvite(r)
+	var o office
+	var in invited
+	var list []identity.Invitation
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	invite := func() (err error) {
+		o, in, list, err = p.toInvite(r)
+		return err
+	}
+	var err error
+	if r.PostForm.Get("key") == "" {
+		err = invite()
+	} else { // a second tap would end the invitations that are in the letters just loaded
+		err = p.makeOnce(r, invite)
+	}
 	if err != nil {
 		return err
 	}

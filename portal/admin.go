@@ -201,7 +201,7 @@ func (o office) view() deskView {
 func (p *Portal) adminPage(w http.ResponseWriter, r *http.Request, o office, status int, name, title string, view any) error {
 	f := p.frame(r, "admin", title)
 	f.Authority = &o.authorityView
-	f.Saved = p.saved(r)
+	f.Saved, f.Script = p.saved(r), name == "invite"
 	if f.Saved != nil {
 		f.Saved.What = wordOr(o.t, "done."+r.URL.Query().Get("wrote"), f.Saved.What)
 	}
@@ -220,11 +220,10 @@ func (p *Portal) settled(w http.ResponseWriter, r *http.Request, path, what stri
 
 // outcome leads to what was done, or to what waits for a second person; about is what the audit says of it.
 func (p *Portal) outcome(w http.ResponseWriter, r *http.Request, o office, out deed.Outcome, path, what string, about ...string) error {
-	if out.Waiting {
-		about = append(about, "approval/"+out.Approval.ID)
-	}
 	web.About(r.Context(), about...)
 	if out.Waiting {
+		did, about := deed.NoteOfAsking(out.Approval, about...)
+		web.Did(r.Context(), did, about...)
 		path, what = o.path("approvals", out.Approval.ID), "asked"
 	}
 	if out.Receipt.Log.Authority == "" {

@@ -38,7 +38,7 @@ var adminPages = map[string]struct {
 	"grant":              {administrator, "roles/new?role=auditor&q=m%C3%BCller&unit=a2&until=2026-12-31", []string{`value="auditor" checked`, "Mia Müller", `value="2026-12-31"`, `value="a2" selected`}},
 	"grant-person":       {administrator, "roles/new?holder=person/1111111111111111", []string{`value="person/1111111111111111" checked`}},
 	"withdraw":           {administrator, "roles/aa00000000000001/withdraw", []string{"Das ist Ihre eigene Rolle.", "Ja, entziehen"}},
-	"under-withdrawn":    {administrator, "roles/withdrawn", []string{"Revision", "Mia Müller", "Alarme auslösen"}},
+	"under-withdrawn":    {administrator, "roles/withdrawn", []string{"Revision", "Mia Müller", "Alarm auslösen"}},
 	"approvals":          {officer, "approvals", []string{"Evakuierung des Kreishauses", "1.234 Personen", "Dr. Jürgen Öztürk-Groß", "Dasselbe wurde noch einmal beantragt"}},
 	"approval-alarm":     {officer, "approvals/" + askedAlarm, []string{"Evakuierung des Kreishauses", "Evacuate the district house", "Alle Personen der Behörde", "Kreishaus", "freigegeben", "Freigeben und Alarm auslösen"}},
 	"approval-mine":      {administrator, "approvals/" + askedGrant, []string{"Das haben Sie selbst beantragt", "Anfrage zurücknehmen", "Ohne Weg", "Amt 32"}},
@@ -49,7 +49,7 @@ var adminPages = map[string]struct {
 	"programs":           {administrator, "programs", []string{"Fachverfahren Brandschutz", "Alarme sehen, Alarme auslösen", "Mia Müller"}},
 	"policy":             {administrator, "policy", []string{`value="500"`, `value="person.erase" checked`, `value="365"`, "Bei Verdacht ausschalten", `value="12"`}},
 	"policy-auditor":     {auditor, "policy", []string{"ab 500 Personen", "nicht ändern"}},
-	"audit":              {auditor, "audit", []string{"192.0.2.7", "512 Mal", "Anmeldung", "holdfast audit verify", "plan.delete", "Adresse nach Frist gelöscht", "Anfrage freigeben", "Freigabe bb000000", "365 Tage", "Standort ", "12 Personen", "aufgrund der Rolle"}},
+	"audit":              {auditor, "audit", []string{"192.0.2.7", "512 Mal", "Anmeldung", "holdfast audit verify", "plan.delete", "Adresse nach Frist gelöscht", "Anfrage freigeben", "Freigabe bb000000", "beantragt von Dr. Jürgen Öztürk-Groß, freigegeben von Mia Müller", "Seite zum Löschen einer Person gesehen", "Sued, selbsttätig", "365 Tage", "Standort ", "12 Personen", "aufgrund der Rolle"}},
 	"audit-several":      {auditor, "audit?who=e", []string{"Mehrere Personen passen dazu"}},
 	"audit-nobody":       {auditor, "audit?who=xyz&from=gestern", []string{"Keine Person dieses Namens", "als Datum"}},
 	"privacy":            {administrator, "privacy", []string{"wartet auf Standorte", "Kreishaus", "Nie bestätigt", "Altes Amt", "überall bestätigt"}},
@@ -160,7 +160,7 @@ var adminDeeds = map[string]struct {
 	"withdraw":        {administrator, "roles/aa00000000000002/withdraw", nil, "roles?", "withdraw aa00000000000002 by 1111111111111111"},
 	"guest away":      {officer, "guests/dd00000000000001/away", nil, "guests?", "away dd00000000000001 by 2222222222222222"},
 	"program":         {administrator, "programs/ee00000000000001/withdraw", nil, "programs?", "withdraw program ee00000000000001 by 1111111111111111"},
-	"approve erasure": {administrator, "approvals/" + askedErasure + "/approve", nil, "approvals/" + askedErasure + "?", "erase 2222222222222222 by 1111111111111111 under grant-of-1111"},
+	"approve erasure": {administrator, "approvals/" + askedErasure + "/approve", url.Values{"understood": {"1"}}, "approvals/" + askedErasure + "?", "erase 2222222222222222 by 1111111111111111 under grant-of-1111"},
 	"erase at once":   {access.Principal{Kind: access.Console, Way: access.ByLink, Begun: now, Site: siteNord}, "people/2222222222222222/erase", url.Values{"understood": {"1"}}, "privacy?wrote=erased", "erase 2222222222222222 by  under "},
 }
 
@@ -223,7 +223,7 @@ func TestAdminFormsWithMistakes(t *testing.T) {
 
 func TestLettersHoldTheSecretsAndNothingElseDoes(t *testing.T) {
 	w := newOfficeWorld(t, administrator)
-	got := w.post(t, desk+"accounts/letters", url.Values{"whom": {"chosen"}, "person": {"1111111111111111", "2222222222222222"}, "days": {"30"}})
+	got := w.post(t, desk+"accounts/letters", url.Values{"key": {"0123456789abcdefgh"}, "whom": {"chosen"}, "person": {"1111111111111111", "2222222222222222"}, "days": {"30"}})
 	if got.Code != http.StatusOK || got.Header().Get("Content-Type") != "application/pdf" || got.Header().Get("Cache-Control") != "no-store" ||
 		!strings.HasPrefix(got.Header().Get("Content-Disposition"), `attachment; filename="einladungen-2026-11-22.pdf"`) {
 		t.Errorf("%d %v", got.Code, got.Header())
@@ -427,5 +427,25 @@ func TestDownloads(t *testing.T) {
 	}
 	if got := w.get(t, desk+"people/2222222222222222/export"); got.Code != http.StatusMethodNotAllowed && got.Code != http.StatusNotFound {
 		t.Errorf("an export by GET: %d", got.Code)
+	}
+}
+
+func TestAnErasureIsNotApprovedUnread(t *testing.T) {
+	w := newOfficeWorld(t, administrator)
+	page := desk + "approvals/" + askedErasure
+	if body := w.get(t, page).Body.String(); !strings.Contains(body, `name="understood"`) || !strings.Contains(body, "Was so nicht gelöscht wird") {
+		t.Error("the page does not say what is not erased, or asks for no tick")
+	}
+	if got := w.post(t, page+"/approve", url.Values{}); got.Code != http.StatusUnprocessableEntity || len(w.office.did) > 0 {
+		t.Errorf("without the tick: %d, it did %q", got.Code, w.office.did)
+	}
+}
+
+func TestLettersAreMadeOnce(t *testing.T) {
+	w := newOfficeWorld(t, administrator)
+	form := url.Values{"key": {"0123456789abcdefgh"}, "whom": {"chosen"}, "person": {"1111111111111111"}}
+	first, again := w.post(t, desk+"accounts/letters", form), w.post(t, desk+"accounts/letters", form)
+	if first.Code != http.StatusOK || again.Code != http.StatusConflict || len(w.office.letters) != 1 {
+		t.Errorf("%d, then %d, letters %d", first.Code, again.Code, len(w.office.letters))
 	}
 }

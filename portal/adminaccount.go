@@ -21,6 +21,7 @@ type accountOfView struct {
 	deskView
 	nameView
 	Badge       badgeView
+	None        bool // neither an account nor an invitation
 	Passkeys    []passkeyView
 	CodesLeft   int
 	CodesIssued dayView
@@ -56,7 +57,7 @@ func (p *Portal) showAccountOf(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := accountOfView{deskView: o.view(), nameView: nameOf(a.Person), Badge: accountBadge(o.t, a.State), CodesLeft: a.CodesLeft, CodesIssued: dayOf(o.t, a.CodesIssued),
+	v := accountOfView{deskView: o.view(), nameView: nameOf(a.Person), Badge: accountBadge(o.t, a.State), None: a.State == identity.StateNone, CodesLeft: a.CodesLeft, CodesIssued: dayOf(o.t, a.CodesIssued),
 		FewCodes: a.CodesLeft < identity.FewCodes, TOTP: a.TOTP, InvitedAt: dayOf(o.t, a.InvitedAt), Expires: a.Expires, LastSignIn: dayOf(o.t, a.LastSignIn)}
 	for _, k := range a.Passkeys {
 		v.Passkeys = append(v.Passkeys, passkeyView{ID: k.ID, Host: k.Host, Label: k.Label, Site: p.siteName(k.Site), Added: dayOf(o.t, k.Added),

@@ -13,6 +13,7 @@ import (
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/deed"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -59,6 +60,7 @@ type approvalView struct {
 	Decisions []decisionView
 	Result    linkView
 	TwinRows  []twinView
+	Erases    bool // approving erases a person, so what is not erased is read first
 	Broken    bool // this site cannot read what is to be approved
 	Go        string
 }
@@ -223,6 +225,7 @@ func (p *Portal) describe(ctx context.Context, o office, names *nameBook, v *app
 			break
 		}
 		name, err := names.person(ctx, person)
+		v.Erases = true
 		v.Facts = []factView{{o.t.t("approval.person"), []string{nameText(o.t, name)}}, {o.t.t("approval.consequence"), []string{o.t.t("erase.what")}}}
 		return err
 	case access.DeedGrantRole:
@@ -335,17 +338,32 @@ func termText(t *texts, from, until time.Time) string {
 	return t.t("term.both", t.dateTime(from), t.dateTime(until))
 }
 
+// errNotRead is returned to whoever approves an erasure without having ticked that they read what is not erased.
+var errNotRead = fault.New(fault.Invalid, "portal.not_read", "you have not confirmed that you read what is not erased",
+	"go back, read it and tick it")
+
 // approve carries the deed out. Whether the sender may is judged by the deed's own permission, in package access.
 func (p *Portal) approve(w http.ResponseWriter, r *http.Request) error {
 	o, err := p.office(r)
 	if err != nil {
 		return err
 	}
+	if err := parseForm(r); err != nil {
+		return err
+	}
+	asked, err := p.cfg.Admin.Rights.Approval(r.Context(), o.ID, r.PathValue("approval"))
+	if err != nil {
+		return err
+	}
+	if _, may := o.may[asked.Deed.Permission()]; may && asked.Deed == access.DeedErasePerson && r.PostForm.Get("understood") == "" {
+		return errNotRead
+	}
 	a, receipt, err := p.cfg.Admin.Desk.Approve(r.Context(), o.actor.Principal, o.ID, r.PathValue("approval"))
 	if err != nil {
 		return err
 	}
-	web.About(r.Context(), "approval/"+a.ID, a.Result)
+	did, about := deed.NoteOfCarrying(a)
+	web.Did(r.Context(), did, about...)
 	return p.settled(w, r, o.path("approvals", a.ID), "approved", receipt)
 }
 

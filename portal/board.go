@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/text/collate"
@@ -73,7 +74,7 @@ func (p *Portal) showBoard(w http.ResponseWriter, r *http.Request) error {
 	if err := p.addList(r, &v); err != nil {
 		return err
 	}
-	f := p.frame(r, "alarms", shorten(v.Text, 60))
+	f := p.frame(r, "alarms", shorten(strings.TrimSpace(strings.TrimPrefix(v.Text, p.texts(r).t("mode."+string(v.Mode))+":")), 60))
 	f.Authority, f.Mode, f.Saved = &a, v.Mode, p.saved(r)
 	f.Live = "/events?of=board&authority=" + string(a.ID) + "&alarm=" + r.PathValue("alarm")
 	return p.render.page(w, http.StatusOK, f, "board", v)

@@ -57,6 +57,7 @@ type secretView struct {
 	Title, Text, Name string
 	Code              string
 	URL               string
+	URLs              []string // other addresses at which it is good
 	QR                template.HTML
 	Until             time.Time
 	Back              string
@@ -187,6 +188,11 @@ func (p *Portal) showCode(w http.ResponseWriter, r *http.Request, o office, g gu
 	}
 	v := secretView{deskView: o.view(), Title: o.t.t("guestcode.title"), Text: o.t.t("guestcode.text"), Name: g.Name, Code: code, Until: g.Until,
 		URL: p.portalURL(o, "/signin/guest"), Back: o.path("guests"), BackText: o.t.t("guests.title")}
+	for _, u := range p.cfg.Admin.PortalURLs(o.ID) {
+		if at := strings.TrimSuffix(u, "/") + "/signin/guest"; at != v.URL {
+			v.URLs = append(v.URLs, at)
+		}
+	}
 	// What follows the # stays in the guest's browser: it is in no log of any proxy.
 	svg, err := p.cfg.Admin.QR(v.URL+"#"+code, o.t.t("guestcode.qr"))
 	if err != nil {

@@ -271,6 +271,8 @@ func (p *Portal) saved(r *http.Request) *savedView {
 		Path: "/receipt?" + url.Values{"receipt": {text}, "wrote": {r.URL.Query().Get("wrote")}}.Encode()}
 	v.Secured = v.Operators >= 2
 	switch what := r.URL.Query().Get("wrote"); what {
+	case "asked":
+		v.What, v.Asked = t.t("done.asked"), true
 	case "raised", "closed":
 		v.What = t.t("saved." + what)
 	}

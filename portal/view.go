@@ -25,6 +25,7 @@ type badgeView struct{ Tone, Icon, Text string }
 
 type savedView struct {
 	What      string
+	Asked     bool // it was only asked for: nothing is done yet
 	Secured   bool
 	Operators int
 	Path      string // of the fragment that tells it anew

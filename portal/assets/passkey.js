@@ -85,6 +85,15 @@
     field.form.querySelector("button").focus();
   }
 
+  // A form that is answered with a file leaves the page as it is: say that it was sent, and take it away, so that it is sent once.
+  document.querySelectorAll("[data-once]").forEach((f) => f.addEventListener("submit", (e) => {
+    if (e.submitter && e.submitter.hasAttribute("formaction")) return;
+    setTimeout(() => {
+      const done = document.getElementById(f.dataset.once);
+      f.hidden = true; done.hidden = false; done.focus();
+    }, 0);
+  }));
+
   document.querySelectorAll("[data-print]").forEach((b) => {
     b.hidden = false;
     b.addEventListener("click", () => print());
