@@ -71,7 +71,7 @@ func (a *API) grantRole(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if o.Waiting {
-		return a.answerAsked(w, r, o)
+		return a.answerAsked(w, r, o, aboutGrant(d)...)
 	}
 	written, err := a.settle(r.Context(), web.ReceiptOf(o.Receipt))
 	if err != nil {
@@ -124,7 +124,7 @@ func (a *API) setPolicy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if o.Waiting {
-		return a.answerAsked(w, r, o)
+		return a.answerAsked(w, r, o, "policy/access")
 	}
 	return a.answerWritten(w, r)(o.Receipt, nil)
 }
@@ -139,7 +139,9 @@ func approvalOf(p access.Approval) Approval {
 }
 
 // answerAsked answers that nothing is done yet, because a second person has to agree.
-func (a *API) answerAsked(w http.ResponseWriter, r *http.Request, o deed.Outcome) error {
+func (a *API) answerAsked(w http.ResponseWriter, r *http.Request, o deed.Outcome, about ...string) error {
+	did, about := deed.NoteOfAsking(o.Approval, about...)
+	web.Did(r.Context(), did, about...)
 	written, err := a.settle(r.Context(), web.ReceiptOf(o.Receipt))
 	if err != nil {
 		return err
@@ -186,6 +188,8 @@ func (a *API) approve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	did, about := deed.NoteOfCarrying(p)
+	web.Did(r.Context(), did, about...)
 	written, err := a.settle(r.Context(), web.ReceiptOf(receipt))
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ func (a *API) previewAlarm(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &d); err != nil {
 		return err
 	}
+	web.Unchanged(r.Context())
 	p, err := a.cfg.Alarms.Preview(r.Context(), id, d.Audience, d.Channels...)
 	if err != nil {
 		return err
@@ -49,7 +50,9 @@ func (a *API) raise(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &d); err != nil {
 		return err
 	}
+	done := false
 	do := func() (string, error) {
+		done = true
 		o, err := a.cfg.Deeds.Raise(r.Context(), by(r), verdict(r), id, d.draft(actor(r), verdict(r)))
 		if err != nil {
 			return "", err
@@ -57,8 +60,7 @@ func (a *API) raise(w http.ResponseWriter, r *http.Request) error {
 		what := string(o.Alarm.ID)
 		web.About(r.Context(), "alarm/"+what)
 		if o.Waiting {
-			what = askedMark + o.Approval.ID
-			web.About(r.Context(), "approval/"+o.Approval.ID)
+			what = askedMark + o.Approval.ID // and answerAsked tells the audit
 		}
 		return what + " " + web.ReceiptOf(o.Receipt).String(), nil
 	}
@@ -70,6 +72,9 @@ func (a *API) raise(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !done { // it was sent again, and is answered as the first time
+		web.Unchanged(r.Context())
 	}
 	return a.answerRaised(w, r, id, result)
 }

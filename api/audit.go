@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codeberg.org/holdfast/holdfast/audit"
+	"codeberg.org/holdfast/holdfast/web"
 )
 
 func auditLineOf(l audit.Line) AuditLine {
@@ -66,6 +67,7 @@ func (a *API) exportAudit(w http.ResponseWriter, r *http.Request) error {
 	if err := http.NewResponseController(w).SetWriteDeadline(a.cfg.Now().Add(time.Hour)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
+	web.Did(r.Context(), "audit.export")
 	s := &stream{w: w, mediaType: "application/octet-stream"}
 	err = a.cfg.Entries.Export(r.Context(), id, a.cfg.Pages, s)
 	if err != nil && s.begun {

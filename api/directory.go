@@ -68,7 +68,7 @@ func (a *API) erase(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if o.Waiting {
-		return a.answerAsked(w, r, o)
+		return a.answerAsked(w, r, o, string(personIn(r).Subject()))
 	}
 	return a.answerWritten(w, r)(o.Receipt, nil)
 }
@@ -171,6 +171,9 @@ func (a *API) importPeople(w http.ResponseWriter, r *http.Request) error {
 	}
 	if o.DryRun, err = flag(r, "dryRun"); err != nil {
 		return err
+	}
+	if o.DryRun {
+		web.Unchanged(r.Context())
 	}
 	report, err := a.directoryOf(r).Import(r.Context(), id, o, r.Body)
 	if err != nil {

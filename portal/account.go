@@ -182,6 +182,7 @@ func (p *Portal) ownWarnings(ctx context.Context, t *texts, me ownPrincipal) ([]
 const maxWarnings = 20
 
 func (p *Portal) beginPasskey(w http.ResponseWriter, r *http.Request) error {
+	web.Unchanged(r.Context())
 	me, err := own(r)
 	if err != nil {
 		return err

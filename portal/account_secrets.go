@@ -14,6 +14,7 @@ import (
 	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/program"
 	"codeberg.org/holdfast/holdfast/sheet"
+	"codeberg.org/holdfast/holdfast/web"
 )
 
 // issueCodes shows ten new codes, once: they are in this answer and nowhere else. Loading the answer again would make others,
@@ -71,6 +72,7 @@ var errSheet = fault.New(fault.Invalid, "portal.sheet", "these are not codes as 
 // codesSheet turns codes that the browser sends back into a sheet to print. Nothing is stored, and nothing is looked up: whoever
 // sends other codes gets a sheet that opens nothing.
 func (p *Portal) codesSheet(w http.ResponseWriter, r *http.Request) error {
+	web.Unchanged(r.Context())
 	me, err := own(r)
 	if err != nil {
 		return err

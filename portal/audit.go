@@ -41,7 +41,7 @@ func (p *Portal) showAudit(w http.ResponseWriter, r *http.Request) error {
 	get := r.URL.Query().Get
 	v := auditView{deskView: o.view(), Text: get("q"), Person: strings.TrimSpace(get("who")), Outcome: get("outcome"), From: get("from"), Until: get("until")}
 	query := audit.Query{Text: v.Text, Deed: get("deed"), Limit: auditPage, After: get("after")}
-	if v.Outcome == string(audit.Done) || v.Outcome == string(audit.Refused) {
+	if slices.Contains([]audit.Outcome{audit.Done, audit.Seen, audit.Refused}, audit.Outcome(v.Outcome)) {
 		query.Outcome = v.Outcome
 	}
 	var okFrom, okUntil bool

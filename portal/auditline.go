@@ -12,18 +12,27 @@ import (
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/audit"
+	"codeberg.org/holdfast/holdfast/deed"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 )
 
 // otherDeeds are those of the audit's deeds that are no permission.
-var otherDeeds = []string{"signin", "signout", "signin.link", "approval.give", "approval.refuse", "audit.export", "policy.provider",
+var otherDeeds = []string{"signin", "signout", "signin.link", deed.NoteAsk, "approval.give", "approval.refuse", "audit.export", "policy.provider",
 	"account.invite", "account.remind", "account.signout", "account.warn", "passkey.remove", "role.withdraw", "guest.renew", "guest.away",
 	"program.withdraw", "alarm.preview", "guest.see", "program.see", "erasure.see", "account.invite.see", "role.grant.see", "person.erase.see",
 	audit.DeedOthers, audit.DeedExpire}
 
 // deedText says what was done. A deed that this program does not know is shown as it is called there.
 func deedText(t *texts, d string) string { return wordOr(t, "audit.deed."+d, wordOr(t, "may."+d, d)) }
+
+// lineText says what a line is about. What was seen is not said in the words of what was done.
+func lineText(t *texts, l audit.Line) string {
+	if l.Outcome == audit.Seen {
+		return wordOr(t, "audit.seen."+l.Deed, t.t("audit.seen")+": "+deedText(t, l.Deed))
+	}
+	return deedText(t, l.Deed)
+}
 
 func wordOr(t *texts, key, otherwise string) string {
 	if _, ok := t.words[key]; !ok {
@@ -36,6 +45,7 @@ type auditRow struct {
 	At, Since     time.Time
 	Deed          string
 	Who           actorView
+	AskedBy       *actorView // who had asked for what Who approved
 	Way           string
 	Objects       []objectView
 	From          string
@@ -78,7 +88,7 @@ func (p *Portal) linesOf(ctx context.Context, o office) (lineBook, error) {
 }
 
 func (a lineBook) row(ctx context.Context, l audit.Line) (row auditRow, err error) {
-	row = auditRow{At: l.At, Since: l.Since, Deed: deedText(a.o.t, l.Deed), From: l.From, Site: a.p.siteName(l.Site),
+	row = auditRow{At: l.At, Since: l.Since, Deed: lineText(a.o.t, l), From: l.From, Site: a.p.siteName(l.Site),
 		Refused: l.Outcome == audit.Refused, Code: l.Code, Count: l.Count, Grant: a.grantText(l.Grant), FromErased: l.Readable == audit.Erased,
 		FromPseudonym: l.Readable == audit.Pseudonym}
 	if l.Way != "" && l.Way != string(access.ByConsole) { // the actor says that already
@@ -87,7 +97,15 @@ func (a lineBook) row(ctx context.Context, l audit.Line) (row auditRow, err erro
 	if row.Who, err = a.names.actor(ctx, l.Actor); err != nil {
 		return row, err
 	}
-	row.Objects, err = a.objects(ctx, l)
+	subjects, path := objectsIn(l.Object)
+	if i := slices.Index(subjects, deed.WordAsked); i >= 0 && i+1 < len(subjects) {
+		asker, err := a.names.actor(ctx, subjects[i+1])
+		if err != nil {
+			return row, err
+		}
+		row.AskedBy, subjects = &asker, slices.Delete(subjects, i, i+2)
+	}
+	row.Objects, err = a.objects(ctx, l, subjects, path)
 	return row, err
 }
 
@@ -101,8 +119,7 @@ func (a lineBook) grantText(id string) string {
 }
 
 // objects says in words what a line is about. Whatever it cannot say in words it leaves as it is.
-func (a lineBook) objects(ctx context.Context, l audit.Line) ([]objectView, error) {
-	tokens, path := objectsIn(l.Object)
+func (a lineBook) objects(ctx context.Context, l audit.Line, tokens []string, path string) ([]objectView, error) {
 	var out []objectView
 	for _, token := range tokens {
 		if token == l.Actor && len(tokens) == 1 {
@@ -177,13 +194,13 @@ func (a lineBook) object(ctx context.Context, token string) (objectView, error) 
 	case "policy":
 		return objectView{Text: t.t("policy.title"), Path: a.o.path("policy")}, nil
 	case "site":
-		return objectView{Text: t.t("actor.site", a.p.siteNamed(id))}, nil
+		return objectView{Text: t.t("audit.about.site", a.p.siteNamed(id))}, nil
 	case "auditkey":
 		if n, err := strconv.Atoi(id); err == nil {
 			return objectView{Text: t.n("policy.days", n)}, nil
 		}
 	}
-	return objectView{Text: wordOr(t, "role."+token, token)}, nil
+	return objectView{Text: wordOr(t, "role."+token, deedText(t, token))}, nil
 }
 
 // personObject names a person, to whoever may see people.

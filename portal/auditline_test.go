@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/audit"
+	"codeberg.org/holdfast/holdfast/deed"
 )
 
 // deedWords are the names that the audit has for what is done, wherever a package gives one.
@@ -26,6 +28,7 @@ func TestEveryDeedHasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	deeds := append([]string{audit.DeedOthers, audit.DeedExpire}, sourceDeeds(t)...)
+	deeds = append(deeds, deed.NoteAsk)
 	for _, need := range access.Permissions() {
 		deeds = append(deeds, string(need))
 	}
@@ -93,7 +96,7 @@ func TestTheAuditTellsWhatWasDone(t *testing.T) {
 		"guests/dd00000000000002/away":                                "guest.away /a/lk-nordtal/guests/dd00000000000002/away",
 		"roles?role=auditor&holder=person/2222222222222222&unit=a2":   "role.grant auditor person/2222222222222222 unit/a2",
 		"policy/provider?provider=off":                                "policy.provider policy/access",
-		"people/2222222222222222/erase?understood=1":                  "person.erase person/2222222222222222 approval/bb00000000000006",
+		"people/2222222222222222/erase?understood=1":                  "approval.ask person.erase person/2222222222222222 approval/bb00000000000006",
 		"accounts/letters?whom=chosen&person=2222222222222222&days=7": "account.invite person/2222222222222222",
 	} {
 		w := newOfficeWorld(t, administrator)
@@ -116,6 +119,35 @@ func TestAFormWithMistakesIsNoDeed(t *testing.T) {
 	for _, path := range []string{"roles", "policy", "programs", "people/2222222222222222/erase"} {
 		if got := w.post(t, desk+path, url.Values{"mass": {"x"}}); got.Code != http.StatusUnprocessableEntity || len(w.audit.recorded) != 1 {
 			t.Errorf("%s: %d, the audit has %+v", path, got.Code, w.audit.recorded)
+		}
+	}
+}
+
+// TestWhatOnlyCalculatesIsNoDeed: a preview alarms nobody, so the audit does not say that it did.
+func TestWhatOnlyCalculatesIsNoDeed(t *testing.T) {
+	w := newOfficeWorld(t, administrator)
+	for _, path := range []string{"alarms/new", "alarms/preview"} {
+		form := url.Values{"audience": {"everyone"}, "text_de": {"Lage"}, "mode": {"exercise"}, "channel": {"sms"}, "key": {"k1"}}
+		if got := w.post(t, desk+path, form); len(w.audit.recorded) != 1 || got.Code >= 500 {
+			t.Errorf("%s: %d, the audit has %+v", path, got.Code, w.audit.recorded)
+		}
+	}
+}
+
+// TestWhatIsSeenHasWords: no page that shows sealed data is told of in the words of a deed.
+func TestWhatIsSeenHasWords(t *testing.T) {
+	all, err := loadTexts(time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Portal
+	for _, route := range p.Routes() {
+		if seen := "audit.seen." + cmp.Or(route.Deed, string(route.Need)); route.Sealed {
+			for language, words := range all {
+				if _, there := words.words[seen]; !there {
+					t.Errorf("%s has no word for %s, as of %s", language, seen, route.Pattern)
+				}
+			}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"codeberg.org/holdfast/holdfast/alarm"
+	"codeberg.org/holdfast/holdfast/deed"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/web"
@@ -112,6 +113,7 @@ type previewPage struct {
 
 // showRaise shows the form: empty, with persons chosen in the list of people, or (by POST) as it was in the preview.
 func (p *Portal) showRaise(w http.ResponseWriter, r *http.Request) error {
+	web.Unchanged(r.Context())
 	a, err := p.authority(r)
 	if err != nil {
 		return err
@@ -226,6 +228,7 @@ func functionName(t *texts, f directory.Function) string {
 
 // previewAlarm is the step before: it tells how many people would be reached, and alarms nobody.
 func (p *Portal) previewAlarm(w http.ResponseWriter, r *http.Request) error {
+	web.Unchanged(r.Context())
 	a, err := p.authority(r)
 	if err != nil {
 		return err
@@ -327,7 +330,9 @@ func (p *Portal) raiseAlarm(w http.ResponseWriter, r *http.Request) error {
 		return p.raiseForm(w, r, http.StatusUnprocessableEntity, a, f, problems)
 	}
 	who, _ := web.ActorOf(r.Context())
+	done := false
 	result, err := p.cfg.Once.Do(r.Context(), who.ID+" "+string(a.ID), f.key, func() (string, error) {
+		done = true
 		out, err := p.cfg.Admin.Desk.Raise(r.Context(), who.Principal, who.Verdict, a.ID, f.draft())
 		if err != nil {
 			return "", err
@@ -336,12 +341,16 @@ func (p *Portal) raiseAlarm(w http.ResponseWriter, r *http.Request) error {
 		web.About(r.Context(), "alarm/"+string(out.Alarm.ID))
 		if out.Waiting {
 			page, what = "approvals/"+out.Approval.ID, "asked"
-			web.About(r.Context(), "approval/"+out.Approval.ID)
+			did, about := deed.NoteOfAsking(out.Approval)
+			web.Did(r.Context(), did, about...)
 		}
 		return page + " " + what + " " + web.ReceiptOf(out.Receipt).String(), nil
 	})
 	if err != nil {
 		return err
+	}
+	if !done { // it was sent again, and is answered as the first time
+		web.Unchanged(r.Context())
 	}
 	page, rest, _ := strings.Cut(result, " ")
 	what, text, _ := strings.Cut(rest, " ")
