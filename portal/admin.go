@@ -430,9 +430,20 @@ type optionView struct {
 func numberOptions(t *texts, key string, offered []int, chosen int) []optionView {
 	var out []optionView
 	for _, n := range offered {
-		out = append(out, optionView{Value: strconv.Itoa(n), Name: t.n(key, n), Chosen: n == chosen})
+		out = append(out, optionView{Value: strconv.Itoa(n), Name: span(t, key, n), Chosen: n == chosen})
 	}
 	return out
+}
+
+// span writes a number of hours or days as people say it: 168 hours are 7 days, 730 days are 2 years.
+func span(t *texts, key string, n int) string {
+	switch {
+	case strings.HasSuffix(key, ".hours") && n > 24 && n%24 == 0:
+		return t.n("span.days", n/24)
+	case strings.HasSuffix(key, ".days") && n%365 == 0:
+		return t.n("span.years", n/365)
+	}
+	return t.n(key, n)
 }
 
 // portalURL returns the address that people are given for a path.

@@ -85,7 +85,7 @@ func policyFacts(t *texts, policy access.Policy) []factView {
 	}
 	days := t.t("policy.forever")
 	if d := policy.RetentionDays[event.Audit]; d > 0 {
-		days = t.n("policy.days", d)
+		days = span(t, "policy.days", d)
 	}
 	provider := t.t("policy.provider.on")
 	if policy.ProviderOff {

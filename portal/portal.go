@@ -200,6 +200,9 @@ func (p *Portal) frame(r *http.Request, nav, title string) frame {
 func (p *Portal) showError(w http.ResponseWriter, r *http.Request, status int, f *fault.Fault) {
 	t := p.texts(r)
 	v := p.render.errorView(t.language, f, p.elsewhereFor(r))
+	if f.Code == access.ErrForbidden.Code {
+		v.Message = strings.TrimSpace(v.Message + " " + p.lostRole(r))
+	}
 	fr := p.frame(r, "", v.Title)
 	if fr.SignedIn {
 		v.Back = fr.Home

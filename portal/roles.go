@@ -297,6 +297,7 @@ var errNoGrant = fault.New(fault.NotFound, "portal.no_grant", "there is no such 
 type withdrawView struct {
 	deskView
 	Grant grantView
+	Alone string // what follows if hardly anybody keeps the role
 }
 
 // showWithdraw asks before it takes a right away.
@@ -321,7 +322,27 @@ func (p *Portal) showWithdraw(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.adminPage(w, r, o, http.StatusOK, "withdraw", o.t.t("withdraw.title"), withdrawView{o.view(), line})
+	functions, err := p.cfg.Directory.Functions(r.Context(), o.ID)
+	if err != nil {
+		return err
+	}
+	return p.adminPage(w, r, o, http.StatusOK, "withdraw", o.t.t("withdraw.title"), withdrawView{o.view(), line, p.aloneText(o.t, grants, grants[i], functions)})
+}
+
+// aloneText warns before a role of the whole authority is left to one person or to nobody, because two-person deeds need two; ""
+// if more keep it.
+func (p *Portal) aloneText(t *texts, grants []access.Grant, gone access.Grant, functions []directory.Function) string {
+	if gone.Unit != "" || !gone.InForce(p.cfg.Now()) {
+		return ""
+	}
+	rest := slices.DeleteFunc(slices.Clone(grants), func(g access.Grant) bool { return g.ID == gone.ID || g.Role != gone.Role })
+	switch len(holders(rest, functions, p.cfg.Now())) {
+	case 0:
+		return t.t("withdraw.none")
+	case 1:
+		return t.t("withdraw.alone")
+	}
+	return ""
 }
 
 func (p *Portal) withdrawRole(w http.ResponseWriter, r *http.Request) error {

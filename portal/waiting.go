@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
@@ -71,23 +72,12 @@ func (p *Portal) approvers(ctx context.Context, o office, names *nameBook, a acc
 	if err != nil {
 		return "", false, err
 	}
-	var people []directory.PersonID
-	for _, g := range grants {
-		if g.Unit != "" || !g.InForce(p.cfg.Now()) || !slices.Contains(access.RolePermissions(g.Role), a.Deed.Permission()) {
-			continue
-		}
-		if g.Person != "" {
-			people = append(people, g.Person)
-		}
-		for _, f := range functions {
-			if g.Function == f.ID {
-				people = slices.Concat(people, f.Holders, f.Deputies)
-			}
-		}
-	}
+	grants = slices.DeleteFunc(slices.Clone(grants), func(g access.Grant) bool {
+		return !slices.Contains(access.RolePermissions(g.Role), a.Deed.Permission())
+	})
 	var out []string
-	for i, id := range people {
-		if "person/"+string(id) == a.AskedBy || slices.Contains(people[:i], id) {
+	for _, id := range holders(grants, functions, p.cfg.Now()) {
+		if "person/"+string(id) == a.AskedBy {
 			continue
 		}
 		name, err := names.person(ctx, id)
@@ -100,4 +90,51 @@ func (p *Portal) approvers(ctx context.Context, o office, names *nameBook, a acc
 	}
 	slices.Sort(out)
 	return strings.Join(out[:min(len(out), maxApprovers)], ", "), len(out) > maxApprovers, nil
+}
+
+// holders returns whom grants in force for a whole authority reach, each once, in order.
+func holders(grants []access.Grant, functions []directory.Function, now time.Time) []directory.PersonID {
+	var people []directory.PersonID
+	for _, g := range grants {
+		if g.Unit != "" || !g.InForce(now) {
+			continue
+		}
+		if g.Person != "" {
+			people = append(people, g.Person)
+		}
+		for _, f := range functions {
+			if g.Function == f.ID {
+				people = slices.Concat(people, f.Holders, f.Deputies)
+			}
+		}
+	}
+	slices.Sort(people)
+	return slices.Compact(people)
+}
+
+// freshlyEnded is how long a refusal names the role that somebody has lost.
+const freshlyEnded = 7 * 24 * time.Hour
+
+// lostRole says which role of whoever is refused has ended lately, "" if none has: who has lost a role otherwise thinks that the
+// page is broken. An error page never fails.
+func (p *Portal) lostRole(r *http.Request) string {
+	a, ok := web.ActorOf(r.Context())
+	if !ok || a.Kind != access.Person || a.Limited {
+		return ""
+	}
+	grants, err := p.cfg.Access.Grants(r.Context(), a.Authority)
+	if err != nil {
+		return ""
+	}
+	t, now, last, text := p.texts(r), p.cfg.Now(), time.Time{}, ""
+	for _, g := range grants {
+		at, key := g.WithdrawnAt, "error.withdrawn"
+		if !g.Withdrawn {
+			at, key = g.Until, "error.ended"
+		}
+		if string(g.Person) == a.Principal.ID && !at.IsZero() && !at.After(now) && now.Sub(at) < freshlyEnded && at.After(last) {
+			last, text = at, t.t(key, t.t("role."+string(g.Role)), t.dateTime(at))
+		}
+	}
+	return text
 }
