@@ -29,12 +29,18 @@ const linkMinutes = 60
 // appoint gives the first people of an authority the roles that its crisis staff would have, and invites one more.
 func (w *world) appoint(ctx context.Context, a authority) error {
 	r := w.sites[0].remote.client
-	found, err := r.People(ctx, a.id, directory.Search{Limit: 3})
+	roles := [][]access.Role{{access.Administrator, access.AlarmOfficer, access.Auditor}, {access.Administrator, access.AlarmOfficer}, nil}
+	found, err := r.People(ctx, a.id, directory.Search{Limit: directory.MaxLimit})
 	if err != nil {
 		return fmt.Errorf("find people to appoint: %w", err)
 	}
-	roles := [][]access.Role{{access.Administrator, access.AlarmOfficer, access.Auditor}, {access.Administrator, access.AlarmOfficer}, nil}
-	for i, p := range found.People {
+	named := make(map[string]bool) // of two people of one name nobody would know who is who
+	for _, p := range found.People {
+		i := len(named)
+		if i == len(roles) || named[p.DisplayName] {
+			continue
+		}
+		named[p.DisplayName] = true
 		for _, role := range roles[i] {
 			if _, _, err := r.GrantRole(ctx, a.id, api.GrantDraft{Role: role, Person: p.ID}); err != nil {
 				return fmt.Errorf("appoint: %w", err)
