@@ -106,7 +106,7 @@ func (s *Site) erasures(ctx context.Context, a event.AuthorityID) ([]privacy.Era
 	}
 	var out []privacy.Erasure
 	for _, e := range list {
-		p := privacy.Erasure{Person: e.Person, At: e.ErasedAt, Confirmed: e.Confirmed}
+		p := privacy.Erasure{Person: e.Person, At: e.ErasedAt, By: e.By, Confirmed: e.Confirmed}
 		for _, id := range s.sitesOf(a) {
 			if !slices.Contains(e.Confirmed, id) {
 				p.Missing = append(p.Missing, id)

@@ -59,6 +59,8 @@ type Erasure struct {
 	Person PersonID
 	// ErasedAt is when the person was erased first, by the wall clock of the site where that was done.
 	ErasedAt time.Time
+	// By is the actor who did that ("person/12c0…", "operator"); where it took two, the one who approved.
+	By string
 	// Confirmed are the sites that hold the marks of all keys of the person that are known here, and show the person as
 	// erased; ordered by id. The erasure is complete when every site that the authority allows is among them. A site that
 	// was removed from the federation before it confirmed never will: list it as unconfirmed.
@@ -234,6 +236,7 @@ func (id PersonID) erasure() event.Subject { return event.Subject("erasure/" + s
 type erasedRow struct {
 	person PersonID
 	at     int64
+	by     string
 	keys   []event.KeyID
 }
 
@@ -246,8 +249,8 @@ func saveErased(tx *readmodel.Tx, authority event.AuthorityID, id PersonID, was,
 		_, err := tx.Exec(`DELETE FROM directory_erased WHERE authority = ? AND person = ?`, authority, id)
 		return err
 	}
-	_, err := tx.Exec(`INSERT OR REPLACE INTO directory_erased (authority, person, at, keys) VALUES (?, ?, ?, ?)`,
-		authority, id, is.ErasedAt, keysJSON(union(is.Keys, is.Destroyed)))
+	_, err := tx.Exec(`INSERT OR REPLACE INTO directory_erased (authority, person, at, by, keys) VALUES (?, ?, ?, ?, ?)`,
+		authority, id, is.ErasedAt, is.ErasedBy, keysJSON(union(is.Keys, is.Destroyed)))
 	return err
 }
 
@@ -281,12 +284,12 @@ func lateRecordings(ctx context.Context, q readmodel.Query, authority event.Auth
 }
 
 func listErased(ctx context.Context, q readmodel.Query, authority event.AuthorityID) ([]erasedRow, error) {
-	return queryErased(ctx, q, `SELECT person, at, keys FROM directory_erased WHERE authority = ? ORDER BY at DESC, person`, authority)
+	return queryErased(ctx, q, `SELECT person, at, by, keys FROM directory_erased WHERE authority = ? ORDER BY at DESC, person`, authority)
 }
 
 // unconfirmed returns the erased people, shown as such, of whom the site has not confirmed all keys.
 func unconfirmed(ctx context.Context, q readmodel.Query, authority event.AuthorityID, site event.SiteID) ([]erasedRow, error) {
-	list, err := queryErased(ctx, q, `SELECT e.person, e.at, e.keys FROM directory_erased e
+	list, err := queryErased(ctx, q, `SELECT e.person, e.at, e.by, e.keys FROM directory_erased e
 		JOIN directory_person p ON p.authority = e.authority AND p.id = e.person AND p.status = ?
 		LEFT JOIN directory_confirmed c ON c.authority = e.authority AND c.person = e.person AND c.site = ?
 		WHERE e.authority = ? AND (c.keys IS NULL OR EXISTS (
@@ -299,7 +302,7 @@ func queryErased(ctx context.Context, q readmodel.Query, query string, args ...a
 	err = each(ctx, q, func(scan func(...any) error) error {
 		var e erasedRow
 		var keys string
-		if err := scan(&e.person, &e.at, &keys); err != nil {
+		if err := scan(&e.person, &e.at, &e.by, &keys); err != nil {
 			return err
 		}
 		err := json.Unmarshal([]byte(keys), &e.keys)
@@ -315,7 +318,7 @@ func confirmations(ctx context.Context, q readmodel.Query, authority event.Autho
 	list := make([]Erasure, len(erased))
 	for i, e := range erased {
 		at[e.person] = i
-		list[i] = Erasure{Person: e.person, ErasedAt: time.UnixMilli(e.at).UTC()}
+		list[i] = Erasure{Person: e.person, ErasedAt: time.UnixMilli(e.at).UTC(), By: e.by}
 	}
 	err := each(ctx, q, func(scan func(...any) error) error {
 		var person PersonID

@@ -90,7 +90,7 @@ func TestAKeyThatComesToLightAfterErasingIsDestroyedToo(t *testing.T) {
 	r := newRig(t)
 	r.imports(house, ImportOptions{})
 	bert := r.find("Buche")
-	ok(t, r.Erase(r.ctx, nordtal, bert.ID))
+	ok(t, r.As("person/anna").Erase(r.ctx, nordtal, bert.ID))
 	key := r.recordedElsewhere(bert.ID)
 	if p, err := r.Person(r.ctx, nordtal, bert.ID); err != nil || p.Readable != Erased || p.FamilyName != "" {
 		t.Errorf("the person is back: %+v, %v", p, err)
@@ -103,6 +103,9 @@ func TestAKeyThatComesToLightAfterErasingIsDestroyedToo(t *testing.T) {
 	}
 	if n, err := r.FinishErasures(r.ctx, nordtal); err != nil || n != 0 {
 		t.Errorf("finished again %d, %v", n, err)
+	}
+	if list, err := r.Erasures(r.ctx, nordtal); err != nil || len(list) != 1 || list[0].By != "person/anna" {
+		t.Errorf("erased by %+v, %v; whoever finishes it did not erase", list, err)
 	}
 }
 

@@ -43,6 +43,8 @@ type personState struct {
 	Destroyed []event.KeyID `json:"destroyed,omitempty"`
 	// ErasedAt is when the person was erased first, in milliseconds since 1970.
 	ErasedAt int64 `json:"erased_at,omitempty"`
+	// ErasedBy is the actor who did that; of two persons the one who approved.
+	ErasedBy string `json:"erased_by,omitempty"`
 }
 
 // late returns the keys of an erased person that nobody has destroyed yet.
@@ -129,7 +131,7 @@ func (p *personState) apply(e readmodel.Entry) error {
 			p.Destroyed = appendOnce(p.Destroyed, k)
 		}
 		if !p.Erased {
-			p.ErasedAt = e.Wall
+			p.ErasedAt, p.ErasedBy = e.Wall, e.Actor
 		}
 		p.Erased, p.Sealed, p.Units = true, nil, nil
 	}
