@@ -26,7 +26,7 @@ import (
 )
 
 // atConsoleOnly are the routes for which no role is enough.
-var atConsoleOnly = []string{"POST /api/v1/sign-in-links", "POST /api/v1/invitations", "POST /api/v1/sites/{site}/endorsement", "POST /api/v1/authorities",
+var atConsoleOnly = []string{"GET /api/v1/audit", "POST /api/v1/sign-in-links", "POST /api/v1/invitations", "POST /api/v1/sites/{site}/endorsement", "POST /api/v1/authorities",
 	"POST " + ofAuthority + "/people/{person}/sign-in-links"}
 
 // TestPermissionOfEveryRoute walks the whole table: every route as every role and as a plain member. Who lacks the permission
@@ -180,6 +180,9 @@ func TestClientAndAccessRoutesAgree(t *testing.T) {
 	if l := must(c.Audit(ctx, nordtal, AuditFilter{Text: "sign", Outcome: "done", From: from, Limit: 7}))(t); len(l) != 1 || l[0].Deed != "signin" {
 		t.Errorf("audit %+v", l)
 	}
+	if l := must(c.Audit(ctx, "", AuditFilter{Outcome: "refused"}))(t); len(l) != 1 {
+		t.Errorf("audit of nobody %+v", l)
+	}
 	var file bytes.Buffer
 	if err := c.ExportAudit(ctx, nordtal, &file); err != nil || file.String() != "pages of lk-nordtal" {
 		t.Errorf("export %q %v", file.String(), err)
@@ -193,6 +196,7 @@ func TestClientAndAccessRoutesAgree(t *testing.T) {
 	want := []string{"grant auditor " + anID + " operator", "withdraw " + anID + " operator", "policy 500 [person.erase] map[audit:365] operator",
 		"approve " + anID + " operator", "refuse " + anID + " operator",
 		"audit {Text:sign Actor: Deed: Grant: Outcome:done From:2026-11-22 02:14:15 +0000 UTC Until:0001-01-01 00:00:00 +0000 UTC Limit:7 After:}",
+		"audit {Text: Actor: Deed: Grant: Outcome:refused From:0001-01-01 00:00:00 +0000 UTC Until:0001-01-01 00:00:00 +0000 UTC Limit:50 After:}",
 		"export person " + anID}
 	if d := cmp.Diff(want, h.calls); d != "" {
 		t.Errorf("what arrived (-want +got):\n%s", d)

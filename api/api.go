@@ -154,6 +154,7 @@ func (a *API) siteRoutes() []web.Route {
 		{Pattern: "GET " + prefix + "/state", Need: access.SeeSite, Handle: a.state},
 		{Pattern: "GET " + prefix + "/troubles", Need: access.SeeSite, Handle: a.troubles},
 		{Pattern: "POST " + prefix + "/scrub", Need: access.ManageSite, Handle: whole(a.scrub)},
+		{Pattern: "GET " + prefix + "/audit", Need: access.SeeSite, Deed: "audit.see", Sealed: true, Handle: atConsole(a.audit)},
 		{Pattern: "GET " + prefix + "/merges", Need: access.SeeOverview, Handle: a.merges},
 		{Pattern: "GET " + prefix + "/secured", Need: access.SeeOverview, Handle: a.secured},
 		{Pattern: "POST " + prefix + "/sign-in-links", Need: access.ManageSite, Deed: "signin.link", Handle: atConsole(a.signInLink)},

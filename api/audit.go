@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codeberg.org/holdfast/holdfast/audit"
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -30,10 +31,14 @@ func moment(r *http.Request, name string) (time.Time, error) {
 	return t, nil
 }
 
-func (a *API) audit(w http.ResponseWriter, r *http.Request) error {
-	id, err := a.authority(r)
-	if err != nil {
-		return err
+// audit answers with lines of an authority, or of the federation where the path names none: what belongs to no authority, such as
+// refusals of those whom nobody knows.
+func (a *API) audit(w http.ResponseWriter, r *http.Request) (err error) {
+	var id event.AuthorityID
+	if r.PathValue("authority") != "" {
+		if id, err = a.authority(r); err != nil {
+			return err
+		}
 	}
 	q := r.URL.Query()
 	f := audit.Query{Text: q.Get("q"), Actor: q.Get("actor"), Deed: q.Get("deed"), Grant: q.Get("grant"), Outcome: q.Get("outcome"), After: q.Get("after")}

@@ -153,7 +153,8 @@ func (c *Client) WithdrawProgram(ctx context.Context, authority event.AuthorityI
 	return w, c.Send(ctx, http.MethodDelete, below(authority, "programs", id), nil, &w, "")
 }
 
-// Audit returns a page of the audit, the newest lines first.
+// Audit returns a page of the audit, the newest lines first; with the authority "", of what belongs to none, which only the
+// console may see.
 func (c *Client) Audit(ctx context.Context, authority event.AuthorityID, f AuditFilter) (list []AuditLine, err error) {
 	q := url.Values{}
 	for name, value := range map[string]string{"q": f.Text, "actor": f.Actor, "deed": f.Deed, "grant": f.Grant, "outcome": f.Outcome, "after": f.After} {
@@ -167,7 +168,11 @@ func (c *Client) Audit(ctx context.Context, authority event.AuthorityID, f Audit
 	if f.Limit > 0 {
 		q.Set("limit", strconv.Itoa(f.Limit))
 	}
-	return list, c.Get(ctx, below(authority, "audit"), q, &list)
+	path := "/audit"
+	if authority != "" {
+		path = below(authority, "audit")
+	}
+	return list, c.Get(ctx, path, q, &list)
 }
 
 // ExportAudit writes the signed pages of all audit logs to w, for audit.Verify. After an error w holds a part of them.

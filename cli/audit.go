@@ -13,6 +13,7 @@ import (
 	"codeberg.org/holdfast/holdfast/api"
 	"codeberg.org/holdfast/holdfast/audit"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
 )
 
 func (s *shell) audit() *cobra.Command {
@@ -21,16 +22,25 @@ func (s *shell) audit() *cobra.Command {
 	return c
 }
 
+var errWhosePerson = fault.New(fault.Invalid, "cli.whose_person", "a person is somebody of an authority, and none is named",
+	"name it with --authority; 'holdfast authority list' shows them")
+
 func (s *shell) auditLines() *cobra.Command {
 	var f api.AuditFilter
 	var person, from, until string
 	c := &cobra.Command{Use: "list [WORDS]", Short: "Search the audit, the newest lines first", Args: cobra.MaximumNArgs(1),
 		Long: "Shows who did what, when, at which site, from where and by which way in. WORDS are beginnings of words in deed, actor, way, object\n" +
-			"and code; all must occur."}
-	authority := whose(c, "whose audit")
+			"and code; all must occur. Without --authority it shows what belongs to none: refused sign-ins of people whom nobody knows, and what\n" +
+			"the operator did to the site."}
+	var of string
+	c.Flags().StringVar(&of, "authority", "", "whose audit; none: what belongs to no authority")
+	authority := func() event.AuthorityID { return event.AuthorityID(of) }
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		if len(args) == 1 {
 			f.Text = args[0]
+		}
+		if person != "" && of == "" {
+			return errWhosePerson
 		}
 		if person != "" {
 			id, err := s.pickPerson(c.Context(), authority(), person)
@@ -64,7 +74,7 @@ func (s *shell) auditLines() *cobra.Command {
 	fl.StringVar(&f.Actor, "actor", "", "only what this actor did, such as operator or program/ID")
 	fl.StringVar(&f.Deed, "deed", "", "only this deed, such as signin")
 	fl.StringVar(&f.Grant, "grant", "", "only what was done under this grant (id)")
-	fl.StringVar(&f.Outcome, "outcome", "", "only done or refused")
+	fl.StringVar(&f.Outcome, "outcome", "", "only done, seen or refused")
 	fl.StringVar(&from, "from", "", "not before: a day, a time, or a length before now such as 36h")
 	fl.StringVar(&until, "until", "", "before: a day, a time, or a length before now")
 	fl.IntVar(&f.Limit, "limit", 100, "at most so many (500)")
