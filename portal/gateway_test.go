@@ -3,9 +3,11 @@
 package portal
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/web"
@@ -50,5 +52,14 @@ func TestAPreviewShoutsWhenNobodyWillBeCalled(t *testing.T) {
 				t.Errorf("nobody is called: %v", !tc.nobody)
 			}
 		})
+	}
+}
+
+func TestTheBannerTellsWhoMayApproveAndNobodyElse(t *testing.T) {
+	for want, who := range map[string]access.Principal{"Anfragen warten auf Ihre Freigabe": administrator, "": auditor} {
+		body := newOfficeWorld(t, who).get(t, desk+"admin").Body.String()
+		if got := strings.Contains(body, "auf Ihre Freigabe"); got != (want != "") {
+			t.Errorf("%s sees the banner: %v", who.ID, got)
+		}
 	}
 }

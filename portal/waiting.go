@@ -42,7 +42,7 @@ func (p *Portal) waiting(r *http.Request, authority event.AuthorityID) *warningV
 	if len(mine) == 1 {
 		path += "/" + first.ID
 	}
-	return &warningView{Tone: "warning", Title: t.n("waiting.title", len(mine)), Text: t.t("waiting.text", t.shortTime(first.Expires)),
+	return &warningView{Tone: "warning", Title: t.n("waiting.title", len(mine)), Text: t.t("waiting.text", t.dateTime(first.Expires)),
 		Link: linkView{t.t("waiting.go"), path}}
 }
 
