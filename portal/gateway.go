@@ -50,7 +50,7 @@ func (p *Portal) gatewayWarning(t *texts, a authorityView, channels []directory.
 	}
 	switch {
 	case len(nowhere) > 0 && len(nowhere) == len(channels):
-		return &warningView{Tone: "danger", Title: t.t("gateway.nobody"), Text: t.t("gateway.nobodytext", strings.Join(nowhere, and))}
+		return &warningView{Tone: "danger", Title: t.t("gateway.nobody"), Text: t.t("gateway.nobodytext", strings.Join(nowhere, " "+t.t("or")+" "))}
 	case len(nowhere) > 0:
 		return &warningView{Tone: "warning", Title: t.t("gateway.nowhere", strings.Join(nowhere, and)), Text: strings.TrimSpace(t.t("gateway.nowheretext") + " " + rest)}
 	case rest != "":

@@ -34,7 +34,7 @@ func TestAPreviewShoutsWhenNobodyWillBeCalled(t *testing.T) {
 		"all is here":               {here: []string{"sms", "email"}, there: []string{}, wanted: both},
 		"a site does not say":       {here: nil, there: []string{}, wanted: both},
 		"another one calls":         {[]string{}, []string{"sms", "email"}, nil, both, "info", "Dieser Standort hat keinen Anschluss für SMS und E-Mail; es rufen: Sued.", false},
-		"nobody has any":            {[]string{}, []string{}, nil, both, "danger", "Kein Standort dieser Behörde hat einen Anschluss für SMS und E-Mail. Ein Alarm steht hier, erreicht aber kein Telefon. Rufen Sie selbst an, und sagen Sie dem Betreiber Bescheid.", true},
+		"nobody has any":            {[]string{}, []string{}, nil, both, "danger", "Kein Standort dieser Behörde hat einen Anschluss für SMS oder E-Mail. Ein Alarm steht hier, erreicht aber kein Telefon. Rufen Sie selbst an, und sagen Sie dem Betreiber Bescheid.", true},
 		"nobody has what is wanted": {[]string{"email"}, []string{}, []string{"sms"}, sms, "danger", "Kein Standort dieser Behörde hat einen Anschluss für SMS. Ein Alarm steht hier, erreicht aber kein Telefon. Rufen Sie selbst an, und sagen Sie dem Betreiber Bescheid.", true},
 		"one way is nowhere":        {[]string{}, []string{"sms"}, nil, both, "warning", "Kein Standort dieser Behörde hat dafür einen Anschluss. Dieser Standort hat keinen Anschluss für SMS; es rufen: Sued.", false},
 	} {
