@@ -110,6 +110,7 @@ open        GET /api/v1/openapi.yaml
 -----dro-tc GET /api/v1/status
 -----dro-tc GET /api/v1/state
 -----dro-tc GET /api/v1/troubles
+----------c GET /api/v1/audit
 -------o--c POST /api/v1/scrub
 -majpdro-tc GET /api/v1/merges
 -majpdro-tc GET /api/v1/secured

@@ -7,7 +7,8 @@
 //
 //   - A Line (Protokollzeile) is one fact of the class audit under a subject of its own, "audit/<id>". It is never changed
 //     and never taken back.
-//   - An Entry is what the caller says: the deed, the actor by id, the way in, the remote address, the object, the outcome.
+//   - An Entry is what the caller says: the deed, the actor by id, the way in, the remote address, the object, the outcome:
+//     done, only seen, or refused.
 //     It holds no name, no text that somebody has typed, no secret. An object is a subject ("person/12c0") or the path of
 //     a route; what is as long as a secret is left out of it.
 //   - The month's key seals remote addresses. The fact MonthOpened in "auditkey/<yyyy-mm>" names it. Two sites that cannot

@@ -23,7 +23,7 @@ func (s *shell) audit() *cobra.Command {
 }
 
 var errWhosePerson = fault.New(fault.Invalid, "cli.whose_person", "a person is somebody of an authority, and none is named",
-	"name it with --authority; 'holdfast authority list' shows them")
+	"name it with --authority; 'holdfast status' shows them")
 
 func (s *shell) auditLines() *cobra.Command {
 	var f api.AuditFilter
