@@ -228,10 +228,15 @@ func (w *writer) boxes(authority event.AuthorityID) ([]boxRow, error) {
 	return listBoxes(w.ctx, w.Tx, authority)
 }
 
-// newest returns the authority key of the highest generation, of equals the lowest id, among those that site holds.
+// readingOnly is the generation of an authority key that seals nothing any more, because a site that made it had been
+// forbidden already. Who is allowed later gets it, too.
+const readingOnly = 0
+
+// newest returns the authority key of the highest generation, of equals the lowest id, among those that site holds for more
+// than reading.
 func newest(boxes []boxRow, site event.SiteID) (id event.KeyID, generation int64, ok bool) {
 	for _, b := range boxes {
-		if b.site == site && (!ok || b.generation > generation || b.generation == generation && b.id < id) {
+		if b.site == site && b.generation != readingOnly && (!ok || b.generation > generation || b.generation == generation && b.id < id) {
 			id, generation, ok = b.id, b.generation, true
 		}
 	}

@@ -8,7 +8,8 @@
 //   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is named
 //     by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
 //   - An authority key is sealed to every site that its authority allows: one box per authority key and site. It has a
-//     generation; the newest generation, and of equals the lowest id, seals what is made next.
+//     generation; the newest generation, and of equals the lowest id, seals what is made next. Generation 0 is for reading
+//     only and seals nothing.
 //   - An erasure mark takes the place of a key for ever.
 //   - A change number counts what a store has taken in; an epoch is one opening of a store. Together they are the cursor
 //     by which another site asks for what it does not have yet. A store that was put back from a backup, or that was
@@ -22,7 +23,9 @@
 //   - NewKeys returns after the keys are on the disk, so a page that needs them is never stored before them.
 //   - A key counts as held (Missing) only if this site can open it, or holds its mark.
 //   - Records are exchanged with a peer only while the policy allows both sites to hold the authority's keys. Who is not
-//     allowed learns nothing, not even how many there are.
+//     allowed learns nothing, not even how many there are. From a site that is forbidden only those keys are taken that
+//     pages here wait for, and the authority keys that seal them (it may have renewed the authority's key before it heard):
+//     these for reading only, here and wherever they go from here, since the forbidden site has them.
 //   - A foreign record is believed only if it opens, as soon as this site can tell.
 //
 // # The stored form

@@ -22,9 +22,10 @@ type Record struct {
 	By     event.KeyID `json:"b,omitempty"`
 	Sealed []byte      `json:"s,omitempty"`
 	// Erased is when the key was erased, in milliseconds since 1970.
-	Erased     int64        `json:"e,omitempty"`
-	Site       event.SiteID `json:"t,omitempty"`
-	Generation int64        `json:"g,omitempty"`
+	Erased int64        `json:"e,omitempty"`
+	Site   event.SiteID `json:"t,omitempty"`
+	// Generation says, of boxes, which key is the newest; 0 is one for reading only.
+	Generation int64 `json:"g,omitempty"`
 }
 
 // Cursor says how far a site has read another site's changes of one authority. The zero Cursor is the beginning.
@@ -54,7 +55,7 @@ func (rec Record) check() error {
 		return ErrRecord.Because("its length")
 	case rec.Erased < 0 || rec.Generation < 0 || rec.Generation > maxGeneration:
 		return ErrRecord.Because("its numbers")
-	case site && (rec.Erased != 0 || rec.Generation == 0 || len(rec.Sealed) == 0):
+	case site && (rec.Erased != 0 || len(rec.Sealed) == 0):
 		return ErrRecord.Because("a box")
 	case !site && rec.Erased == 0 && (len(rec.Sealed) == 0 || rec.By == ""):
 		return ErrRecord.Because("a key")
@@ -235,17 +236,30 @@ func (w *writer) opens(authority event.AuthorityID, rec Record) (opens, sure boo
 }
 
 func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
-	var known int
-	err := w.QueryRowContext(w.ctx, `SELECT count(*) FROM box WHERE authority = ? AND id = ? AND site = ?`, authority, rec.ID, rec.Site).Scan(&known)
-	if err != nil || known > 0 {
+	var generation, slot int64
+	err := w.QueryRowContext(w.ctx, `SELECT generation, slot FROM box WHERE authority = ? AND id = ? AND site = ?`,
+		authority, rec.ID, rec.Site).Scan(&generation, &slot)
+	known := err == nil
+	switch {
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return err
-	}
-	if rec.Site != w.ring.self {
+	case known && (rec.Site != w.ring.self || generation != readingOnly || rec.Generation == readingOnly):
+		return nil
+	case rec.Site != w.ring.self:
 		return w.insertBox(authority, rec)
 	}
-	if _, err := w.ring.openBox(authority, rec.ID, rec.Sealed); err != nil {
+	secret, err := w.ring.openBox(authority, rec.ID, rec.Sealed)
+	if err != nil {
 		w.ring.cfg.Logger.WarnContext(w.ctx, "an authority key that was sealed to this site does not open", "authority", authority, "key", rec.ID)
 		return nil
+	}
+	if known {
+		if old, err := w.ring.authorityKey(w.ctx, w, authority, string(rec.ID)); err == nil && old == secret {
+			return nil // it stays for reading only: a forbidden site has it
+		}
+		if err := w.unbox(authority, rec, slot); err != nil {
+			return err
+		}
 	}
 	if _, err := w.ExecContext(w.ctx, `DELETE FROM cursor WHERE authority = ?`, authority); err != nil {
 		return err
@@ -255,4 +269,15 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 	}
 	w.renamed = true
 	return w.insertBox(authority, rec)
+}
+
+// unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it opened
+// from memory. The records come again, since the cursors go with it.
+func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) error {
+	if err := w.burn(slot); err != nil {
+		return err
+	}
+	w.dropped = append(w.dropped, authority)
+	_, err := w.ExecContext(w.ctx, `DELETE FROM box WHERE authority = ? AND id = ? AND site = ?`, authority, rec.ID, rec.Site)
+	return err
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -52,7 +51,8 @@ type Syncer struct {
 	// Authorities returns the authorities known now.
 	Authorities func() []event.AuthorityID
 	// Needed returns the keys of an authority that pages on this site's disk wait for. These alone are also taken from a
-	// member that the authority does not allow: what such a site wrote while it was allowed can be read only with them.
+	// member that the authority does not allow, with the authority keys that seal them, these for reading only: what such a
+	// site wrote before it heard that it is forbidden can be read only with them.
 	// nil takes nothing from such a site.
 	Needed func(context.Context, event.AuthorityID) ([]event.KeyID, error)
 
@@ -102,58 +102,6 @@ func (s *Syncer) Step(ctx context.Context, peer event.SiteID) (changed int, err 
 	}
 	n, err := s.rescue(ctx, peer)
 	return changed + n, err
-}
-
-// rescue takes keys that pages here wait for from a site that may not hold them any more. Nothing else is taken from it, and
-// it is read from the beginning each time, because the rest will be wanted when it is allowed again.
-func (s *Syncer) rescue(ctx context.Context, peer event.SiteID) (changed int, err error) {
-	if s.Needed == nil || !s.Policy.Member(peer) {
-		return 0, nil
-	}
-	for _, a := range s.Authorities() {
-		if a == event.Federation || s.Policy.Allowed(peer, a) || !s.Policy.Allowed(s.Ring.Self(), a) {
-			continue
-		}
-		needed, err := s.Needed(ctx, a)
-		if err != nil {
-			return changed, err
-		}
-		if len(needed) == 0 {
-			continue
-		}
-		n, err := s.rescueOf(ctx, peer, a, needed)
-		changed += n
-		if err != nil {
-			return changed, fmt.Errorf("pull keys from %s: %w", peer.Short(), err)
-		}
-	}
-	return changed, nil
-}
-
-func (s *Syncer) rescueOf(ctx context.Context, peer event.SiteID, a event.AuthorityID, needed []event.KeyID) (changed int, err error) {
-	var from Cursor
-	for range roundsAStep {
-		answer, err := s.ask(ctx, peer, request{Want: []wanted{{a, from}}})
-		if errors.Is(err, ErrForbidden) || err == nil && (len(answer.Given) != 1 || answer.Given[0].Authority != a || answer.Given[0].Refused) {
-			return changed, nil
-		}
-		if err != nil {
-			return changed, err
-		}
-		g := answer.Given[0]
-		records := slices.DeleteFunc(g.Records, func(rec Record) bool { return rec.Site != "" || !slices.Contains(needed, rec.ID) })
-		if len(records) > 0 {
-			n, err := s.Ring.Merge(ctx, peer, a, records, Cursor{})
-			changed += n
-			if err != nil {
-				return changed, err
-			}
-		}
-		if from = g.Next; !g.More {
-			break
-		}
-	}
-	return changed, nil
 }
 
 func (s *Syncer) wants(ctx context.Context, peer event.SiteID) ([]wanted, error) {
