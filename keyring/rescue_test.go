@@ -175,6 +175,14 @@ func TestAForbiddenSiteCannotForgeAnAuthorityKeyForGood(t *testing.T) {
 	if a.pull(t, c) != 0 {
 		t.Error("an authority key was taken that opens nothing that is needed")
 	}
+	row, err := findSecret(ctx, b.db, nordtal, k.ID)
+	must(t, err)
+	n.offering(t, a, forged, Record{ID: k.ID, By: by, Sealed: row.sealed})
+	a.pull(t, c)
+	boxes, err := listBoxes(ctx, a.db, nordtal)
+	if err != nil || slices.ContainsFunc(boxes, func(box boxRow) bool { return box.id == by }) {
+		t.Errorf("an authority key was taken that does not open what is needed: %v", err)
+	}
 	n.offering(t, a, forged, Record{ID: k.ID, By: by, Sealed: sealed})
 	a.pull(t, c)
 	if id, _ := a.newestAt(t); id != before {
