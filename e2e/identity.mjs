@@ -215,10 +215,9 @@ async function enrolFully(v, person) {
     must(codes.length === 10 && new Set(codes).size === 10 && codes.every((c) => /^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){5}$/.test(c)), `${codes.length} codes`);
   });
   await attempt("enrol/the-sheet-to-print-has-them-all", async () => {
-    const download = page.waitForEvent("download");
-    await page.locator("form[action='/account/codes/sheet.pdf'] button").click();
     const file = join(config.folder, "sheet.pdf");
-    await (await download).saveAs(file);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator("form[action='/account/codes/sheet.pdf'] button").click()]);
+    await download.saveAs(file);
     const text = execFileSync("pdftotext", ["-layout", file, "-"], { encoding: "utf8" });
     // A code stands in two lines of a narrow column.
     must(codes.every((c) => text.includes(c) || text.includes(c.slice(0, 15)) && text.includes(c.slice(15))), `a code is missing on the sheet: ${text}`);

@@ -382,7 +382,8 @@ await attempt("instruments", async () => {
   await v.context.close();
 });
 
-const jobs = Object.entries({ ...visitPages, ...identityPages }).flatMap(([name, spec]) =>
+const only = process.env.HOLDFAST_E2E_ONLY; // the pages to judge, for whoever mends one; they are too few to pass
+const jobs = Object.entries({ ...visitPages, ...identityPages }).filter(([name]) => !only || name.match(only)).flatMap(([name, spec]) =>
   ["de", "en"].flatMap((language) => [360, 1440].map((width) => () => visitPage(name, spec, language, width))));
 const hand = async () => { for (let job; (job = jobs.shift());) await job(); };
 await Promise.all([hand(), hand(), hand()]);
@@ -417,8 +418,8 @@ for (const language of ["de", "en"]) {
     must(await page.locator("html").getAttribute("lang") === foreign, "the language has not changed");
     await page.goto(`${here}/a/${authority}/people`);
     must(await page.locator("html").getAttribute("lang") === foreign, "the language is forgotten on the next page");
-    await page.locator("form[action='/signout'] button").click();
-    await page.waitForURL(/\/signin$/);
+    await pressed(page, "form[action='/signout'] button");
+    must(new URL(page.url()).pathname === "/signin", `is at ${page.url()}: ${await page.locator("main").innerText()}`);
     must(v.foreign.length === 0, v.foreign.join("\n"));
     await v.context.close();
   });
@@ -444,9 +445,10 @@ let sheet = [];
 await attempt("sheet/the-page-and-the-paper-have-the-same-codes", async () => {
   await papers.page.goto(here + "/account");
   sheet = await makeCodes(papers.page);
-  const download = papers.page.waitForEvent("download");
-  await papers.page.locator("form[action='/account/codes/sheet.pdf'] button").click();
-  await (await download).saveAs(join(config.folder, "codes-sheet-de.pdf"));
+  must(sheet.length === 10, `${sheet.length} codes: ${papers.page.url()} ${await papers.page.locator("main").innerText()}`);
+  const [download] = await Promise.all([papers.page.waitForEvent("download"),
+    papers.page.locator("form[action='/account/codes/sheet.pdf'] button").click()]);
+  await download.saveAs(join(config.folder, "codes-sheet-de.pdf"));
   const text = execFileSync("pdftotext", ["-layout", join(config.folder, "codes-sheet-de.pdf"), "-"], { encoding: "utf8" });
   must(sheet.length === 10 && sheet.every((c) => text.includes(c) || text.includes(c.slice(0, 15)) && text.includes(c.slice(15))), text);
 });
