@@ -358,6 +358,9 @@ async function codeWay() {
     const [short, real] = [await refused("ABCD"), await refused(codes[1].slice(0, 4))];
     must(short === real && short !== refusal, `${short} and ${real}`);
   });
+  await attempt("code/one-that-is-too-short-is-refused-whatever-is-missing", async () => {
+    must(await refused("ABCD") !== await refused(codes[1].slice(0, -1)), "it does not say how much is missing");
+  });
   await attempt("code/lets-in-at-the-box's-own-address-past-the-browser's-warning", async () => {
     const passed = await throughWarning(page, `${siteB.url}/signin`);
     must(await page.locator("[data-passkey]").count() === 0 && (await page.locator("main").innerText()).includes(siteB.host), await whereIs(page));
