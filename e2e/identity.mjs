@@ -350,16 +350,13 @@ async function codeWay() {
   await attempt("code/refused-when-it-was-used", async () => { refusal = await refused(codes[0]); });
   await attempt("code/refused-in-the-same-words-when-it-is-wrong", async () => {
     const other = codes[1].slice(0, -6) + (codes[1].at(-6) === "A" ? "B" : "A") + codes[1].slice(-5);
-    for (const c of [other, "0000-1111-2222-3333-4444-5555"]) {
+    for (const c of [other, "0000-1111-2222-3333-4444-5555", codes[1].slice(0, -1) + (codes[1].endsWith("0") ? "1" : "0")]) {
       const said = await refused(c);
       must(said === refusal, `${said} instead of ${refusal}`);
     }
     // What is too short is counted before anybody looks whether there is such a code.
     const [short, real] = [await refused("ABCD"), await refused(codes[1].slice(0, 4))];
     must(short === real && short !== refusal, `${short} and ${real}`);
-  });
-  await attempt("code/one-that-is-too-short-is-refused-whatever-is-missing", async () => {
-    must(await refused("ABCD") !== await refused(codes[1].slice(0, -1)), "it does not say how much is missing");
   });
   await attempt("code/lets-in-at-the-box's-own-address-past-the-browser's-warning", async () => {
     const passed = await throughWarning(page, `${siteB.url}/signin`);
