@@ -815,16 +815,22 @@ async function programWay() {
 }
 
 async function inTheAudit() {
-  await attempt("audit/has-every-way-in-with-its-site-and-address-and-the-refusals", async () => {
-    const lines = await until("the refusals are gathered", async () => {
-      const list = [...await run(0, "audit", "list", "--deed", "signin", "--limit", "500", "--authority", authority)];
-      return list.length > 10 && list;
-    });
-    const ways = new Set(lines.filter((l) => l.outcome === "done").map((l) => l.way));
+  await attempt("audit/has-every-way-in-with-who-when-where-and-from-where", async () => {
+    const lines = await run(0, "audit", "list", "--deed", "signin", "--outcome", "done", "--limit", "500", "--authority", authority);
+    const ways = new Set(lines.map((l) => l.way));
     for (const way of ["passkey", "code", "vouching", "oidc", "link", "invitation", "guest"]) must(ways.has(way), `no sign-in by ${way}: ${[...ways]}`);
-    must(lines.every((l) => l.site && l.at && l.actor), "a line lacks when, where or who");
-    must(lines.some((l) => l.from === "127.0.0.1"), JSON.stringify(lines[0]));
+    must(lines.every((l) => l.site && l.at && l.actor && l.from === "127.0.0.1"), JSON.stringify(lines));
     return `${lines.length} lines, ways ${[...ways].join(" ")}`;
+  });
+  await attempt("audit/has-the-refusals-gathered-by-the-minute-under-pseudonyms", async () => {
+    const wanted = ["code", "guest", "oidc", "link", "passkey", "invitation"];
+    const lines = await until("the minute is over", async () => {
+      const list = await run(0, "audit", "list", "--deed", "signin", "--outcome", "refused", "--limit", "500") ?? [];
+      return wanted.every((way) => list.some((l) => l.way === way)) && list;
+    }, 100_000);
+    must(lines.every((l) => l.from.startsWith("source-") && !l.actor && l.count >= 1), JSON.stringify(lines));
+    must(lines.filter((l) => l.way === "code").reduce((n, l) => n + l.count, 0) >= 5, "refused codes are missing");
+    return `${lines.length} lines for ${lines.reduce((n, l) => n + l.count, 0)} refusals`;
   });
   await attempt("audit/its-export-is-checked-without-a-server", async () => {
     const file = join(config.folder, `audit-${Date.now()}.jsonl`);

@@ -28,7 +28,7 @@ func TestTwoSitesOneName(t *testing.T) {
 
 // TestEveryWayIn goes each way in there is, and is refused where it should be.
 func TestEveryWayIn(t *testing.T) {
-	newStage(t).tell("ways-in", 57)
+	newStage(t).tell("ways-in", 58)
 }
 
 // TestACodeUsedOnBothSidesOfACut: both get in, and when the sites see each other again neither stays in, and people are told.
