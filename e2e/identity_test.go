@@ -123,6 +123,7 @@ func (s *stage) tell(story string, fewest int) {
 	if os.Geteuid() != 0 {
 		s.t.Fatal("this test gives two names to two addresses, in a mount namespace of its own, and needs root")
 	}
+	s.story = story
 	hosts := s.path("hosts")
 	s.must(os.WriteFile(hosts, []byte(strings.Join([]string{"127.0.0.1 localhost", "127.0.1.1 " + firstName, "127.0.1.2 " + firstName,
 		"127.0.1.2 " + secondName, "127.0.1.1 " + secondName, ""}, "\n")), 0o644))

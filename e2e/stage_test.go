@@ -36,6 +36,7 @@ type stage struct {
 	t        *testing.T
 	dir      string
 	holdfast string
+	story    string // that was told on it
 	port     string
 	ca       *ca
 	sites    [2]*standing
