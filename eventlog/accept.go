@@ -35,7 +35,7 @@ const maxApart = 4096
 // Closer is what a Policy may be besides: it names the logs that were closed, because their site was removed or may no
 // longer hold the authority's data. What was written up to the head is accepted whoever the site is now. What comes after
 // it is kept apart: accepted too, up to a bound, so that what an honest site acknowledged before it heard of the closing is
-// not lost, but it does not count, see Counted. In the federation's own logs it is refused.
+// not lost, but it does not count, see Counted.
 type Closer interface {
 	Closing(LogID) (Head, bool)
 }
@@ -144,8 +144,7 @@ func (l *Log) closing(id LogID) (Head, bool) {
 // number only the named one counts.
 func (l *Log) open(p *Page) error {
 	last, closed := l.closing(p.Log)
-	if closed && beyond(Head{Page: p.Number, Hash: p.Hash}, last) &&
-		(p.Log.Authority == event.Federation || l.apart(p.Log.Authority, p.Log.Site) >= maxApart) {
+	if closed && beyond(Head{Page: p.Number, Hash: p.Hash}, last) && l.apart(p.Log.Authority, p.Log.Site) >= maxApart {
 		return ErrClosed
 	}
 	return nil

@@ -167,11 +167,14 @@ func TestWhatIsKeptApartIsBounded(t *testing.T) {
 	r.accepts(0, eventlog.ErrClosed, w.Page(t, "one too many"))
 }
 
-func TestOfTheFederationsLogsNothingIsKeptApart(t *testing.T) {
+func TestOfTheFederationsLogsPagesAreKeptApartToo(t *testing.T) {
 	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
 	w.Log.Authority = event.Federation
 	r.closed[w.Log.String()] = eventlog.Head{Branch: eventlog.Branch{LogID: w.Log}}
-	r.accepts(0, eventlog.ErrClosed, w.Page(t, "a"))
+	r.accepts(1, nil, w.Page(t, "a"))
+	counted := eventlog.Counted{Log: r.log}
+	equal(t, "branches that count", len(counted.Heads()), 0)
+	equal(t, "branches with pages kept apart", len(counted.Apart()), 1)
 }
 
 func TestAForkIsKeptApartReportedAndClosed(t *testing.T) {

@@ -2,17 +2,14 @@
 
 package eventlog
 
-import (
-	"context"
-
-	"codeberg.org/holdfast/holdfast/event"
-)
+import "context"
 
 // Counted is a Log as it is read by whoever makes something of its events: a log that was closed ends where it was closed.
 // Sites may have taken pages behind that end before they heard of the closing, and they take more; only without them all
 // come to the same. The pages themselves are kept apart: they stay where they are, and count when the site is allowed again.
 //
-// The federation's own logs are counted in full: where logs end is told in them, so it cannot depend on where they end.
+// That is so for the federation's own logs too, in which it is told where logs end: what a removed site says behind the end of its logs
+// has no say in its removal (site.Membership), so everybody comes to the same end, whoever has read on and whoever has not.
 type Counted struct{ *Log }
 
 // Heads returns how far every branch counts, sorted by branch. It reads the disk for closed logs that go beyond their end;
@@ -41,15 +38,8 @@ func (c Counted) Apart() []Head {
 
 // Ended reports whether the page that h names does not count. It does not block.
 func (c Counted) Ended(h Head) bool {
-	last, closed := c.end(h.Branch.LogID)
+	last, closed := c.closing(h.Branch.LogID)
 	return closed && beyond(h, last)
-}
-
-func (c Counted) end(id LogID) (Head, bool) {
-	if id.Authority == event.Federation {
-		return Head{}, false
-	}
-	return c.closing(id)
 }
 
 // count applies the rule of Accept: before the last page everything counts, of the last page only the one that was named.
@@ -57,7 +47,7 @@ func (c Counted) count(h Head) (Head, bool) {
 	if !c.Ended(h) {
 		return h, true
 	}
-	last, _ := c.end(h.Branch.LogID)
+	last, _ := c.closing(h.Branch.LogID)
 	for page := last.Page; page > 0 && page+1 >= last.Page; page-- {
 		hash, there, err := c.HashAt(context.Background(), h.Branch, page)
 		if err != nil || !there {

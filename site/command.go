@@ -327,16 +327,18 @@ func (s *Service) headsOf(site event.SiteID, authority event.AuthorityID) []even
 	})
 }
 
-// record appends one fact to this site's register log of the federation and returns when it is visible here.
-func (s *Service) record(ctx context.Context, d event.Draft) error {
-	after, err := s.Model.LastStamp(ctx, event.Federation, d.Subject)
+// record appends facts of one subject to this site's register log of the federation and returns when they are visible here.
+func (s *Service) record(ctx context.Context, drafts ...event.Draft) error {
+	after, err := s.Model.LastStamp(ctx, event.Federation, drafts[0].Subject)
 	if err != nil {
 		return err
 	}
-	d.After, d.Actor = after, s.actor
-	receipt, err := s.Log.Append(ctx, event.Federation, event.Register, d)
+	for i := range drafts {
+		drafts[i].After, drafts[i].Actor = after, s.actor
+	}
+	receipt, err := s.Log.Append(ctx, event.Federation, event.Register, drafts...)
 	if err != nil {
-		return fmt.Errorf("record %s: %w", d.Kind, err)
+		return fmt.Errorf("record %s: %w", drafts[0].Kind, err)
 	}
 	if err := s.Model.Wait(ctx, receipt.Log, receipt.Last); err != nil {
 		return err
@@ -409,6 +411,9 @@ func (s *Service) Run(ctx context.Context) {
 	for {
 		if _, err := s.Refresh(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.ErrorContext(ctx, "the view of the federation is out of date", "error", err)
+		}
+		if err := s.NameLogs(ctx); err != nil && ctx.Err() == nil {
+			s.Logger.WarnContext(ctx, "where the logs of a removed site end is not said yet; it is tried again", "error", err)
 		}
 		if err := s.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			s.Logger.ErrorContext(ctx, "the keyring is not in line with the policies", "error", err)

@@ -229,6 +229,12 @@ func (f *Federation) Members() []Member { return slices.Clone(f.snap.Load().roll
 // Pending returns the sites that wait to be admitted, in order of their ids.
 func (f *Federation) Pending() []Pending { return slices.Clone(f.snap.Load().roll.Pending) }
 
+// Removing returns the members that some operators want removed, and not yet enough, in order of their ids.
+func (f *Federation) Removing() []Removing { return slices.Clone(f.snap.Load().roll.Removing) }
+
+// Removed returns the sites that were members and are not any more, in order of their ids.
+func (f *Federation) Removed() []RemovedSite { return slices.Clone(f.snap.Load().roll.Removed) }
+
 // MemberOf returns the member that the site is.
 func (f *Federation) MemberOf(site event.SiteID) (Member, bool) {
 	m, ok := f.snap.Load().members[site]

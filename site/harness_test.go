@@ -72,7 +72,7 @@ func (w *world) site(name string) *node {
 	n.log, err = eventlog.Open(w.ctx, eventlog.Config{Identity: n.id, Store: eventlog.NewMemory(now), Clock: event.NewClock(now),
 		Rand: random, Policy: fed, Now: now, Logger: quiet})
 	must(w.t, err)
-	model, err := readmodel.Open(w.ctx, readmodel.Config{Path: ":memory:", Folds: []readmodel.Fold{Fold()}, Source: n.log, Keys: ring,
+	model, err := readmodel.Open(w.ctx, readmodel.Config{Path: ":memory:", Folds: []readmodel.Fold{Fold()}, Source: eventlog.Counted{Log: n.log}, Keys: ring,
 		Self: n.id.Site(), Now: now, Logger: quiet})
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, model.Close(), ring.Close(), local.Close()) })
@@ -180,7 +180,7 @@ func (n *node) pull(from *node) (moved int) {
 	_, err := n.Model.CatchUp(n.w.ctx)
 	must(n.w.t, err)
 	_, err = n.Refresh(n.w.ctx)
-	must(n.w.t, err, n.Reconcile(n.w.ctx))
+	must(n.w.t, err, n.NameLogs(n.w.ctx), n.Reconcile(n.w.ctx))
 	if n.Federation.Member(n.id.Site()) {
 		keys, err := n.sync.Step(n.w.ctx, from.id.Site())
 		must(n.w.t, err)

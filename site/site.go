@@ -93,13 +93,16 @@ type RemovedSite struct {
 
 // Roll is who belongs to the federation, each list in order of site ids.
 type Roll struct {
-	Members []Member      `json:"members"`
-	Pending []Pending     `json:"pending,omitempty"`
-	Removed []RemovedSite `json:"removed,omitempty"`
+	Members []Member  `json:"members"`
+	Pending []Pending `json:"pending,omitempty"`
+	// Removing are the members that some operators want removed, and not yet enough.
+	Removing []Removing    `json:"removing,omitempty"`
+	Removed  []RemovedSite `json:"removed,omitempty"`
 	// Founder is the site whose founding counts; the federation is known by its id.
 	Founder event.SiteID `json:"founder,omitempty"`
 
 	admitted []event.SiteID // in that order, removed ones too
+	voters   map[event.SiteID][]event.SiteID
 }
 
 // rank returns how many sites were admitted before the site; a site that never was comes last.
@@ -255,26 +258,18 @@ func (r *roll) remove(by event.SiteID, f *Removed) {
 		return
 	}
 	r.votes[f.Site] = append(r.votes[f.Site], v)
-	own := operatorKey(target.Operator)
-	others := len(slices.DeleteFunc(operatorsOf(r.members), func(o string) bool { return o == own }))
-	var agreed []string
 	gone := &RemovedSite{Profile: target.Profile}
-	for _, v := range r.votes[f.Site] {
-		if r.members[v.by] == nil || v.operator == own && others > 0 {
-			continue
-		}
-		agreed = append(agreed, v.operator)
+	for _, v := range r.counted(target) {
 		gone.Closings = lowest(gone.Closings, ofSite(v.closes, f.Site))
 	}
-	slices.Sort(agreed)
-	if len(slices.Compact(agreed)) >= needed(others) {
+	if now := r.removing(target); len(now.Agreed) >= now.Needed {
 		delete(r.members, f.Site)
 		r.removed[f.Site] = gone
 	}
 }
 
 func (r *roll) result() Roll {
-	out := Roll{Founder: r.founder, Members: []Member{}, admitted: r.admitted}
+	out := Roll{Founder: r.founder, Members: []Member{}, admitted: r.admitted, voters: r.votersOf()}
 	for _, m := range r.members {
 		out.Members = append(out.Members, *m)
 	}
@@ -282,11 +277,17 @@ func (r *roll) result() Roll {
 		c.Endorsed, c.Needed = r.endorsements(c)
 		out.Pending = append(out.Pending, *c)
 	}
+	for site := range r.votes {
+		if m := r.members[site]; m != nil && len(r.counted(m)) > 0 {
+			out.Removing = append(out.Removing, r.removing(m))
+		}
+	}
 	for _, g := range r.removed {
 		out.Removed = append(out.Removed, *g)
 	}
 	slices.SortFunc(out.Members, func(a, b Member) int { return strings.Compare(string(a.Site), string(b.Site)) })
 	slices.SortFunc(out.Pending, func(a, b Pending) int { return strings.Compare(string(a.Site), string(b.Site)) })
+	slices.SortFunc(out.Removing, func(a, b Removing) int { return strings.Compare(string(a.Site), string(b.Site)) })
 	slices.SortFunc(out.Removed, func(a, b RemovedSite) int { return strings.Compare(string(a.Site), string(b.Site)) })
 	return out
 }
