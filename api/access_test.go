@@ -26,7 +26,7 @@ import (
 )
 
 // atConsoleOnly are the routes for which no role is enough.
-var atConsoleOnly = []string{"GET /api/v1/audit", "POST /api/v1/sign-in-links", "POST /api/v1/invitations", "POST /api/v1/sites/{site}/endorsement", "POST /api/v1/authorities",
+var atConsoleOnly = []string{"GET /api/v1/audit", "POST /api/v1/sign-in-links", "POST /api/v1/invitations", "POST /api/v1/sites/{site}/endorsement", "POST /api/v1/sites/{site}/removal", "POST /api/v1/authorities",
 	"POST " + ofAuthority + "/people/{person}/sign-in-links"}
 
 // TestPermissionOfEveryRoute walks the whole table: every route as every role and as a plain member. Who lacks the permission

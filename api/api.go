@@ -36,6 +36,7 @@ type Sites interface {
 	Status(ctx context.Context) (site.Status, error)
 	Invite(ctx context.Context, name, operator string, ttl time.Duration) (string, error)
 	Endorse(ctx context.Context, id event.SiteID) error
+	Remove(ctx context.Context, id event.SiteID, lose bool) error
 	AddAuthority(ctx context.Context, d site.AuthorityDraft) error
 	Allow(ctx context.Context, authority event.AuthorityID, id event.SiteID) error
 	Forbid(ctx context.Context, authority event.AuthorityID, id event.SiteID) error
@@ -160,6 +161,7 @@ func (a *API) siteRoutes() []web.Route {
 		{Pattern: "POST " + prefix + "/sign-in-links", Need: access.ManageSite, Deed: "signin.link", Handle: atConsole(a.signInLink)},
 		{Pattern: "POST " + prefix + "/invitations", Need: access.ManageSite, Handle: atConsole(a.invite)},
 		{Pattern: "POST " + prefix + "/sites/{site}/endorsement", Need: access.ManageSite, Handle: atConsole(a.admit)},
+		{Pattern: "POST " + prefix + "/sites/{site}/removal", Need: access.ManageSite, Deed: "site.remove", Handle: atConsole(a.removeSite)},
 		{Pattern: "GET " + prefix + "/authorities", Need: access.SeeOverview, Handle: a.authorities},
 		{Pattern: "POST " + prefix + "/authorities", Need: access.AddAuthority, Handle: atConsole(a.addAuthority)},
 		{Pattern: "PUT " + ofAuthority + "/sites/{site}", Need: access.PlaceAuthority, Handle: whole(a.allow)},

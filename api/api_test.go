@@ -60,6 +60,7 @@ func TestClientAndRoutesAgree(t *testing.T) {
 		t.Errorf("token %q", token)
 	}
 	must(c.Admit(ctx, self))(t)
+	must(c.RemoveSite(ctx, self, true))(t)
 	must(c.Authorities(ctx))(t)
 	for _, err := range []error{c.AddAuthority(ctx, site.AuthorityDraft{ID: nordtal}), c.Allow(ctx, nordtal, self), c.Forbid(ctx, nordtal, self),
 		c.Erase(ctx, nordtal, anID)} {
@@ -97,7 +98,7 @@ func TestClientAndRoutesAgree(t *testing.T) {
 	if w := must(c.Secured(ctx, first.Written.Receipt, 2, time.Millisecond))(t); !w.Secured || len(w.Operators) != 2 {
 		t.Errorf("secured %+v", w)
 	}
-	want := []string{"invite Süd Betreiber 48h0m0s", "endorse " + string(self), "add lk-nordtal", "allow lk-nordtal " + string(self),
+	want := []string{"invite Süd Betreiber 48h0m0s", "endorse " + string(self), "remove " + string(self) + " true", "add lk-nordtal", "allow lk-nordtal " + string(self),
 		"forbid lk-nordtal " + string(self), "erase " + anID + " operator", "import csv Nr a;b", "raise Ausfall operator 1.5s 2h0m0s", "cancel " + anID + " Irrtum operator"}
 	if d := cmp.Diff(want, h.calls); d != "" {
 		t.Errorf("what arrived (-want +got):\n%s", d)

@@ -136,6 +136,12 @@ func (c *Client) Admit(ctx context.Context, id event.SiteID) (a Admission, err e
 	return a, c.Send(ctx, http.MethodPost, "/sites/"+url.PathEscape(string(id))+"/endorsement", nil, &a, "")
 }
 
+// RemoveSite says for this site's operator that a member is to be removed, and tells how far that is. With lose the site is removed even
+// if an authority's data is at no other member.
+func (c *Client) RemoveSite(ctx context.Context, id event.SiteID, lose bool) (r Removal, err error) {
+	return r, c.Send(ctx, http.MethodPost, "/sites/"+url.PathEscape(string(id))+"/removal", RemovalOrder{Lose: lose}, &r, "")
+}
+
 // Authorities returns all authorities of the federation with their allowed sites.
 func (c *Client) Authorities(ctx context.Context) (list []site.Authority, err error) {
 	return list, c.Get(ctx, "/authorities", nil, &list)

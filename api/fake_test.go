@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,10 @@ func (h *house) Invite(_ context.Context, name, operator string, ttl time.Durati
 }
 func (h *house) Endorse(_ context.Context, id event.SiteID) error {
 	h.note("endorse", string(id))
+	return nil
+}
+func (h *house) Remove(_ context.Context, id event.SiteID, lose bool) error {
+	h.note("remove", string(id), strconv.FormatBool(lose))
 	return nil
 }
 func (h *house) AddAuthority(_ context.Context, d site.AuthorityDraft) error {

@@ -193,6 +193,44 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, answer)
 }
 
+// RemovalOrder is how a site is to be removed.
+type RemovalOrder struct {
+	// Lose says that it is to be removed although an authority's data is at no other member.
+	Lose bool `json:"lose,omitempty"`
+}
+
+// Removal tells how far the removing of a site is.
+type Removal struct {
+	Site event.SiteID `json:"site"`
+	// Removed: it is no member any more.
+	Removed bool `json:"removed"`
+	// Agreed are the operators that want it so far, of those that are Needed.
+	Agreed []string `json:"agreed,omitempty"`
+	Needed int      `json:"needed,omitempty"`
+}
+
+func (a *API) removeSite(w http.ResponseWriter, r *http.Request) error {
+	var q RemovalOrder
+	if err := read(r, &q); err != nil {
+		return err
+	}
+	id := event.SiteID(r.PathValue("site"))
+	if err := a.cfg.Sites.Remove(r.Context(), id, q.Lose); err != nil {
+		return err
+	}
+	s, err := a.cfg.Sites.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	answer := Removal{Site: id, Removed: true}
+	for _, m := range s.Removing {
+		if m.Site == id {
+			answer = Removal{Site: id, Agreed: m.Agreed, Needed: m.Needed}
+		}
+	}
+	return ok(w, answer)
+}
+
 func (a *API) authorities(w http.ResponseWriter, r *http.Request) error {
 	s, err := a.cfg.Sites.Status(r.Context())
 	if err != nil {

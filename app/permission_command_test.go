@@ -79,6 +79,8 @@ var commandTable = []struct{ command, routes string }{
 	{"serve --help", local},
 	{"signin-link", "POST /sign-in-links"},
 	{"signin-link --authority {authority} --person {name}", "GET /people, POST /people/{person}/sign-in-links"},
+	{"site remove {site} --yes", "GET /status, POST /sites/{site}/removal"},
+	{"site remove {site} --yes", "GET /status, POST /sites/{site}/removal"},
 	{"status", "GET /status"},
 	{"troubles", "GET /troubles"},
 }

@@ -117,6 +117,7 @@ open        GET /api/v1/openapi.yaml
 ----------c POST /api/v1/sign-in-links
 ----------c POST /api/v1/invitations
 ----------c POST /api/v1/sites/{site}/endorsement
+----------c POST /api/v1/sites/{site}/removal
 -majpdro-tc GET /api/v1/authorities
 ----------c POST /api/v1/authorities
 -----d----c PUT /api/v1/authorities/{authority}/sites/{site}

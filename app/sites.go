@@ -5,6 +5,7 @@ package app
 import (
 	_ "time/tzdata" // a box in a cellar may lack the system's time zones
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
 	"codeberg.org/holdfast/holdfast/portal"
 	"codeberg.org/holdfast/holdfast/site"
@@ -16,8 +17,14 @@ type portalSites struct{ federation *site.Federation }
 // Members returns the member sites and, behind them, those that wait to be admitted.
 func (p portalSites) Members() []portal.Member {
 	var out []portal.Member
+	removing := make(map[event.SiteID][]string)
+	for _, r := range p.federation.Removing() {
+		removing[r.Site] = r.Agreed
+	}
 	for _, m := range p.federation.Members() {
-		out = append(out, portalMember(m.Profile, m.Self, false))
+		shown := portalMember(m.Profile, m.Self, false)
+		shown.Removing = removing[m.Site]
+		out = append(out, shown)
 	}
 	for _, w := range p.federation.Pending() {
 		out = append(out, portalMember(w.Profile, false, true))

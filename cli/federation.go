@@ -20,7 +20,7 @@ import (
 )
 
 func (s *shell) federation() []*cobra.Command {
-	return []*cobra.Command{s.invite(), s.admit(), s.status(), s.authority(), s.signIn(), s.merges(), s.troubles(), s.logs()}
+	return []*cobra.Command{s.invite(), s.admit(), s.siteCommands(), s.status(), s.authority(), s.signIn(), s.merges(), s.troubles(), s.logs()}
 }
 
 func (s *shell) invite() *cobra.Command {
@@ -143,6 +143,9 @@ func (s *shell) showStatus(st api.Status) error {
 	for _, p := range st.Pending {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tpending: endorsed by %d of %s\t\t\n", p.Site.Short(), p.Name, p.Operator, p.Kind, len(p.Endorsed), count(p.Needed, "operator"))
 	}
+	for _, r := range st.Removed {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tremoved\t\t\n", r.Site.Short(), r.Name, r.Operator, r.Kind)
+	}
 	fmt.Fprintln(t, "\nAUTHORITY\tNAME\tSITES")
 	for _, a := range st.Authorities {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", a.ID, a.NameDE, sitesOf(st, a))
@@ -155,6 +158,10 @@ func (s *shell) showStatus(st api.Status) error {
 			fmt.Fprintf(t, "\n%s: its clock and ours differ by %s: compare both with a clock you trust and set the wrong one\n", m.Name,
 				time.Duration(math.Abs(p.OffsetSeconds)*float64(time.Second)).Round(time.Second))
 		}
+	}
+	for _, r := range st.Removing {
+		fmt.Fprintf(t, "\n%s is to be removed: %s so far, %s needed; at a site of another operator: holdfast site remove %s --yes\n", r.Name,
+			strings.Join(r.Agreed, ", "), count(r.Needed, "operator"), r.Site.Short())
 	}
 	if st.BehindPages > 0 {
 		fmt.Fprintf(t, "\nHere and not shown yet: %s.\n", count(st.BehindPages, "page"))

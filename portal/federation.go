@@ -21,6 +21,8 @@ type Member struct {
 	Box bool
 	// Pending sites wait for the word of a second operator.
 	Pending bool
+	// Removing are the operators that want the site removed, as long as they are not enough; none for most sites.
+	Removing []string
 	// PortalURL is where people reach the site, "" if they cannot.
 	PortalURL string
 	// Channels are the kinds of channels for which the site has a gateway; nil if it does not say.

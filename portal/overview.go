@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
@@ -109,6 +110,10 @@ func (p *Portal) addSites(t *texts, v *overviewView) {
 		lag, known := lags[m.ID]
 		s := p.siteView(t, m, lag, known, v.At)
 		v.Sites = append(v.Sites, s)
+		if len(m.Removing) > 0 {
+			v.Warnings = append(v.Warnings, warningView{Tone: "warning", Title: t.t("overview.warn.removing", s.Name),
+				Text: t.t("overview.warn.removingtext", strings.Join(m.Removing, ", "))})
+		}
 		if m.Self || m.Pending {
 			continue
 		}

@@ -26,7 +26,11 @@
 //   - Membership is a pure function of facts in their order, see Membership.Roll: it is the same at every site, whatever
 //     the order in which the facts arrived. A fact is judged by who was a member at its place.
 //   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
-//     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page.
+//     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page, until a site that
+//     holds it names it: voters cannot name the logs of authorities that do not allow them.
+//   - What a removed site wrote behind the end of its logs is kept apart: stored as far as it comes, not folded, shown. That is so in
+//     the federation's logs, too.
+//   - A removed site is not spoken to any more: it sees that the others refuse it. It keeps what it has read.
 //   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
 //     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
 //     can be forged, admission takes others.
@@ -42,6 +46,6 @@
 //   - A fact that breaks a rule is passed over; it never stops the fold.
 //
 // What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
-// forbid each other the earlier date wins. What is not here yet: the command that removes a site (its fact is defined and
-// folded). Which person may say something at a site is not judged here, but before.
+// forbid each other the earlier date wins. A member that votes for a removal can name a lower end of the removed site's logs than it
+// knows: what lies behind is kept apart. Which person may say something at a site is not judged here, but before.
 package site

@@ -137,7 +137,9 @@ func (s *snapshot) operatorsBesides(operator string) int {
 }
 
 // voted reports whether a site has voted for removing another one, and the vote still counts.
-func (s *snapshot) voted(by, target event.SiteID) bool { return slices.Contains(s.roll.voters[target], by) }
+func (s *snapshot) voted(by, target event.SiteID) bool {
+	return slices.Contains(s.roll.voters[target], by)
+}
 
 // knownOf returns how far this site knows the first branch of each log of another site.
 func (s *Service) knownOf(site event.SiteID) []eventlog.Head {

@@ -205,7 +205,7 @@ func (p *Peer) Request(ctx context.Context, verb string, body []byte) ([]byte, e
 }
 
 var errRefused = fault.New(fault.Forbidden, "peer.refused", "the other site does not count this site as a member",
-	"wait until it has been admitted there; 'holdfast status' at the other site shows who is waiting")
+	"wait until it has been admitted there, 'holdfast status' at the other site shows who is waiting; if it was a member, it has been removed")
 
 func (p *Peer) failed(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), errRefused) {
