@@ -260,3 +260,31 @@ func TestWhatMustWaitIsNotFetchedAndDoesNotCountAsLag(t *testing.T) {
 	}
 	equal(t, "caught up", b.rep.CaughtUp(), true)
 }
+
+// A question of tails is answered by the policy too: who may not hold an authority's logs does not hear that there are any.
+func TestAQuestionOfTailsTellsOnlyWhatTheAskerMayKnow(t *testing.T) {
+	f := newFederation(t, "nordwerke", "suedrechen", "ostnetz")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	f.allowed["polizei"] = []event.SiteID{a.name, b.name}
+	a.append("polizei", "secret")
+	a.append(nordtal, "open")
+	f.exchange()
+	ask := func(s *testSite) string {
+		t.Helper()
+		answer, err := s.port.Request(t.Context(), b.name, eventlog.VerbHeads, []byte(`{"origin":"`+string(a.name)+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(answer)
+	}
+	if got := ask(a); !strings.Contains(got, "polizei") || !strings.Contains(got, string(nordtal)) {
+		t.Fatalf("the origin itself is told only %s", got)
+	}
+	if got := ask(c); strings.Contains(got, "polizei") || !strings.Contains(got, string(nordtal)) {
+		t.Errorf("a site that the authority does not allow is told %s", got)
+	}
+	delete(f.allowed, "polizei")
+	if got := ask(c); !strings.Contains(got, "polizei") {
+		t.Errorf("after the authority has allowed it, it is told only %s", got)
+	}
+}
