@@ -231,6 +231,66 @@ func TestAReceiptThatArrivesAfterTheAllClearBringsTheClosingMessage(t *testing.T
 	w.converged()
 }
 
+// Two sites that could not see each other have called everybody: each of these people gets the all-clear, and gets it once.
+func TestWhoWasCalledTwiceGetsTheAllClear(t *testing.T) {
+	w := newWorld(t, 40, "one", "two")
+	first, second := w.stations[0], w.stations[1]
+	a := first.raise(Draft{Ranking: w.ranking(), TakeoverAfter: 500 * time.Millisecond})
+	second.exchange()
+	w.net.Cut(first.name, second.name)
+	w.until("both have called everybody", 30, func() bool { _, doubled := w.taken(Call); return doubled == 80 })
+	w.net.HealAll()
+	w.run(2)
+	if b := first.board(a.ID); b.Total.Called != 40 || b.Total.Doubled != 80 {
+		t.Errorf("the board shows %d called, %d doubled", b.Total.Called, b.Total.Doubled)
+	}
+	if _, err := second.service.AllClear(t.Context(), nordtal, a.ID, Words{}); err != nil {
+		t.Fatal(err)
+	}
+	w.run(10)
+	if told, doubled := w.taken(Closing); told != 80 || doubled != 0 {
+		t.Errorf("%d were told that it is over, want 80; %d twice", told, doubled)
+	}
+	for _, s := range w.stations {
+		if due := s.board(a.ID).Total.DueClosing; due != 0 {
+			t.Errorf("at %s %d still have to be told", s.operator, due)
+		}
+	}
+	w.converged()
+}
+
+// What one operator holds twice is not secured: its next failure takes both.
+func TestOnlySitesOfAnotherOperatorCountAsNeighbours(t *testing.T) {
+	w := newWorld(t, 0, "one", "one", "two")
+	self, same, other := w.stations[0], w.stations[1], w.stations[2]
+	w.net.Cut(self.name, other.name)
+	w.net.Cut(same.name, other.name)
+	r, err := self.log.Append(t.Context(), nordtal, event.Operations, event.Draft{Subject: "note/1", Kind: "note.Written", Mode: event.Test})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := Neighbours{Replicator: self.rep, Policy: w, Self: self.name, Now: w.clock}
+	meet := func() {
+		for range 3 {
+			for _, s := range w.stations {
+				s.exchange()
+			}
+		}
+	}
+	meet()
+	if !self.rep.Replicated(r.Log, r.Last) {
+		t.Fatal("the second site of the operator has not got it: the test proves nothing")
+	}
+	if n.Replicated(r.Log, r.Last) || n.Reachable(nordtal) {
+		t.Error("a second site of the own operator counts")
+	}
+	w.net.HealAll()
+	meet()
+	if !n.Replicated(r.Log, r.Last) || !n.Reachable(nordtal) {
+		t.Error("a site of another operator does not count")
+	}
+}
+
 func TestAfterACutDuringWhichTwoCalledOneGoesOn(t *testing.T) {
 	w := newWorld(t, 1000, "one", "two", "box")
 	first, second, third := w.stations[0], w.stations[1], w.stations[2]

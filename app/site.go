@@ -154,7 +154,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 		Identity: s.identity, Store: s.server.Store(), Clock: event.NewClock(s.now), Rand: rand.Reader,
 		Policy: s.federation, Keys: s.ring, Now: s.now, Logger: s.logger,
 		Incarnation: incarnation, OnIncarnation: s.keepIncarnation, OnFork: s.tellFork, OnSkew: s.tellSkew,
-		Elsewhere: s.elsewhere,
+		Elsewhere: s.elsewhere, Vouched: s.vouched,
 	})
 	if err != nil {
 		return fmt.Errorf("open the logs: %w", err)
@@ -226,6 +226,9 @@ func (s *Site) tellSkew(k eventlog.Skew) {
 
 // elsewhere reports whether a peer has said that it holds the branch at least up to head.
 func (s *Site) elsewhere(h eventlog.Head) bool { return s.replicator.Elsewhere(h) }
+
+// vouched reports whether a site of another operator than the origin's holds the log.
+func (s *Site) vouched(id eventlog.LogID) bool { return s.replicator.Vouched(id) }
 
 // lockFolder makes sure that one process at a time uses the data folder.
 func (s *Site) lockFolder() error {

@@ -85,6 +85,9 @@ func (l *Log) acceptOne(ctx context.Context, p *Page) (bool, error) {
 	if err := checkPlaces(p); err != nil {
 		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
 	}
+	if err := l.mayBegin(p); err != nil {
+		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
+	}
 	r := l.record(p.Log)
 	if err := r.lock(ctx); err != nil {
 		return false, err
@@ -172,6 +175,11 @@ func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork,
 	if err != nil || to.duplicate {
 		return nil, false, err
 	}
+	if to.forks {
+		if err := l.mayFork(p.Log); err != nil {
+			return nil, false, err
+		}
+	}
 	current := p.Log.Site == l.self && p.Log.Incarnation == l.Incarnation()
 	if current {
 		// Given up before the page is stored: nothing may be signed after a page that we did not know of.
@@ -191,6 +199,30 @@ func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork,
 		fork = &Fork{Branch: to.branch, Page: p.Number}
 	}
 	return fork, true, nil
+}
+
+// mayBegin returns why a page of a log of which nothing is known cannot begin it: ErrGap if it is not the first one,
+// ErrTooManyLogs if it must wait. Without that a refused page would leave a record behind, and there is no end of log names.
+// Pages that are fetched at the same time may each get the last place, so as many more as there are pulls under way are taken.
+func (l *Log) mayBegin(p *Page) error {
+	l.mu.Lock()
+	known := l.records[p.Log] != nil
+	l.mu.Unlock()
+	switch {
+	case known:
+		return nil
+	case p.Number != 1 || p.Prev != Hash{}:
+		return ErrGap
+	}
+	return l.Room(p.Log, l.vouched(p.Log))
+}
+
+// mayFork returns ErrTooManyLogs if another branch of the log must wait: it costs what a log costs. Who holds the log does not
+// vouch for a branch of it.
+func (l *Log) mayFork(id LogID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.roomFor(id, ordinary)
 }
 
 // replace deletes a branch whose end is damaged or gone, so that it takes no page any more, and returns where the page goes

@@ -5,6 +5,7 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -24,6 +25,9 @@ type Store interface {
 	Read(ctx context.Context, branch Branch, after uint64, maxBytes int) ([]*Page, error)
 	// Heads returns the head of every branch, in no particular order.
 	Heads(ctx context.Context) ([]Head, error)
+	// Born returns when the first page of the branch was stored, by this site's clock; the zero time for a branch that has
+	// none. It answers from memory.
+	Born(branch Branch) time.Time
 	// Delete removes a branch with all its pages. An unknown branch is no error.
 	Delete(ctx context.Context, branch Branch) error
 	// Close releases the store. What was acknowledged stays.

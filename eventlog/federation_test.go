@@ -127,6 +127,7 @@ func (s *testSite) start() {
 		Identity: s.id, Store: s.disk, Clock: event.NewClock(s.f.clock), Rand: s.rnd, Policy: s.policy, Keys: s.keys,
 		Now: s.f.clock, Logger: logger, Incarnation: s.incarnation,
 		OnIncarnation: func(i string) error { s.incarnation = i; return nil },
+		Vouched:       func(id eventlog.LogID) bool { return s.rep.Vouched(id) },
 	})
 	if err != nil {
 		s.f.t.Fatal(err)

@@ -41,6 +41,9 @@ type Config struct {
 	// Elsewhere reports whether another site holds the branch at least up to this head; Scrub deletes nothing damaged
 	// without it. nil means that nobody does.
 	Elsewhere func(Head) bool
+	// Vouched reports whether a site of another operator than the origin's holds the log: then it is taken whatever the
+	// origin has begun besides, see Room. It is called without locks and must not block. nil means that nobody does.
+	Vouched func(LogID) bool
 	// HoldLimit is how long an append waits at most while the log is on hold; 0 means three seconds: longer than
 	// Replicator.Settle takes when a peer does not answer, or the first append after a start would give up what another
 	// peer is about to confirm.
@@ -93,6 +96,7 @@ type Log struct {
 	incarnation string
 	held        chan struct{} // closed by Release; nil when not on hold
 	ahead       map[subjectKey]event.Stamp
+	intakes     map[event.SiteID]*intake // of other sites; made again from the branches when one is missing
 	watchers    map[chan struct{}]struct{}
 }
 
@@ -108,8 +112,9 @@ type record struct {
 type branch struct {
 	id     Branch
 	head   Head
-	first  uint64 // number of the first page: 1 unless it is a fork's
-	recent []Hash // hashes of the last pages; the last one is head.Hash
+	first  uint64    // number of the first page: 1 unless it is a fork's
+	born   time.Time // when its first page was stored here
+	recent []Hash    // hashes of the last pages; the last one is head.Hash
 	ready  durability
 }
 
@@ -128,6 +133,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg: cfg, self: cfg.Identity.Site(), incarnation: cfg.Incarnation,
 		records: make(map[LogID]*record), lanes: make(map[laneKey]*lane),
 		ahead: make(map[subjectKey]event.Stamp), watchers: make(map[chan struct{}]struct{}),
+		intakes: make(map[event.SiteID]*intake),
 	}
 	heads, err := cfg.Store.Heads(ctx)
 	if err != nil {
@@ -144,7 +150,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 
 // adopt takes over a branch that the store already has.
 func (l *Log) adopt(ctx context.Context, h Head) error {
-	b := &branch{id: h.Branch, head: h, first: 1, recent: []Hash{h.Hash}}
+	b := &branch{id: h.Branch, head: h, first: 1, recent: []Hash{h.Hash}, born: l.cfg.Store.Born(h.Branch)}
 	if h.Branch.Fork != "" {
 		first, err := l.cfg.Store.Read(ctx, h.Branch, 0, 1)
 		if err != nil && !errors.Is(err, ErrDamaged) {
@@ -299,7 +305,10 @@ func (l *Log) put(r *record, id Branch, p *Page) {
 	defer l.mu.Unlock()
 	b := r.branches[id.Fork]
 	if b == nil {
-		b = &branch{id: id, first: p.Number, ready: durability{page: p.Number - 1}}
+		b = &branch{id: id, first: p.Number, ready: durability{page: p.Number - 1}, born: l.cfg.Now()}
+		if id.Site != l.self {
+			l.intakeOf(id.Site).add(id.LogID, b.born)
+		}
 		r.branches[id.Fork] = b
 		l.order = nil
 	}

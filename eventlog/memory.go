@@ -141,6 +141,16 @@ func (m *Memory) Heads(ctx context.Context) ([]Head, error) {
 	return heads, nil
 }
 
+// Born implements Store.
+func (m *Memory) Born(branch Branch) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if pages := m.branches[branch]; len(pages) > 0 {
+		return pages[0].at
+	}
+	return time.Time{}
+}
+
 // Delete implements Store.
 func (m *Memory) Delete(ctx context.Context, branch Branch) error {
 	if err := ctx.Err(); err != nil {

@@ -66,6 +66,11 @@ type Copies interface {
 	Holds(ctx context.Context, id LogID, page uint64, hash Hash) (Branch, bool, error)
 	// MayHold returns why this site may not hold a log, nil if it may.
 	MayHold(id LogID) error
+	// Room returns ErrTooManyLogs if a log that this site may hold must wait, because its origin has begun too many; vouched
+	// says that a site of another operator holds it.
+	Room(id LogID, vouched bool) error
+	// Present notes which incarnation a site says is its present one.
+	Present(site event.SiteID, incarnation string)
 	// Accept verifies and stores pages of one log in order; what is there already is no error.
 	Accept(ctx context.Context, raw [][]byte) (accepted int, err error)
 	// Subscribe returns a channel that gets a value after heads have changed, and the function that ends it.

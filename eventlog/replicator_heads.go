@@ -34,6 +34,8 @@ type headsMessage struct {
 	Seen seenMark `json:"seen"`
 	// Origin turns a request into a plain question: all heads on your disk of this site's logs, durable or not.
 	Origin event.SiteID `json:"origin,omitempty"`
+	// Present is the incarnation of the sender's own logs, so that they are taken before those that it has given up.
+	Present string `json:"present,omitempty"`
 }
 
 type seenMark struct {
@@ -175,7 +177,8 @@ func (r *Replicator) message(peer event.SiteID) headsMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
-	m := headsMessage{Session: r.session, Wall: r.cfg.Now().UnixMilli(), Since: s.acked, UpTo: r.version}
+	m := headsMessage{Session: r.session, Wall: r.cfg.Now().UnixMilli(), Since: s.acked, UpTo: r.version,
+		Present: r.cfg.Log.Incarnation()}
 	m.Heads = r.inOrder(func(a announced) bool {
 		return a.Version > s.acked && r.mayKnow(peer, a.Branch.Authority)
 	})
@@ -193,6 +196,7 @@ func (r *Replicator) record(peer event.SiteID, m headsMessage) {
 	defer r.mu.Unlock()
 	s := r.peer(peer)
 	s.lastHeard, s.lastError = r.cfg.Now(), ""
+	r.cfg.Log.Present(peer, m.Present)
 	s.acked = 0
 	if m.Seen.Session == r.session {
 		s.acked = min(m.Seen.Version, r.version)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -73,7 +74,7 @@ func (r *Replicator) wants(peer event.SiteID) []Head {
 		if wait := s.failures[h.Branch].until.Sub(now); wait > 0 && wait <= maxFailures*time.Second {
 			continue
 		}
-		if h.Page > 0 && h.relation == lackedHead && r.cfg.Log.MayHold(h.Branch.LogID) == nil {
+		if h.Page > 0 && h.relation == lackedHead && r.mayTake(h.Branch.LogID) {
 			out = append(out, h.Head)
 		}
 	}
@@ -159,6 +160,9 @@ func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head
 	// head alone does not: it is only a claim, and each would cost a new log of every authority.
 	after := r.firstGuess(target)
 	for range maxRoundsPerLog {
+		if r.mustWait(target) {
+			return pulled, nil // the logs before it have taken the room
+		}
 		answer, raw, err := r.requestPages(ctx, peer, target, after)
 		if err == nil && answer.Diverged {
 			if after, err = r.lastCommon(ctx, peer, target); err == nil {
@@ -170,6 +174,9 @@ func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head
 		}
 		n, err := r.cfg.Log.Accept(ctx, raw)
 		pulled += n
+		if errors.Is(err, ErrTooManyLogs) && r.mustWait(target) {
+			return pulled, nil // another pull was quicker; Waiting tells of it
+		}
 		if err != nil {
 			return pulled, err
 		}

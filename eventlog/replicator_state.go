@@ -60,7 +60,7 @@ func (s *peerState) trouble() string {
 // behind counts a second branch that we lack as one page at least; how many it has is only known when it is there.
 func (r *Replicator) behind(s *peerState) (pages uint64) {
 	for _, h := range s.heads {
-		if h.Page == 0 || h.relation != lackedHead || r.cfg.Log.MayHold(h.Branch.LogID) != nil {
+		if h.Page == 0 || h.relation != lackedHead || !r.mayTake(h.Branch.LogID) {
 			continue
 		}
 		mine := r.ours[Branch{LogID: h.Branch.LogID}].Page

@@ -162,6 +162,7 @@ func (l *Log) forget(r *record, b Branch) {
 	l.mu.Lock()
 	delete(r.branches, b.Fork)
 	l.order = nil
+	l.recount(b.Site)
 	l.mu.Unlock()
 	l.wake()
 }

@@ -14,7 +14,8 @@ import (
 // Source is where the pages come from: an eventlog.Log, or a fake of plain maps. If it also has
 // Subscribe() (<-chan struct{}, func()), Run is woken by it. If it has Ended(eventlog.Head) bool (eventlog.Counted), that
 // tells which pages have come not to count any more; a model that has folded such a page is folded anew. If it has
-// Apart() []eventlog.Head, SetAside lists the branches that go on behind what counts.
+// Apart() []eventlog.Head, SetAside lists the branches that go on behind what counts; if it has Waiting() []eventlog.Waiting,
+// also the logs that are not taken yet.
 // All methods are safe for concurrent use.
 type Source interface {
 	// Heads returns how far each branch goes on this site's disk.

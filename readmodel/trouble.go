@@ -21,10 +21,11 @@ const troublesShown = 1000
 // cannot be read.
 type Trouble struct {
 	Ref
-	// Branch is set, and Subject empty, when a branch of a log cannot be read, or when its last pages are kept apart.
+	// Branch is set, and Subject empty, when a branch of a log cannot be read, or when its last pages are kept apart. It has no
+	// incarnation when whole logs of a site are kept apart, because the site has begun more than are taken at once.
 	Branch eventlog.Branch
 	// Apart is set when the branch goes on behind the end of its closed log: these pages are not folded. They will be if the
-	// site that wrote them is allowed again.
+	// site that wrote them is allowed again. It is also set for whole logs that are kept apart.
 	Apart bool
 	// Kind and EventID name the event that Apply refused; both are empty when it was Save that failed.
 	Kind    event.Kind
@@ -35,8 +36,8 @@ type Trouble struct {
 	Since time.Time
 }
 
-// SetAside returns what is set aside now: branches first, those with pages kept apart behind the others, then at most a
-// thousand subjects. Nothing is lost by it: the events are kept, and the subject is tried again with its next event (if Save
+// SetAside returns what is set aside now: branches first, those with pages kept apart behind the others, then logs that wait,
+// then at most a thousand subjects. Nothing is lost by it: the events are kept, and the subject is tried again with its next event (if Save
 // had failed), at the next start, and by Rebuild.
 func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 	m.mu.Lock()
@@ -44,7 +45,7 @@ func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 		return compare(a.Branch.String(), b.Branch.String())
 	})
 	m.mu.Unlock()
-	found = append(found, m.apart()...)
+	found = append(append(found, m.apart()...), m.waiting()...)
 	err := m.View(ctx, func(q Query) error {
 		return each(ctx, q, func(rows *sql.Rows) error {
 			var t Trouble
@@ -68,6 +69,21 @@ func (m *Model) apart() (found []Trouble) {
 	for _, h := range s.Apart() {
 		found = append(found, Trouble{Ref: Ref{Authority: h.Branch.Authority}, Branch: h.Branch, Apart: true, Reason: fmt.Sprintf(
 			"what site %s wrote after it was forbidden or removed, up to page %d, is kept apart", h.Branch.Site.Short(), h.Page)})
+	}
+	return found
+}
+
+// waiting returns which logs of other sites are not taken yet, one entry for each site, authority and class.
+func (m *Model) waiting() (found []Trouble) {
+	s, ok := m.cfg.Source.(interface{ Waiting() []eventlog.Waiting })
+	if !ok {
+		return nil
+	}
+	for _, w := range s.Waiting() {
+		id := eventlog.LogID{Authority: w.Authority, Class: w.Class, Site: w.Site}
+		found = append(found, Trouble{Ref: Ref{Authority: w.Authority}, Branch: eventlog.Branch{LogID: id}, Apart: true, Since: w.Since,
+			Reason: fmt.Sprintf("site %s has begun more logs than are taken at once: %d are here, %d wait and are taken one by one; "+
+				"see whether it starts again and again, and remove it if it is hostile", w.Site.Short(), w.Here, w.Logs)})
 	}
 	return found
 }

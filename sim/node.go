@@ -90,6 +90,7 @@ func (n *node) start(ctx context.Context, settle bool) error {
 		Now: n.clock, Logger: logger, Incarnation: n.incarnation,
 		OnIncarnation: func(i string) error { n.incarnation = i; return nil },
 		Elsewhere:     func(h eventlog.Head) bool { return n.rep.Elsewhere(h) },
+		Vouched:       func(id eventlog.LogID) bool { return n.rep.Vouched(id) },
 	})
 	if err != nil {
 		return fmt.Errorf("open the log of %v: %w", n, err)

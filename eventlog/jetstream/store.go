@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -50,8 +51,9 @@ type branch struct {
 	first  uint64
 	page   uint64 // the last page; first-1 if there is none
 	hash   eventlog.Hash
-	broken string // why nothing more may be appended, "" if it may
-	unsure bool   // a page of unknown fate may follow the last one
+	born   time.Time // when the first page was stored
+	broken string    // why nothing more may be appended, "" if it may
+	unsure bool      // a page of unknown fate may follow the last one
 }
 
 func (b *branch) head() (eventlog.Head, bool) {
@@ -142,6 +144,7 @@ func (s *Store) loadHead(ctx context.Context, e *engine, b *branch, info *natsjs
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.exists, b.first, b.page, b.hash, b.broken, b.unsure = true, first, page, hash, broken, false
+	b.born = info.State.FirstTime
 	return nil
 }
 
@@ -216,7 +219,7 @@ func (s *Store) Append(ctx context.Context, id eventlog.Branch, p *eventlog.Page
 func (s *Store) conclude(e *engine, b *branch, p *eventlog.Page, err error) error {
 	switch {
 	case err == nil:
-		b.advance(p)
+		b.advance(p, s.srv.cfg.Now())
 		return nil
 	case errors.Is(err, errWrongLast):
 		// Memory and disk disagree; the disk is right.
@@ -250,9 +253,12 @@ func (b *branch) follows(p *eventlog.Page) error {
 	return nil
 }
 
-func (b *branch) advance(p *eventlog.Page) {
+func (b *branch) advance(p *eventlog.Page, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if p.Number == b.first {
+		b.born = now
+	}
 	b.page, b.hash = p.Number, p.Hash
 }
 
@@ -405,6 +411,20 @@ func (s *Store) Damaged() map[eventlog.Branch]string {
 		b.mu.Unlock()
 	}
 	return found
+}
+
+// Born implements eventlog.Store.
+func (s *Store) Born(id eventlog.Branch) time.Time {
+	b := s.known(id)
+	if b == nil {
+		return time.Time{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.exists || b.page < b.first {
+		return time.Time{}
+	}
+	return b.born
 }
 
 // Delete implements eventlog.Store.

@@ -35,6 +35,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 	}{
 		{"an empty store has no heads and no pages", testEmpty},
 		{"pages come back as they were stored, in order", testRoundTrip},
+		{"a branch has begun when its first page was stored", testBorn},
 		{"the head is the last page", testHead},
 		{"a page that does not follow is refused", testOutOfOrder},
 		{"of two pages with the same number one is stored", testRace},
@@ -132,6 +133,34 @@ func testEmpty(t *testing.T, d Disk) {
 	}
 	if err := s.Delete(t.Context(), b); err != nil {
 		t.Errorf("delete an unknown branch: %v", err)
+	}
+}
+
+// testBorn: when a branch began survives everything but its deletion; bounds go by it.
+func testBorn(t *testing.T, d Disk) {
+	s, w := open(t, d), NewWriter(t, 1, 1)
+	b := eventlog.Branch{LogID: w.Log}
+	if at := s.Born(b); !at.IsZero() {
+		t.Errorf("an unknown branch began at %s", at)
+	}
+	mustAppend(t, s, b, w.Page(t, "one"))
+	begun := s.Born(b)
+	mustAppend(t, s, b, w.Page(t, "two"))
+	if at := s.Born(b); at.IsZero() || !at.Equal(begun) {
+		t.Errorf("it began at %s, and after another page at %s", begun, at)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, d)
+	if at := s.Born(b); at.Sub(begun).Abs() > time.Second {
+		t.Errorf("it began at %s, and after a restart at %s", begun, at)
+	}
+	if err := s.Delete(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if at := s.Born(b); !at.IsZero() {
+		t.Errorf("a deleted branch began at %s", at)
 	}
 }
 
