@@ -23,6 +23,7 @@ import (
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/synced"
 )
 
 // Config is the whole configuration of a site: one file, config.yaml in the data folder. Every field has its
@@ -448,16 +449,12 @@ func WriteConfig(data string, c Config) error {
 	if err != nil {
 		return fmt.Errorf("encode the configuration: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(data, ConfigFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	err = synced.Disk{}.Create(filepath.Join(data, ConfigFile), b)
 	if errors.Is(err, os.ErrExist) {
 		return fault.New(fault.Conflict, "config.exists", "there is a site in this folder already", "choose another folder with --data, or start this one with 'holdfast serve'")
 	}
 	if err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	defer f.Close()
-	if _, err := f.Write(b); err != nil {
-		return fmt.Errorf("write the configuration: %w", err)
-	}
-	return f.Sync()
+	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/seal"
 	"codeberg.org/holdfast/holdfast/site"
+	"codeberg.org/holdfast/holdfast/synced"
 	"codeberg.org/holdfast/holdfast/web"
 )
 
@@ -44,7 +45,7 @@ func makeFolder(set cli.SiteSettings) (Config, *seal.Identity, error) {
 	if err := c.check(); err != nil {
 		return c, nil, err
 	}
-	if err := os.MkdirAll(set.Data, 0o700); err != nil {
+	if err := (synced.Disk{}).MakeFolder(set.Data); err != nil {
 		return c, nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	for _, name := range siteFiles {

@@ -12,6 +12,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/synced"
 )
 
 // IdentityFile is the name of the file that holds the site's private key, plain or sealed.
@@ -81,46 +82,40 @@ func loadSecret(path string, missing, unusable *fault.Fault) (seal.Secret, error
 // CreateIdentity draws a new identity from random and writes it to site.key in dir, with mode 0600. When it returns, the
 // file and its name are on the disk. It returns ErrIdentityExists, and changes nothing, if the file is there already.
 func CreateIdentity(dir string, random io.Reader) (*seal.Identity, error) {
-	id, err := seal.NewIdentity(random)
-	if err != nil {
-		return nil, err
-	}
-	if err := createFile(filepath.Join(dir, IdentityFile), id.PEM()); err != nil {
-		return nil, err
-	}
-	return id, nil
+	return createIdentity(synced.Disk{}, dir, random, plainPEM)
 }
 
 // CreateSealedIdentity is CreateIdentity for a file that only the holder of key can read. The plain key never touches the
 // disk.
 func CreateSealedIdentity(dir string, random io.Reader, key seal.Key) (*seal.Identity, error) {
+	return createIdentity(synced.Disk{}, dir, random, func(id *seal.Identity) ([]byte, error) { return id.SealedPEM(random, key) })
+}
+
+func plainPEM(id *seal.Identity) ([]byte, error) { return id.PEM(), nil }
+
+func createIdentity(d synced.Disk, dir string, random io.Reader, encode func(*seal.Identity) ([]byte, error)) (*seal.Identity, error) {
 	id, err := seal.NewIdentity(random)
 	if err != nil {
 		return nil, err
 	}
-	b, err := id.SealedPEM(random, key)
+	b, err := encode(id)
 	if err != nil {
 		return nil, err
 	}
-	if err := createFile(filepath.Join(dir, IdentityFile), b); err != nil {
+	if err := createFile(d, filepath.Join(dir, IdentityFile), b); err != nil {
 		return nil, err
 	}
 	return id, nil
 }
 
-// createFile writes a new file, or ErrIdentityExists.
-func createFile(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// createFile writes and syncs a new file, or returns ErrIdentityExists.
+func createFile(d synced.Disk, path string, content []byte) error {
+	err := d.Create(path, content)
 	if errors.Is(err, fs.ErrExist) {
 		return ErrIdentityExists.Because("%s", path)
 	}
 	if err != nil {
-		return fmt.Errorf("create the site key: %w", err)
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
-		// Half a key is worse than none: the next attempt would be told that there is one.
-		return errors.Join(fmt.Errorf("write the site key: %w", err), os.Remove(path))
+		return fmt.Errorf("write the site key: %w", err)
 	}
 	return nil
 }
@@ -182,6 +177,10 @@ func readKeyFile(path string) ([]byte, fs.FileMode, error) {
 // file. It returns what LoadIdentity returns. The blocks of the old file may stay readable on the disk for a while: a key
 // that was never plain is made with CreateSealedIdentity.
 func SealIdentity(dir string, random io.Reader, key seal.Key) error {
+	return sealIdentity(synced.Disk{}, dir, random, key)
+}
+
+func sealIdentity(d synced.Disk, dir string, random io.Reader, key seal.Key) error {
 	id, err := LoadIdentity(dir)
 	if err != nil {
 		return err
@@ -190,25 +189,8 @@ func SealIdentity(dir string, random io.Reader, key seal.Key) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, IdentityFile)
-	fresh := path + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("seal the site key: %w", err)
-	}
-	if err := createFile(fresh, b); err != nil {
-		return err
-	}
-	if err := errors.Join(os.Rename(fresh, path), syncDir(dir)); err != nil {
+	if err := d.Replace(filepath.Join(dir, IdentityFile), b); err != nil {
 		return fmt.Errorf("seal the site key: %w", err)
 	}
 	return nil
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -16,6 +16,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/synced"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 )
@@ -113,7 +114,7 @@ func create(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(f.Chmod(0o600), f.Close(), syncDir(filepath.Dir(abs))); err != nil {
+	if err := errors.Join(f.Chmod(0o600), f.Close(), (synced.Disk{}).Folder(filepath.Dir(abs))); err != nil {
 		return "", err
 	}
 	return (&url.URL{Scheme: "file", Path: abs, RawQuery: pragmas}).String(), nil

@@ -68,7 +68,7 @@ func (s *Server) beginCipher(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(path, proof); err != nil {
+	if err := s.cfg.disk.Replace(path, proof); err != nil {
 		return fmt.Errorf("mark the logs as encrypted: %w", err)
 	}
 	return nil

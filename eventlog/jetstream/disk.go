@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/synced"
 )
 
 // FreeOf returns a function that tells how many bytes an ordinary process may still write below dir.
@@ -60,8 +61,8 @@ func (r *room) take(n int) error {
 }
 
 // lockDir takes the directory for this process. Closing the file gives it back, and so does the end of the process.
-func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func lockDir(d synced.Disk, dir string) (*os.File, error) {
+	if err := d.MakeFolder(dir); err != nil {
 		return nil, fmt.Errorf("make the directory of the logs: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -74,40 +75,4 @@ func lockDir(dir string) (*os.File, error) {
 			"stop the other one, or give this one a data directory of its own").With(err)
 	}
 	return f, nil
-}
-
-// writeSynced replaces the file so that after a crash it has either its old or its new content.
-func writeSynced(path string, content []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in a directory survive a power loss.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }

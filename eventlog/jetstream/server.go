@@ -19,6 +19,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/seal"
+	"codeberg.org/holdfast/holdfast/synced"
 )
 
 // Role is what a site is to us when it connects.
@@ -60,6 +61,10 @@ type Config struct {
 	Rand     io.Reader
 	Now      func() time.Time
 	Logger   *slog.Logger
+
+	// For this package's tests: what is synced, and how often the server is tended (0 means tendInterval).
+	disk      synced.Disk
+	tendEvery time.Duration
 }
 
 // Server is the embedded nats-server of this site with its streams and its door for peers. It is safe for concurrent use.
@@ -98,6 +103,9 @@ func Start(cfg Config) (*Server, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 10 * time.Second
 	}
+	if cfg.tendEvery == 0 {
+		cfg.tendEvery = tendInterval
+	}
 	if cfg.Admit == nil {
 		cfg.Admit = func(event.SiteID) Role { return Refused }
 	}
@@ -105,7 +113,7 @@ func Start(cfg Config) (*Server, error) {
 	if _, err := io.ReadFull(cfg.Rand, token[:]); err != nil {
 		return nil, fmt.Errorf("draw a token: %w", err)
 	}
-	lock, err := lockDir(cfg.Dir)
+	lock, err := lockDir(cfg.disk, cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -204,33 +212,34 @@ func (s *Server) Peers() map[event.SiteID]Role {
 	return s.admits.present(s.engine.ns)
 }
 
-// tendInterval is how often strangers are counted out and a stuck engine is looked after; every thirtieth time the tails
-// are written down.
+// tendInterval is how often strangers are counted out, a stuck engine is looked after, and the tails are written down.
 const tendInterval = 2 * time.Second
 
 func (s *Server) tend(ctx context.Context) {
-	tick := time.NewTicker(tendInterval)
+	tick := time.NewTicker(s.cfg.tendEvery)
 	defer tick.Stop()
-	for n := 1; ; n++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			s.tendOnce(ctx)
 		}
-		s.mu.RLock()
-		if s.engine != nil {
-			s.admits.sweep(s.engine.ns)
-		}
-		s.mu.RUnlock()
-		// Also without a writer: readers wait for a stuck engine too.
-		if err := s.store.settle(ctx); err != nil {
-			s.cfg.Logger.Debug("the log is still stuck", "error", err)
-		}
-		if n%30 == 0 {
-			if err := s.store.saveTails(); err != nil {
-				s.cfg.Logger.Warn("cannot write down the tails of the logs", "error", err)
-			}
-		}
+	}
+}
+
+func (s *Server) tendOnce(ctx context.Context) {
+	s.mu.RLock()
+	if s.engine != nil {
+		s.admits.sweep(s.engine.ns)
+	}
+	s.mu.RUnlock()
+	// Also without a writer: readers wait for a stuck engine too.
+	if err := s.store.settle(ctx); err != nil {
+		s.cfg.Logger.Debug("the log is still stuck", "error", err)
+	}
+	if err := s.store.keepTails(); err != nil {
+		s.cfg.Logger.Debug("cannot write down the tails of the logs", "error", err)
 	}
 }
 

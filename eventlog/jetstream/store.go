@@ -34,6 +34,7 @@ type Store struct {
 
 	saving sync.Mutex
 	saved  map[string]tail // what tails.json says
+	rested time.Time       // until then tails.json is left alone; guarded by saving
 }
 
 var _ eventlog.Store = (*Store)(nil)
@@ -283,7 +284,11 @@ func (s *Store) ensure(ctx context.Context, e *engine, b *branch, first uint64) 
 			return fmt.Errorf("%w: %w", errUnanswered, err)
 		}
 	}
-	if err := e.create(ctx, b.stream, first, s.srv.streamDir(b.stream)); err != nil {
+	err := e.create(ctx, b.stream, first)
+	if err == nil {
+		err = s.srv.syncStream(b.stream)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			s.suspect(e)
 			return err

@@ -51,8 +51,8 @@ var forkPattern = regexp.MustCompile(`^([0-9a-f]{16})?$`)
 // wellFormed keeps foreign names out of stream names, which are names of directories too.
 func wellFormed(b eventlog.Branch) bool { return b.Check() == nil && forkPattern.MatchString(b.Fork) }
 
-// create makes the stream of a branch whose first page is number first, and makes its directory survive a power loss.
-func (e *engine) create(ctx context.Context, name string, first uint64, dir string) error {
+// create makes the stream of a branch whose first page is number first. Its caller makes its folders survive a power loss.
+func (e *engine) create(ctx context.Context, name string, first uint64) error {
 	cfg := natsjs.StreamConfig{
 		Name: name, Subjects: []string{subjectPrefix + name}, Storage: natsjs.FileStorage, Replicas: 1,
 		Retention: natsjs.LimitsPolicy, Discard: natsjs.DiscardNew, MaxMsgSize: maxPayload,
@@ -65,9 +65,16 @@ func (e *engine) create(ctx context.Context, name string, first uint64, dir stri
 	if _, err := e.js.CreateStream(ctx, cfg); err != nil {
 		return fmt.Errorf("create the stream %s: %w", name, err)
 	}
-	for _, d := range []string{filepath.Join(dir, "msgs"), dir, filepath.Dir(dir)} {
-		if err := syncDir(d); err != nil {
-			return fmt.Errorf("sync the directory of the stream %s: %w", name, err)
+	return nil
+}
+
+// syncStream syncs the folders of a new stream, up to the one of all logs: the engine makes those above it with the first stream.
+// Without that a power cut takes away the pages that were synced into them.
+func (s *Server) syncStream(name string) error {
+	top := filepath.Clean(s.cfg.Dir)
+	for folder := filepath.Join(s.streamDir(name), "msgs"); len(folder) >= len(top); folder = filepath.Dir(folder) {
+		if err := s.cfg.disk.Folder(folder); err != nil {
+			return fmt.Errorf("sync the folders of the stream %s: %w", name, err)
 		}
 	}
 	return nil
