@@ -96,13 +96,16 @@ func (r *Replicator) handover(ctx context.Context, authority event.AuthorityID) 
 
 // askHeld reports whether a peer has all these heads.
 func (r *Replicator) askHeld(ctx context.Context, peer event.SiteID, heads []wantedHead) (bool, error) {
+	_, up := r.paces(peer)
 	for len(heads) > 0 {
-		n := min(len(heads), maxHeadsPerPart)
+		part := up.small()
+		n := min(len(heads), max(part.size/headBytes, minHeadsPerPart), maxHeadsPerPart)
 		body, err := json.Marshal(heldRequest{heads[:n]})
 		if err != nil {
 			return false, err
 		}
 		raw, err := r.request(ctx, peer, VerbHeld, body)
+		up.done(part, len(body), err)
 		if err != nil {
 			return false, err
 		}

@@ -21,13 +21,12 @@ import (
 const (
 	maxAnswerBytes  = 700 << 10 // what we put into an answer; the rest is room for the frame
 	maxRequestBytes = 768 << 10
-	maxHeadsPerPart = 1500  // about 400 KiB of JSON
-	maxHeadsPerPeer = 50000 // what one peer may make us remember
+	maxHeadsPerPart = 1500   // about 500 KiB of JSON
+	maxHeadsPerPeer = 200000 // what one peer may make us remember, about 80 MB; what is beyond is counted and told
 	maxLogsAtOnce   = 64
-	maxRoundsPerLog = 8 // answers of pages taken from one log in one step
-	maxPartsPerStep = 8 // parts of heads exchanged in one step
+	maxRoundsPerLog = 12 // answers of pages taken from one log in one turn: a page of any size is whole after them
+	maxPartsPerStep = 8  // parts of heads exchanged in one step
 	maxProbes       = 16
-	requestTimeout  = 5 * time.Second
 	pushInterval    = time.Second
 	fullHeadsEvery  = 60 * time.Second
 	settleTimeout   = 2 * time.Second
@@ -86,14 +85,17 @@ type Copies interface {
 
 // ReplicatorConfig is what a Replicator needs. Log, Link, Policy, Self, Peers and Now are required.
 type ReplicatorConfig struct {
-	Log    Copies
-	Link   Link
+	Log  Copies
+	Link Link
+	// Bulk carries what can wait, so that it is not in front of what cannot: another connection over the same line. nil is
+	// Link.
+	Bulk   Link
 	Policy Policy
 	Self   event.SiteID
 	// Peers returns the sites to exchange with: all other members. It must not block.
 	Peers func() []event.SiteID
-	// NeedKeys fetches keys from a peer (one step of the keyring's syncer). It is called when pages have been accepted
-	// whose keys are missing, before they are announced as durable. May be nil.
+	// NeedKeys fetches from a peer keys that pages here wait for; see Log.MissingKeys. It is called when pages have been
+	// accepted whose keys are missing, before they are announced as durable. May be nil.
 	NeedKeys func(ctx context.Context, peer event.SiteID) error
 	Now      func() time.Time
 	// Rand names the session; nil is crypto/rand.
@@ -126,6 +128,7 @@ type Replicator struct {
 	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
 	peers   map[event.SiteID]*peerState
 	busy    map[LogID]bool // logs being pulled right now
+	pieces  pieces         // beginnings of pages, to be gone on with
 	// caughtUp: what others held when we started is here.
 	caughtUp bool
 	changed  chan struct{} // closed and replaced whenever something a Wait may wait for has changed
@@ -160,27 +163,37 @@ func NewReplicator(cfg ReplicatorConfig) (*Replicator, error) {
 	}, nil
 }
 
-// Step exchanges heads with one peer and pulls what we lack of what we may hold: at most 64 logs, a few MiB of each. It
-// returns how many pages were stored; a value above zero means there may be more. It returns a fault of kind
-// Unavailable if the peer cannot be reached, and the first trouble otherwise, after doing what could be done.
+// Step exchanges heads with one peer and pulls what we lack of what we may hold: at most 64 logs on each way, a few MiB of
+// each. It returns how many pages were stored, with one for each log of which only a part of a page came; a value above
+// zero means there may be more. It returns a fault of kind Unavailable if the peer cannot be reached, and the first trouble
+// otherwise, after doing what could be done. All of it happens in the caller's goroutine.
 func (r *Replicator) Step(ctx context.Context, peer event.SiteID) (pulled int, err error) {
-	if err := r.exchange(ctx, peer); err != nil {
+	if _, err := r.exchange(ctx, peer); err != nil {
 		return 0, fmt.Errorf("exchange heads with %s: %w", peer.Short(), err)
 	}
-	return r.pull(ctx, peer, 1)
+	for _, w := range []way{urgentWay, bulkWay} {
+		n, pullErr := r.pull(ctx, peer, w, 0)
+		pulled += n
+		if err == nil {
+			err = pullErr
+		}
+	}
+	r.fetchKeys(ctx, peer)
+	r.refresh(ctx)
+	return pulled, err
 }
 
 // Serve returns the handler of one verb, nil for a verb that is not ours.
 func (r *Replicator) Serve(verb string) Handler {
 	switch verb {
 	case VerbHeads:
-		return r.guarded(r.serveHeads)
+		return r.guarded(verb, r.serveHeads)
 	case VerbPages:
-		return r.guarded(r.servePages)
+		return r.guarded(verb, r.servePages)
 	case VerbHash:
-		return r.guarded(r.serveHash)
+		return r.guarded(verb, r.serveHash)
 	case VerbHeld:
-		return r.guarded(r.serveHeld)
+		return r.guarded(verb, r.serveHeld)
 	}
 	return nil
 }
@@ -199,7 +212,7 @@ var (
 )
 
 // guarded refuses everybody who is no member, and bodies out of bounds, before anything is parsed.
-func (r *Replicator) guarded(h Handler) Handler {
+func (r *Replicator) guarded(verb string, h Handler) Handler {
 	return func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
 		if !r.cfg.Policy.Member(peer) {
 			return nil, errNoMember
@@ -207,20 +220,17 @@ func (r *Replicator) guarded(h Handler) Handler {
 		if len(body) > maxRequestBytes {
 			return nil, errRequest.Because("%d bytes", len(body))
 		}
-		return h(ctx, peer, body)
+		answer, err := h(ctx, peer, body)
+		if err == nil {
+			r.heard(peer, verb)
+		}
+		return answer, err
 	}
 }
 
 // mayKnow is the one question that decides what a peer hears, asked anew for every request.
 func (r *Replicator) mayKnow(peer event.SiteID, authority event.AuthorityID) bool {
 	return r.cfg.Policy.Member(peer) && r.cfg.Policy.Allowed(peer, authority)
-}
-
-// request sends one request with our own bound on waiting, so that a black hole costs seconds, not minutes.
-func (r *Replicator) request(ctx context.Context, peer event.SiteID, verb string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	return r.cfg.Link.Request(ctx, peer, verb, body)
 }
 
 // others returns the peers that are members, without ourselves, in a fixed order.
@@ -245,7 +255,10 @@ func (r *Replicator) wakeWaiters() {
 func (r *Replicator) peer(id event.SiteID) *peerState {
 	s := r.peers[id]
 	if s == nil {
-		s = &peerState{heads: make(map[Branch]*peerHead), failures: make(map[Branch]pullFailure)}
+		s = &peerState{
+			heads: make(map[Branch]*peerHead), failures: make(map[Branch]pullFailure),
+			down: newPacer(r.cfg.Now), up: newPacer(r.cfg.Now),
+		}
 		r.peers[id] = s
 	}
 	return s

@@ -32,11 +32,24 @@ type headsMessage struct {
 	More    bool        `json:"more,omitempty"` // there are changes after UpTo
 	// Seen is what the sender has of the receiver's changes.
 	Seen seenMark `json:"seen"`
-	// Origin turns a request into a plain question: all heads on your disk of this site's logs, durable or not.
-	Origin event.SiteID `json:"origin,omitempty"`
 	// Present is the incarnation of the sender's own logs, so that they are taken before those that it has given up.
 	Present string `json:"present,omitempty"`
+	// Most is how many heads the sender wants in the answer at most, since its line is slow; 0 is as many as fit.
+	Most int `json:"most,omitempty"`
+	// Origin turns a request into a plain question: all heads on your disk of this site's logs, durable or not; with
+	// Incarnation of those of that one, with After of those behind that branch, in the order of their names. The answer says
+	// Complete if none is left out.
+	Origin      event.SiteID `json:"origin,omitempty"`
+	Incarnation string       `json:"incarnation,omitempty"`
+	After       *Branch      `json:"after,omitempty"`
+	Complete    bool         `json:"complete,omitempty"`
 }
+
+// headBytes is about how long a head is in a message.
+const headBytes = 350
+
+// minHeadsPerPart is how many heads travel at once on the slowest line.
+const minHeadsPerPart = 6
 
 type seenMark struct {
 	Session string `json:"session"`
@@ -48,12 +61,15 @@ type peerState struct {
 	session   string // the peer's session whose changes we have
 	have      uint64 // up to this change
 	fullSince time.Time
-	passed    map[event.AuthorityID]bool // see passOver
-	acked     uint64                     // the peer has our changes up to this one
+	passed    map[LogID]bool // see passOver
+	leftOut   int            // heads since fullSince that were beyond what we keep of one peer
+	acked     uint64         // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
 	asked     bool // an exchange was tried
 	lastHeard time.Time
+	lastBusy  time.Time // when a message of the peer last came that was not about heads
+	down, up  *pacer    // what the line carries from the peer, and to it
 	offset    time.Duration
 	lastError string
 }
@@ -172,8 +188,9 @@ func (r *Replicator) inOrder(keep func(announced) bool) []announced {
 	return out
 }
 
-// message returns our changes that the peer may know and has not confirmed, bounded.
-func (r *Replicator) message(peer event.SiteID) headsMessage {
+// message returns our changes that the peer may know and has not confirmed, at most so many. Parts go in the order of the
+// changes, since that is how they are confirmed; the newest changes of what is urgent come along with every part.
+func (r *Replicator) message(peer event.SiteID, most int) headsMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
@@ -182,12 +199,27 @@ func (r *Replicator) message(peer event.SiteID) headsMessage {
 	m.Heads = r.inOrder(func(a announced) bool {
 		return a.Version > s.acked && r.mayKnow(peer, a.Branch.Authority)
 	})
-	if len(m.Heads) > maxHeadsPerPart {
-		m.Heads = m.Heads[:maxHeadsPerPart]
-		m.UpTo, m.More = m.Heads[maxHeadsPerPart-1].Version, true
+	if most = min(max(most, minHeadsPerPart), maxHeadsPerPart); len(m.Heads) > most {
+		cut := most - urgentHeads
+		later := m.Heads[cut:]
+		m.UpTo, m.More = m.Heads[cut-1].Version, true
+		m.Heads = append(slices.Clip(m.Heads[:cut]), newestUrgent(later)...)
 	}
 	m.Seen = seenMark{s.session, s.have}
 	return m
+}
+
+// urgentHeads is how many changes of urgent logs come before their turn.
+const urgentHeads = 3
+
+// newestUrgent returns the last few heads of logs that are fetched on the urgent way.
+func newestUrgent(heads []announced) (newest []announced) {
+	for _, a := range slices.Backward(heads) {
+		if wayOf(a.Branch) == urgentWay && len(newest) < urgentHeads {
+			newest = append(newest, a)
+		}
+	}
+	return newest
 }
 
 // record takes a peer's message in. Changes after a part that we missed are used, but not confirmed.
@@ -202,7 +234,7 @@ func (r *Replicator) record(peer event.SiteID, m headsMessage) {
 		s.acked = min(m.Seen.Version, r.version)
 	}
 	if m.Session != s.session {
-		s.session, s.have, s.heads = m.Session, 0, make(map[Branch]*peerHead)
+		s.session, s.have, s.heads, s.leftOut = m.Session, 0, make(map[Branch]*peerHead), 0
 		s.fullSince = r.cfg.Now()
 	}
 	for _, a := range m.Heads {
@@ -224,8 +256,8 @@ func (r *Replicator) recordHead(s *peerState, a announced) {
 	if a.Branch.Check() != nil || !forkOK(a.Branch.Fork) {
 		return
 	}
-	if !r.cfg.Policy.Allowed(r.cfg.Self, a.Branch.Authority) {
-		s.passOver(a.Branch.Authority)
+	if r.cfg.Log.MayHold(a.Branch.LogID) != nil {
+		s.passOver(a.Branch.LogID)
 		return
 	}
 	a.Durable = min(a.Durable, a.Page)
@@ -233,29 +265,31 @@ func (r *Replicator) recordHead(s *peerState, a announced) {
 	case old != nil && old.Head == a.Head:
 		old.announced = a // what it means to us stays
 	case old == nil && len(s.heads) >= maxHeadsPerPeer:
-		s.lastError = "the site announces more logs than we keep"
+		s.leftOut++ // said by trouble until it has told all its heads again
 	default: // page 0 is kept too: it remembers the number of the change that took the branch away
 		s.heads[a.Branch] = &peerHead{announced: a}
 	}
 }
 
-// passOver remembers that heads of an authority were told that we may not hold: the peer may have heard of our being allowed
-// before we have, and does not tell twice.
-func (s *peerState) passOver(authority event.AuthorityID) {
+// passOver remembers that a head was told that we may not hold: the peer may have heard of our being allowed, or of the
+// origin's being admitted, before we have, and does not tell twice. What is beyond the bound comes within the minute.
+func (s *peerState) passOver(id LogID) {
 	if s.passed == nil {
-		s.passed = make(map[event.AuthorityID]bool)
+		s.passed = make(map[LogID]bool)
 	}
-	if len(s.passed) < maxHeadsPerPeer {
-		s.passed[authority] = true
+	if len(s.passed) < maxPassed {
+		s.passed[id] = true
 	}
 }
 
+const maxPassed = 4096
+
 // missed reports whether heads were passed over that we may hold by now, and forgets them.
-func (s *peerState) missed(allowed func(event.AuthorityID) bool) bool {
+func (s *peerState) missed(mayHold func(LogID) error) bool {
 	missed := false
-	for a := range s.passed {
-		if allowed(a) {
-			delete(s.passed, a)
+	for id := range s.passed {
+		if mayHold(id) == nil {
+			delete(s.passed, id)
 			missed = true
 		}
 	}
@@ -268,16 +302,21 @@ func forkOK(fork string) bool {
 }
 
 // askAllAgain forgets that we have a peer's heads when we have become allowed to hold some that we passed over, and once a
-// minute, so that a mistake of either side mends itself.
+// minute, so that a mistake of either side mends itself; less often on a line on which that would take more than a
+// fiftieth of the time.
 func (r *Replicator) askAllAgain(peer event.SiteID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
-	if s.missed(func(a event.AuthorityID) bool { return r.cfg.Policy.Allowed(r.cfg.Self, a) }) {
+	if s.missed(r.cfg.Log.MayHold) {
 		s.have = 0
 	}
-	if now := r.cfg.Now(); now.Sub(s.fullSince) >= fullHeadsEvery || now.Before(s.fullSince) {
-		s.fullSince, s.have = now, 0
+	every := fullHeadsEvery
+	if rate := s.down.carries(); rate > 0 {
+		every = max(every, time.Duration(50*float64(len(s.heads)*headBytes)/rate)*time.Second)
+	}
+	if now := r.cfg.Now(); now.Sub(s.fullSince) >= every || now.Before(s.fullSince) {
+		s.fullSince, s.have, s.leftOut = now, 0, 0
 		for _, h := range s.heads {
 			if h.relation == refusedHead {
 				h.relation = unknownHead
@@ -286,24 +325,23 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 	}
 }
 
-// exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached.
-func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) error {
+// exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached:
+// then it reports that there are more.
+func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) (more bool, err error) {
 	defer r.noteAsked(peer)
 	r.refresh(ctx)
 	r.askAllAgain(peer)
 	for range maxPartsPerStep {
-		mine := r.message(peer)
-		theirs, err := r.exchangePart(ctx, peer, mine)
-		if err != nil {
+		if more, err = r.exchangePart(ctx, peer); err != nil {
 			r.failed(peer, err)
-			return err
+			return false, err
 		}
-		if !mine.More && !theirs.More {
+		if !more {
 			break
 		}
 	}
 	r.relate(ctx, peer)
-	return nil
+	return more, nil
 }
 
 func (r *Replicator) noteAsked(peer event.SiteID) {
@@ -312,26 +350,34 @@ func (r *Replicator) noteAsked(peer event.SiteID) {
 	r.peer(peer).asked = true
 }
 
-func (r *Replicator) exchangePart(ctx context.Context, peer event.SiteID, mine headsMessage) (headsMessage, error) {
+// exchangePart exchanges one message each way, each as long as its direction of the line takes. It reports whether either
+// side has more.
+func (r *Replicator) exchangePart(ctx context.Context, peer event.SiteID) (more bool, err error) {
+	down, up := r.paces(peer)
+	there, back := up.small(), down.small()
+	mine := r.message(peer, there.size/headBytes)
+	mine.Most = max(back.size/headBytes, minHeadsPerPart)
 	body, err := json.Marshal(mine)
 	if err != nil {
-		return headsMessage{}, err
+		return false, err
 	}
 	sent := r.cfg.Now()
 	answer, err := r.request(ctx, peer, VerbHeads, body)
+	up.done(there, len(body), err)
+	down.done(back, len(answer), err)
 	if err != nil {
-		return headsMessage{}, err
+		return false, err
 	}
 	middle := sent.Add(r.cfg.Now().Sub(sent) / 2)
-	var m headsMessage
-	if err := json.Unmarshal(answer, &m); err != nil {
-		return m, errAnswer.With(err)
+	var theirs headsMessage
+	if err := json.Unmarshal(answer, &theirs); err != nil {
+		return false, errAnswer.With(err)
 	}
-	r.record(peer, m)
+	r.record(peer, theirs)
 	r.mu.Lock()
-	r.peer(peer).offset = time.UnixMilli(m.Wall).Sub(middle)
+	r.peer(peer).offset = time.UnixMilli(theirs.Wall).Sub(middle)
 	r.mu.Unlock()
-	return m, nil
+	return mine.More || theirs.More, nil
 }
 
 func (r *Replicator) failed(peer event.SiteID, err error) {
@@ -347,25 +393,18 @@ func (r *Replicator) serveHeads(ctx context.Context, peer event.SiteID, body []b
 		return nil, errRequest.Because("heads: %v", err)
 	}
 	if m.Origin != "" {
-		return r.headsOf(peer, m.Origin)
+		return r.headsOf(peer, m)
 	}
 	r.record(peer, m)
 	r.refresh(ctx)
 	if r.relate(ctx, peer) {
 		r.wakePull(peer)
 	}
-	return json.Marshal(r.message(peer))
-}
-
-// headsOf answers what a starting site asks about its own logs. Here it is the disk that counts, not the keys.
-func (r *Replicator) headsOf(peer, origin event.SiteID) ([]byte, error) {
-	m := headsMessage{Session: r.session, Wall: r.cfg.Now().UnixMilli()}
-	for _, h := range r.cfg.Log.Heads() {
-		if h.Branch.Site == origin && r.mayKnow(peer, h.Branch.Authority) && len(m.Heads) < maxHeadsPerPart {
-			m.Heads = append(m.Heads, announced{Head: h})
-		}
+	most := m.Most
+	if most <= 0 {
+		most = maxHeadsPerPart
 	}
-	return json.Marshal(m)
+	return json.Marshal(r.message(peer, most))
 }
 
 // relate works out what the peer's heads mean to us. It reports whether there is something that we lack.

@@ -10,6 +10,9 @@ func (r *Replicator) Meet(peer event.SiteID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.loops[peer]; l != nil {
+		s := r.peer(peer)
+		s.down.fresh()
+		s.up.fresh()
 		signal(l.push)
 	}
 }

@@ -5,9 +5,7 @@ package eventlog
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,19 +15,19 @@ import (
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// pull fetches what a peer is known to have and we lack, with at most workers requests under way.
-func (r *Replicator) pull(ctx context.Context, peer event.SiteID, workers int) (pulled int, err error) {
-	wanted := r.claim(r.wants(peer))
-	defer r.unclaim(wanted)
+// pull fetches what a peer is known to have and we lack and that goes this way, with at most workers logs at a time. It
+// returns how many logs have moved on: by pages, or by a part of one.
+func (r *Replicator) pull(ctx context.Context, peer event.SiteID, w way, workers int) (moved int, err error) {
+	wanted := r.wants(peer, w)
 	results := make([]pullResult, len(wanted))
-	work := make(chan int)
-	var wg sync.WaitGroup
-	pullOne := func(i int) { results[i].pulled, results[i].err = r.pullLog(ctx, peer, wanted[i]) }
-	if workers <= 1 { // in the caller's goroutine, so that a simulation stays in order
+	pullOne := func(i int) { results[i] = r.pullTurn(ctx, peer, wanted[i], w, workers > 0) }
+	if workers < 1 { // in the caller's goroutine, so that a simulation stays in order
 		for i := range wanted {
 			pullOne(i)
 		}
 	} else {
+		var wg sync.WaitGroup
+		work := make(chan int)
 		for range min(workers, len(wanted)) {
 			wg.Go(func() {
 				for i := range work {
@@ -40,30 +38,46 @@ func (r *Replicator) pull(ctx context.Context, peer event.SiteID, workers int) (
 		for i := range wanted {
 			work <- i
 		}
+		close(work)
+		wg.Wait()
 	}
-	close(work)
-	wg.Wait()
 	for i, res := range results {
-		pulled += res.pulled
-		r.noteResult(peer, wanted[i], res.err)
+		moved += res.moved
 		if err == nil && res.err != nil {
 			err = fmt.Errorf("pull %s from %s: %w", wanted[i].Branch.LogID, peer.Short(), res.err)
 		}
 	}
-	r.fetchKeys(ctx, peer)
-	r.refresh(ctx)
-	r.relate(ctx, peer)
-	return pulled, err
+	if len(wanted) > 0 {
+		r.refresh(ctx)
+		r.relate(ctx, peer)
+	}
+	return moved, err
 }
 
 type pullResult struct {
-	pulled int
-	err    error
+	moved int
+	err   error
 }
 
-// wants returns the peer's heads that we lack and may hold, at most 64: what others depend on first, troublesome ones
-// last.
-func (r *Replicator) wants(peer event.SiteID) []Head {
+// pullTurn gives one log its turn: some answers, unless another peer is giving us the log right now.
+func (r *Replicator) pullTurn(ctx context.Context, peer event.SiteID, target Head, w way, loop bool) pullResult {
+	if !r.claim(target.Branch.LogID) {
+		return pullResult{}
+	}
+	defer r.unclaim(target.Branch.LogID)
+	down, _ := r.paces(peer)
+	f := &fetch{peer: peer, target: target, way: w, deep: loop && !down.fast()}
+	pulled, err := r.pullLog(ctx, f)
+	r.noteResult(peer, target, err)
+	if pulled == 0 && f.moved {
+		pulled = 1
+	}
+	return pullResult{pulled, err}
+}
+
+// wants returns the peer's heads that we lack, may hold and fetch this way, at most 64: the most urgent first, troublesome
+// ones last.
+func (r *Replicator) wants(peer event.SiteID, w way) []Head {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
@@ -74,7 +88,7 @@ func (r *Replicator) wants(peer event.SiteID) []Head {
 		if wait := s.failures[h.Branch].until.Sub(now); wait > 0 && wait <= maxFailures*time.Second {
 			continue
 		}
-		if h.Page > 0 && h.relation == lackedHead && r.mayTake(h.Branch.LogID) {
+		if h.Page > 0 && h.relation == lackedHead && wayOf(h.Branch) == w && r.mayTake(h.Branch.LogID) {
 			out = append(out, h.Head)
 		}
 	}
@@ -85,39 +99,42 @@ func (r *Replicator) wants(peer event.SiteID) []Head {
 	return out[:min(len(out), maxLogsAtOnce)]
 }
 
-// rank puts membership before everything and registers before what refers to them.
+// The ranks of logs.
+const (
+	rankFederation = iota
+	rankOperations
+	rankRegister
+	rankOther
+)
+
+// rank puts membership before everything, alarms before what can wait, and registers before what refers to them.
 func rank(b Branch) int {
 	switch {
 	case b.Authority == event.Federation:
-		return 0
-	case b.Class == event.Register:
-		return 1
+		return rankFederation
 	case b.Class == event.Operations:
-		return 2
+		return rankOperations
+	case b.Class == event.Register:
+		return rankRegister
 	}
-	return 3
+	return rankOther
 }
 
-// claim takes the logs that nobody is pulling right now, so that two peers do not send us the same pages at once.
-func (r *Replicator) claim(heads []Head) []Head {
+// claim takes a log that nobody is pulling right now, so that two peers do not send us the same pages at once.
+func (r *Replicator) claim(id LogID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []Head
-	for _, h := range heads {
-		if !r.busy[h.Branch.LogID] {
-			r.busy[h.Branch.LogID] = true
-			out = append(out, h)
-		}
+	if r.busy[id] {
+		return false
 	}
-	return out
+	r.busy[id] = true
+	return true
 }
 
-func (r *Replicator) unclaim(heads []Head) {
+func (r *Replicator) unclaim(id LogID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, h := range heads {
-		delete(r.busy, h.Branch.LogID)
-	}
+	delete(r.busy, id)
 }
 
 // noteResult keeps a log that makes trouble from being fetched again and again: what was refused waits until its head
@@ -153,40 +170,6 @@ type pullFailure struct {
 }
 
 const maxFailures = 5
-
-// pullLog fetches the pages on the way to one head of a peer, in bounded rounds.
-func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head) (pulled int, err error) {
-	// If these are pages of our own that we do not have, we were restored or cloned, and Accept gives the incarnation up. A
-	// head alone does not: it is only a claim, and each would cost a new log of every authority.
-	after := r.firstGuess(target)
-	for range maxRoundsPerLog {
-		if r.mustWait(target) {
-			return pulled, nil // the logs before it have taken the room
-		}
-		answer, raw, err := r.requestPages(ctx, peer, target, after)
-		if err == nil && answer.Diverged {
-			if after, err = r.lastCommon(ctx, peer, target); err == nil {
-				answer, raw, err = r.requestPages(ctx, peer, target, after)
-			}
-		}
-		if err != nil || len(raw) == 0 {
-			return pulled, err // nothing there any more: it will be announced anew
-		}
-		n, err := r.cfg.Log.Accept(ctx, raw)
-		pulled += n
-		if errors.Is(err, ErrTooManyLogs) && r.mustWait(target) {
-			return pulled, nil // another pull was quicker; Waiting tells of it
-		}
-		if err != nil {
-			return pulled, err
-		}
-		after = spot{after.Page + uint64(len(raw)), sha256.Sum256(raw[len(raw)-1])}
-		if after.Page >= target.Page {
-			break
-		}
-	}
-	return pulled, nil
-}
 
 // firstGuess returns our longest branch's head that may be on the way to the target. If it is not, the answer says so.
 func (r *Replicator) firstGuess(target Head) spot {
@@ -256,20 +239,6 @@ func (r *Replicator) probe(ctx context.Context, peer event.SiteID, target Head, 
 		}
 	}
 	return 0, nil
-}
-
-func (r *Replicator) requestPages(ctx context.Context, peer event.SiteID, target Head, after spot) (pagesAnswer, [][]byte, error) {
-	body, err := json.Marshal(pagesRequest{
-		Log: target.Branch.LogID, After: after, Target: spot{target.Page, target.Hash}, MaxBytes: maxAnswerBytes,
-	})
-	if err != nil {
-		return pagesAnswer{}, nil, err
-	}
-	answer, err := r.request(ctx, peer, VerbPages, body)
-	if err != nil {
-		return pagesAnswer{}, nil, err
-	}
-	return decodePages(answer)
 }
 
 func (r *Replicator) requestHashes(ctx context.Context, peer event.SiteID, target Head, pages []uint64) ([]Hash, error) {

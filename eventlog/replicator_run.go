@@ -10,11 +10,26 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// peerLoop is the goroutine that looks after one peer, so that a silent one never delays the others.
+// peerLoop is what looks after one peer, so that a silent one never delays the others: a goroutine that exchanges heads, and
+// one for each way that fetches, so that neither heads nor alarms wait until bulk has come.
 type peerLoop struct {
-	push chan struct{} // our heads have changed
-	pull chan struct{} // the peer's heads have changed
+	push chan struct{}    // our heads have changed
+	pull [2]chan struct{} // the peer's heads have changed; by way
 	stop context.CancelFunc
+}
+
+func newPeerLoop(stop context.CancelFunc) *peerLoop {
+	return &peerLoop{
+		push: make(chan struct{}, 1), stop: stop,
+		pull: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)},
+	}
+}
+
+// wake makes both ways fetch.
+func (l *peerLoop) wake() {
+	for _, c := range l.pull {
+		signal(c)
+	}
 }
 
 // Run exchanges with all peers until ctx ends: at once when heads have changed here or there, and every second. It waits
@@ -59,9 +74,12 @@ func (r *Replicator) tend(ctx context.Context, wg *sync.WaitGroup) {
 			continue
 		}
 		loopCtx, stop := context.WithCancel(ctx)
-		loop := &peerLoop{push: make(chan struct{}, 1), pull: make(chan struct{}, 1), stop: stop}
+		loop := newPeerLoop(stop)
 		r.loops[peer] = loop
-		wg.Go(func() { r.loop(loopCtx, peer, loop) })
+		wg.Go(func() { r.talk(loopCtx, peer, loop) })
+		for _, w := range []way{urgentWay, bulkWay} {
+			wg.Go(func() { r.fetchAll(loopCtx, peer, loop.pull[w], w) })
+		}
 	}
 }
 
@@ -75,41 +93,100 @@ func (r *Replicator) forget(peer event.SiteID) {
 	}
 }
 
-func (r *Replicator) loop(ctx context.Context, peer event.SiteID, l *peerLoop) {
+// talk exchanges heads with a peer: when ours have changed, and when it has been quiet for a while.
+func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 	defer l.stop()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
-		exchange := true
-		select {
-		case <-ctx.Done():
+		began := r.cfg.Now()
+		more, err := r.exchange(ctx, peer)
+		if err != nil {
+			r.logger.Debug("a peer cannot be reached", "peer", peer.Short(), "error", err)
+		} else {
+			l.wake()
+		}
+		if more {
+			continue
+		}
+		gap, quiet := r.pause(peer, r.cfg.Now().Sub(began), err)
+		if !wait(ctx, gap, nil) || !wait(ctx, quiet-gap, l.push) {
 			return
-		case <-l.push:
-		case <-timer.C:
-		case <-l.pull:
-			exchange = false // the peer has just told us; only fetch
 		}
-		if r.round(ctx, peer, exchange) {
-			signal(l.pull)
-		}
-		timer.Reset(pushInterval)
 	}
 }
 
-// round is one step of a loop. It reports whether there may be more to fetch at once.
-func (r *Replicator) round(ctx context.Context, peer event.SiteID, exchange bool) (more bool) {
-	if exchange {
-		if err := r.exchange(ctx, peer); err != nil {
-			r.logger.Debug("a peer cannot be reached", "peer", peer.Short(), "error", err)
-			return false
+// Pauses between two exchanges of heads. A peer that was not heard for heardLately counts as gone, so the longest silence
+// stays well below it, unless other messages are heard meanwhile.
+const (
+	maxGap       = time.Second
+	maxQuiet     = heardLately - time.Second
+	maxQuietBusy = 5 * time.Second
+	busyLately   = 3 * time.Second
+)
+
+// pause returns how long not to exchange at all after an exchange that took so long, and after which time to do so even if
+// nothing has changed: on a line on which an exchange takes long it costs a fifth of the time at most.
+func (r *Replicator) pause(peer event.SiteID, took time.Duration, err error) (gap, quiet time.Duration) {
+	took = max(0, took)
+	gap = min(took, maxGap)
+	if err != nil {
+		return 0, pushInterval
+	}
+	most := maxQuiet
+	r.mu.Lock()
+	if s := r.peer(peer); r.cfg.Now().Sub(s.lastBusy) < busyLately {
+		most = maxQuietBusy
+	}
+	r.mu.Unlock()
+	return gap, min(max(pushInterval, 4*took), most)
+}
+
+// wait waits so long, or until early has a value. It returns false if ctx has ended.
+func wait(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	if d <= 0 && early == nil {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-early:
+	case <-timer.C:
+	}
+	return true
+}
+
+// fetchAll fetches what a peer has and we lack and goes this way, whenever there is news and as long as there is more.
+func (r *Replicator) fetchAll(ctx context.Context, peer event.SiteID, news chan struct{}, w way) {
+	for wait(ctx, pushInterval, news) {
+		if !r.inTouch(peer) {
+			continue // an exchange that succeeds wakes us
+		}
+		down, _ := r.paces(peer)
+		workers := 1
+		if down.fast() {
+			workers = pullsUnderWay
+		}
+		moved, err := r.pull(ctx, peer, w, workers)
+		if err != nil && ctx.Err() == nil {
+			r.failed(peer, err)
+			r.logger.Warn("pages could not be fetched", "peer", peer.Short(), "error", err)
+		}
+		if w == urgentWay || down.fast() {
+			r.fetchKeys(ctx, peer)
+		}
+		if moved > 0 && err == nil {
+			signal(news)
 		}
 	}
-	pulled, err := r.pull(ctx, peer, pullsUnderWay)
-	if err != nil && ctx.Err() == nil {
-		r.failed(peer, err)
-		r.logger.Warn("pages could not be fetched", "peer", peer.Short(), "error", err)
-	}
-	return pulled > 0 && err == nil
+}
+
+// inTouch reports whether the last exchange with the peer was good.
+func (r *Replicator) inTouch(peer event.SiteID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	return s.session != "" && s.lastError == ""
 }
 
 func (r *Replicator) pushAll() {
@@ -125,7 +202,7 @@ func (r *Replicator) wakePull(peer event.SiteID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.loops[peer]; l != nil {
-		signal(l.pull)
+		l.wake()
 	}
 }
 

@@ -4,6 +4,7 @@ package eventlog
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 
@@ -22,6 +23,11 @@ type pagesRequest struct {
 	After    spot  `json:"after"`
 	Target   spot  `json:"target"`
 	MaxBytes int   `json:"maxBytes,omitempty"`
+	// Stretch asks for MaxBytes bytes of the stretch behind After, from the byte From on, instead of whole pages. A version
+	// that does not know it gives whole pages. Name asks for the hash of the page that the stretch begins with.
+	Stretch bool `json:"stretch,omitempty"`
+	From    int  `json:"from,omitempty"`
+	Name    bool `json:"name,omitempty"`
 }
 
 // pagesAnswer is the head of an answer; the pages follow it, each with its length.
@@ -31,6 +37,11 @@ type pagesAnswer struct {
 	// Diverged: After is not on the way to the target; a common page must be found first.
 	Diverged bool `json:"diverged,omitempty"`
 	Count    int  `json:"count"`
+	// Stretch: what follows is a part of a stretch. More: there is more behind it. First is the hash of the first page of
+	// the stretch, nil if it was not asked for or there is no page.
+	Stretch bool  `json:"stretch,omitempty"`
+	More    bool  `json:"more,omitempty"`
+	First   *Hash `json:"first,omitempty"`
 }
 
 // hashRequest asks for the hashes of some pages on the way to Target.
@@ -55,7 +66,7 @@ type segment struct {
 // servePages answers with the pages that follow a page, as many as fit.
 func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
 	var q pagesRequest
-	if err := json.Unmarshal(body, &q); err != nil || q.Log.Check() != nil {
+	if err := json.Unmarshal(body, &q); err != nil || q.Log.Check() != nil || q.From < 0 || q.From > maxStretch {
 		return nil, errRequest.Because("pages: %v", err)
 	}
 	if !r.mayKnow(peer, q.Log.Authority) {
@@ -71,18 +82,78 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 	if on, err := r.onWay(ctx, way, q.After); err != nil || !on {
 		return encodePages(pagesAnswer{Diverged: true}, nil), err
 	}
-	pages, err := r.readWay(ctx, way, q.After.Page, q.MaxBytes)
+	most := q.MaxBytes
+	if most <= 0 || most > maxAnswerBytes {
+		most = maxAnswerBytes
+	}
+	if q.Stretch {
+		return r.serveStretch(ctx, way, q, most)
+	}
+	pages, err := r.readWay(ctx, way, q.After.Page, most)
 	if err != nil {
 		return nil, err
 	}
 	return encodePages(pagesAnswer{}, pages), nil
 }
 
-// readWay reads the pages after a number from the one segment that holds the next.
-func (r *Replicator) readWay(ctx context.Context, way []segment, after uint64, most int) ([]*Page, error) {
-	if most <= 0 || most > maxAnswerBytes {
-		most = maxAnswerBytes
+// serveStretch answers with a part of a stretch.
+func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesRequest, most int) ([]byte, error) {
+	pages, err := r.readStretch(ctx, way, q.After.Page, q.From+most)
+	if err != nil {
+		return nil, err
 	}
+	a := pagesAnswer{Stretch: true}
+	if len(pages) == 0 {
+		return encodePart(a, nil), nil
+	}
+	if q.Name {
+		a.First = &pages[0].Hash
+	}
+	part, rest := cutPart(pages, q.From, most)
+	a.More = rest || pages[len(pages)-1].Number < way[len(way)-1].to
+	return encodePart(a, part), nil
+}
+
+// readStretch reads pages after a number until they make so many bytes, or there are no more.
+func (r *Replicator) readStretch(ctx context.Context, way []segment, after uint64, most int) ([]*Page, error) {
+	pages, err := r.readWay(ctx, way, after, most)
+	if err != nil || len(pages) == 0 {
+		return nil, err
+	}
+	for _, p := range pages {
+		most -= 4 + len(p.Raw())
+	}
+	if most <= 0 {
+		return pages, nil
+	}
+	// A store returns whole pages only, so the one that reaches beyond the bound is still to be read.
+	next, err := r.readWay(ctx, way, pages[len(pages)-1].Number, 1)
+	if err != nil {
+		return pages, nil // the next answer says why
+	}
+	return append(pages, next...), nil
+}
+
+// cutPart returns the bytes from, and at most so many, of the stretch that the pages make, and whether there are more.
+func cutPart(pages []*Page, from, most int) (part []byte, more bool) {
+	part = make([]byte, 0, most)
+	for _, p := range pages {
+		var size [4]byte
+		binary.BigEndian.PutUint32(size[:], uint32(len(p.Raw())))
+		for _, b := range [][]byte{size[:], p.Raw()} {
+			skip := min(from, len(b))
+			from -= skip
+			b = b[skip:]
+			take := min(most-len(part), len(b))
+			part = append(part, b[:take]...)
+			more = more || take < len(b)
+		}
+	}
+	return part, more
+}
+
+// readWay reads the pages after a number, about so many bytes, from the one segment that holds the next.
+func (r *Replicator) readWay(ctx context.Context, way []segment, after uint64, most int) ([]*Page, error) {
 	for _, s := range way {
 		if after+1 < s.from || after+1 > s.to {
 			continue
@@ -217,29 +288,41 @@ func encodePages(a pagesAnswer, pages []*Page) []byte {
 	return out
 }
 
-// decodePages reads what encodePages wrote. The pages' bytes are not looked at.
-func decodePages(b []byte) (pagesAnswer, [][]byte, error) {
+// encodePart writes u32 length | answer (JSON) | the part.
+func encodePart(a pagesAnswer, part []byte) []byte {
+	head, err := json.Marshal(a)
+	if err != nil {
+		head = []byte("{}") // cannot happen: see encodePages
+	}
+	return append(appendSized(make([]byte, 0, 4+len(head)+len(part)), head), part...)
+}
+
+// decodePages reads what encodePages or encodePart wrote. The pages' bytes are not looked at.
+func decodePages(b []byte) reply {
 	var a pagesAnswer
 	if len(b) > maxRequestBytes {
-		return a, nil, errAnswer.Because("%d bytes", len(b))
+		return reply{err: errAnswer.Because("%d bytes", len(b))}
 	}
 	head, rest, ok := takeSized(b, maxHeaderBytes)
 	if !ok {
-		return a, nil, errAnswer.Because("pages: no head")
+		return reply{err: errAnswer.Because("pages: no head")}
 	}
 	if err := json.Unmarshal(head, &a); err != nil {
-		return a, nil, errAnswer.With(err)
+		return reply{err: errAnswer.With(err)}
+	}
+	if a.Stretch {
+		return reply{pagesAnswer: a, part: rest}
 	}
 	var pages [][]byte
 	for len(rest) > 0 {
 		var page []byte
 		if page, rest, ok = takeSized(rest, MaxPageBytes); !ok {
-			return a, nil, errAnswer.Because("pages: page %d is cut off", len(pages))
+			return reply{err: errAnswer.Because("pages: page %d is cut off", len(pages))}
 		}
 		pages = append(pages, page)
 	}
 	if len(pages) != a.Count {
-		return a, nil, errAnswer.Because("pages: %d instead of %d", len(pages), a.Count)
+		return reply{err: errAnswer.Because("pages: %d instead of %d", len(pages), a.Count)}
 	}
-	return a, pages, nil
+	return reply{pagesAnswer: a, pages: pages}
 }

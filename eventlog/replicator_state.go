@@ -4,7 +4,7 @@ package eventlog
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +14,7 @@ import (
 // PeerLag is how far a peer and we are apart, as far as we know.
 type PeerLag struct {
 	Peer event.SiteID
-	// LastHeard is when, by our clock, the peer's heads last arrived; zero if never.
+	// LastHeard is when, by our clock, a message of the peer last arrived, of whatever kind; zero if never.
 	LastHeard time.Time
 	// Behind is how many pages the peer is known to have and we lack, of the logs we may hold.
 	Behind uint64
@@ -47,6 +47,9 @@ func (r *Replicator) Lag() []PeerLag {
 func (s *peerState) trouble() string {
 	if s.lastError != "" {
 		return s.lastError
+	}
+	if s.leftOut > 0 {
+		return fmt.Sprintf("the site announces more than the %d logs that are kept of one site; %d are left out", maxHeadsPerPeer, s.leftOut)
 	}
 	first := "" // of several always the same one
 	for b, f := range s.failures {
@@ -198,74 +201,4 @@ func (r *Replicator) Wait(ctx context.Context, log LogID, pos Position, operator
 			return errUnsecured.Because("%d of %d operators", have, operators).With(ctx.Err())
 		}
 	}
-}
-
-// verdict is what one peer says about the tails of our own logs.
-type verdict int
-
-const (
-	silent    verdict = iota // no answer
-	confirmed                // it has nothing of ours that we do not have
-	denied                   // it has pages of ours that we do not have
-)
-
-// Settle decides at start whether we may go on with our logs: it asks all peers for what they hold of them, for at most
-// two seconds. If one has more than we do, or something else, or if nobody answers although there are others, our logs
-// go on in a new incarnation. Appends wait meanwhile. It returns whether the incarnation was kept.
-//
-// One confirming peer is enough: if another one that is cut off holds more, the fork is found when it is back.
-func (r *Replicator) Settle(ctx context.Context) (kept bool) {
-	log := r.cfg.Log
-	log.Hold()
-	defer log.Release()
-	peers := r.others()
-	if log.Incarnation() == "" || len(peers) == 0 {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	verdicts := make(chan verdict, len(peers))
-	for _, peer := range peers {
-		go func() { verdicts <- r.askTails(ctx, peer) }()
-	}
-	seen := make(map[verdict]int)
-	for range peers {
-		seen[<-verdicts]++
-	}
-	switch {
-	case seen[denied] > 0:
-		log.Reincarnate("another site has more of our logs than we do")
-	case seen[confirmed] == 0:
-		log.Reincarnate("no other site could confirm our logs")
-	default:
-		return true
-	}
-	return false
-}
-
-// askTails asks one peer for the heads of our own logs, and compares those of the present incarnation.
-func (r *Replicator) askTails(ctx context.Context, peer event.SiteID) verdict {
-	body, err := json.Marshal(headsMessage{Origin: r.cfg.Self})
-	if err != nil {
-		return silent
-	}
-	answer, err := r.cfg.Link.Request(ctx, peer, VerbHeads, body)
-	if err != nil {
-		return silent
-	}
-	var m headsMessage
-	if err := json.Unmarshal(answer, &m); err != nil {
-		return silent
-	}
-	incarnation := r.cfg.Log.Incarnation()
-	for _, h := range m.Heads {
-		if h.Branch.Site != r.cfg.Self || h.Branch.Incarnation != incarnation {
-			continue
-		}
-		_, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
-		if err != nil || !held {
-			return denied
-		}
-	}
-	return confirmed
 }

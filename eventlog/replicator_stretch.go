@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+)
+
+// A stretch is the pages on the way from a spot to a target as one row of bytes: u32 length | page | u32 length | page ...
+// Pages never change, so a stretch only grows, every holder has the same, and any part of it can be asked for: an answer
+// is as large as the line takes, whatever the pages' sizes are, and what has come of a page stays when the line is cut.
+
+// maxStretch bounds how far into a stretch may be asked: a page, and what may be under way behind it.
+const maxStretch = MaxPageBytes + 4 + 3*maxAnswerBytes
+
+// Bounds of the pieces that are kept.
+const (
+	maxPieces     = 64
+	maxPieceBytes = 16 << 20
+)
+
+// piece is the beginning of a stretch, of which no page is complete yet.
+type piece struct {
+	after spot
+	bytes []byte
+	first Hash         // the hash of the page that it begins, zero if no holder has told
+	from  event.SiteID // who gave it last
+}
+
+// pieces keeps pieces of logs until they are gone on with: after a cut, at the next turn, or at another holder. What is
+// beyond its bounds is forgotten, the oldest first, and fetched again. Its owner guards it.
+type pieces struct {
+	of    map[LogID]piece
+	order []LogID // the oldest first
+	bytes int
+}
+
+func (k *pieces) put(id LogID, p piece) {
+	k.take(id)
+	if len(p.bytes) == 0 {
+		return
+	}
+	if k.of == nil {
+		k.of = make(map[LogID]piece)
+	}
+	k.of[id] = p
+	k.order = append(k.order, id)
+	k.bytes += len(p.bytes)
+	for len(k.order) > maxPieces || k.bytes > maxPieceBytes {
+		k.take(k.order[0])
+	}
+}
+
+// take returns the piece of a log, which is not kept any longer; the zero piece if there is none.
+func (k *pieces) take(id LogID) piece {
+	p, ok := k.of[id]
+	if !ok {
+		return piece{}
+	}
+	delete(k.of, id)
+	k.order = slices.DeleteFunc(k.order, func(o LogID) bool { return o == id })
+	k.bytes -= len(p.bytes)
+	return p
+}
+
+// fetch is pages of one log coming in from one peer.
+type fetch struct {
+	piece
+	peer   event.SiteID
+	target Head
+	way    way
+	deep   bool // two questions may be under way, each in a goroutine
+	mixed  bool // the piece was begun by another holder
+	moved  bool // something has come
+	more   bool // the last answer said that there is more
+	ended  bool // there is nothing more to ask for now
+	asked  []*question
+	era    int   // counts how often we began anew; answers to older questions are of no use
+	base   int64 // where in the era the piece begins
+	next   int64 // where in the era the next question begins
+}
+
+// question is one question for a part of a stretch.
+type question struct {
+	era    int
+	after  spot
+	at     int64
+	answer chan reply
+}
+
+type reply struct {
+	pagesAnswer
+	pages [][]byte // whole pages, of an older version
+	part  []byte   // a part of a stretch
+	err   error
+}
+
+// begin makes the fetch go on after the spot, with nothing in hand.
+func (f *fetch) begin(after spot) {
+	f.piece = piece{after: after, from: f.peer}
+	f.mixed, f.more = false, false
+	f.era++
+	f.base, f.next = 0, 0
+}
+
+// end is where in the era the piece ends.
+func (f *fetch) end() int64 { return f.base + int64(len(f.bytes)) }
+
+// resume takes over what has been kept of the log, if it follows the page that we have.
+func (r *Replicator) resume(f *fetch) {
+	after := r.firstGuess(f.target)
+	r.mu.Lock()
+	kept := r.pieces.take(f.target.Branch.LogID)
+	r.mu.Unlock()
+	f.begin(after)
+	if kept.after == after && len(kept.bytes) > 0 {
+		f.mixed = kept.from != f.peer
+		kept.from = f.peer
+		f.piece, f.next = kept, int64(len(kept.bytes))
+	}
+}
+
+// leave waits for the questions that are still under way and keeps what has come.
+func (r *Replicator) leave(f *fetch) {
+	for _, q := range f.asked {
+		<-q.answer
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pieces.put(f.target.Branch.LogID, f.piece)
+}
+
+// pullLog fetches pages on the way to one head of a peer, in bounded rounds.
+func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err error) {
+	// If these are pages of our own that we do not have, we were restored or cloned, and Accept gives the incarnation up. A
+	// head alone does not: it is only a claim, and each would cost a new log of every authority.
+	ctx, cancel := context.WithCancel(ctx)
+	r.resume(f)
+	defer r.leave(f)
+	defer cancel() // what is still under way after an error is of no use
+	for round := 0; ; round++ {
+		if r.mustWait(f.target) {
+			return pulled, nil // the logs before it have taken the room
+		}
+		for round < maxRoundsPerLog && !f.ended && f.mayAsk() {
+			if err := r.ask(ctx, f); err != nil {
+				return pulled, err
+			}
+		}
+		if len(f.asked) == 0 {
+			return pulled, nil
+		}
+		n, err := r.arrive(ctx, f)
+		pulled += n
+		if errors.Is(err, ErrTooManyLogs) && r.mustWait(f.target) {
+			return pulled, nil // another pull was quicker; Waiting tells of it
+		}
+		if err != nil {
+			return pulled, err
+		}
+	}
+}
+
+// mayAsk reports whether another question may be under way. A second one only follows an answer that said that there is
+// more: most logs are a page behind, and one answer is all of it.
+func (f *fetch) mayAsk() bool {
+	return len(f.asked) == 0 || f.deep && f.more && len(f.asked) == 1 && f.next-f.base < maxStretch-maxAnswerBytes
+}
+
+// ask asks for the next part. It waits until the line has room for it.
+func (r *Replicator) ask(ctx context.Context, f *fetch) error {
+	down, _ := r.paces(f.peer)
+	a, err := down.take(ctx, f.way == urgentWay)
+	if err != nil {
+		return err
+	}
+	if len(f.asked) == 0 {
+		f.next = f.end()
+	}
+	q := &question{era: f.era, after: f.after, at: f.next, answer: make(chan reply, 1)}
+	f.asked = append(f.asked, q)
+	body := pagesRequest{
+		Log: f.target.Branch.LogID, After: f.after, Target: spot{f.target.Page, f.target.Hash}, MaxBytes: a.size,
+		Stretch: true, From: int(f.next - f.base), Name: f.first == Hash{} || f.mixed,
+	}
+	f.next += int64(a.size)
+	send := func() {
+		rep, n := r.requestPages(ctx, f.peer, r.link(f.way), body, down)
+		down.done(a, n, rep.err)
+		q.answer <- rep
+	}
+	if f.deep {
+		go send() // leave waits for it
+	} else {
+		send() // in the caller's goroutine, so that a simulation stays in order
+	}
+	return nil
+}
+
+func (r *Replicator) requestPages(ctx context.Context, peer event.SiteID, link Link, q pagesRequest, down *pacer) (rep reply, bytes int) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return reply{err: err}, 0
+	}
+	answer, err := r.requestOn(ctx, link, peer, VerbPages, body, down.patience(q.MaxBytes))
+	if err != nil {
+		return reply{err: err}, 0
+	}
+	if rep = decodePages(answer); rep.err == nil {
+		r.heard(peer, VerbPages)
+	}
+	return rep, len(answer)
+}
+
+// arrive takes the answer to the oldest question in.
+func (r *Replicator) arrive(ctx context.Context, f *fetch) (pulled int, err error) {
+	q := f.asked[0]
+	f.asked = f.asked[1:]
+	rep := <-q.answer
+	switch {
+	case rep.err != nil:
+		return 0, rep.err
+	case q.era != f.era:
+		return 0, nil
+	case rep.Gone:
+		f.ended = true // it will be announced anew
+		return 0, nil
+	case rep.Diverged && q.after != f.after:
+		return 0, nil
+	case rep.Diverged:
+		after, err := r.lastCommon(ctx, f.peer, f.target)
+		f.begin(after)
+		return 0, err
+	case !rep.Stretch:
+		return r.takePages(ctx, f, rep.pages)
+	}
+	return r.takePart(ctx, f, q, rep)
+}
+
+// takePages takes whole pages in, as an older version gives them.
+func (r *Replicator) takePages(ctx context.Context, f *fetch, raw [][]byte) (pulled int, err error) {
+	if len(raw) == 0 {
+		f.ended = true
+		return 0, nil
+	}
+	f.moved = true
+	if pulled, err = r.cfg.Log.Accept(ctx, raw); err != nil {
+		return pulled, err
+	}
+	f.begin(spot{f.after.Page + uint64(len(raw)), sha256.Sum256(raw[len(raw)-1])})
+	f.ended = f.after.Page >= f.target.Page
+	return pulled, nil
+}
+
+// takePart adds a part to the piece and takes in the pages that are complete with it.
+func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep reply) (pulled int, err error) {
+	if q.after == f.after && rep.First != nil {
+		if f.first != (Hash{}) && f.first != *rep.First {
+			f.begin(f.after) // the holder before began another branch
+			return 0, nil
+		}
+		f.first = *rep.First
+	}
+	if q.at != f.end() {
+		return 0, nil // the answer before was shorter than asked for
+	}
+	f.more = rep.More
+	if len(rep.part) == 0 {
+		f.ended = !rep.More
+		return 0, nil
+	}
+	f.moved = true
+	f.bytes = append(f.bytes, rep.part...)
+	if pulled, err = r.takeWhole(ctx, f); err != nil {
+		kind := fault.KindOf(err)
+		foreign := f.mixed && (kind == fault.Invalid || kind == fault.Forbidden)
+		f.begin(f.after) // these bytes are of no use and must not be kept
+		if foreign {
+			return pulled, nil // those of two holders do not fit; the one that is here now is asked for all of it
+		}
+		return pulled, err
+	}
+	f.ended = f.after.Page >= f.target.Page || !rep.More && len(f.bytes) == 0
+	return pulled, nil
+}
+
+// takeWhole has the complete pages of the piece accepted; what is behind them stays.
+func (r *Replicator) takeWhole(ctx context.Context, f *fetch) (pulled int, err error) {
+	raw, rest, err := cutPages(f.bytes)
+	if err != nil || len(raw) == 0 {
+		return 0, err
+	}
+	if f.first != (Hash{}) && f.first != sha256.Sum256(raw[0]) {
+		return 0, errAnswer.Because("the page is not the one that was named")
+	}
+	if pulled, err = r.cfg.Log.Accept(ctx, raw); err != nil {
+		return pulled, err
+	}
+	f.after = spot{f.after.Page + uint64(len(raw)), sha256.Sum256(raw[len(raw)-1])}
+	f.base += int64(len(f.bytes) - len(rest))
+	// A copy, since the log keeps the bytes that it has accepted.
+	f.bytes, f.first, f.mixed = slices.Clone(rest), Hash{}, false
+	return pulled, nil
+}
+
+// cutPages cuts the complete pages off the beginning of a stretch.
+func cutPages(stretch []byte) (pages [][]byte, rest []byte, err error) {
+	for rest = stretch; len(rest) >= 4; {
+		if n := binary.BigEndian.Uint32(rest); n > MaxPageBytes {
+			return nil, nil, errAnswer.Because("a page of %d bytes", n)
+		}
+		page, behind, whole := takeSized(rest, MaxPageBytes)
+		if !whole {
+			break
+		}
+		pages, rest = append(pages, page), behind
+	}
+	return pages, rest, nil
+}

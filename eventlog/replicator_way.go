@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// way is one of the two ways to a peer. Each has a loop and, where the link can, a connection of its own, so that neither
+// waits behind the other; they share the line, and what may be under way on it, see pacer.
+type way int
+
+const (
+	// urgentWay is for questions with short answers, for the federation, and for alarms with what belongs to them.
+	urgentWay way = iota
+	// bulkWay is for everything else: directories, journals, records, and keys in the order in which they were made.
+	bulkWay
+)
+
+// wayOf returns the way on which a branch is fetched.
+func wayOf(b Branch) way {
+	if rank(b) <= rankOperations {
+		return urgentWay
+	}
+	return bulkWay
+}
+
+func (r *Replicator) link(w way) Link {
+	if w == bulkWay && r.cfg.Bulk != nil {
+		return r.cfg.Bulk
+	}
+	return r.cfg.Link
+}
+
+// paces returns the pacers of both directions of the line to a peer.
+func (r *Replicator) paces(peer event.SiteID) (down, up *pacer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	return s.down, s.up
+}
+
+// request sends one request with a short answer, and waits for it as long as the line may need: see pacer.patience.
+func (r *Replicator) request(ctx context.Context, peer event.SiteID, verb string, body []byte) ([]byte, error) {
+	down, up := r.paces(peer)
+	return r.requestOn(ctx, r.cfg.Link, peer, verb, body, max(down.patience(minAnswerBytes), up.patience(len(body))))
+}
+
+// requestOn sends one request and waits for its answer, at most so long: a black hole costs seconds, not minutes.
+func (r *Replicator) requestOn(ctx context.Context, link Link, peer event.SiteID, verb string, body []byte, patience time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return link.Request(ctx, peer, verb, body)
+}
+
+// heard notes that a message of the peer has come in and could be read.
+func (r *Replicator) heard(peer event.SiteID, verb string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	s.lastHeard = r.cfg.Now()
+	if verb != VerbHeads {
+		s.lastBusy = s.lastHeard
+	}
+}
+
+// Paced runs ask as soon as the line to the peer has room for another answer that can wait, with how many bytes the answer
+// may have and a ctx that ends when it is late; ask returns how many came. It is for bulk that others than the replicator
+// fetch over the same line: the sizes adapt to what the line carries, and all bulk together leaves room for what is urgent.
+// It returns ask's error, or ctx's if that ends first.
+func (r *Replicator) Paced(ctx context.Context, peer event.SiteID, ask func(ctx context.Context, size int) (bytes int, err error)) error {
+	down, _ := r.paces(peer)
+	a, err := down.take(ctx, false)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, down.patience(a.size))
+	defer cancel()
+	n, err := ask(ctx, a.size)
+	down.done(a, n, err)
+	if err == nil {
+		r.heard(peer, "")
+	}
+	return err
+}
