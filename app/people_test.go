@@ -85,9 +85,9 @@ func TestARoleTakenAwayAtAStopsWorkingAtB(t *testing.T) {
 func (w *world) until(what string, done func() bool) time.Duration {
 	w.t.Helper()
 	begun := time.Now()
-	for !done() {
-		if time.Since(begun) > patience {
-			w.t.Fatalf("waited %v until %s", patience, what)
+	for n := 1; !done(); n++ {
+		if n >= tries && time.Since(begun) > patience {
+			w.t.Fatalf("waited %v until %s", time.Since(begun).Round(time.Second), what)
 		}
 	}
 	return time.Since(begun)

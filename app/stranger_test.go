@@ -51,7 +51,7 @@ func ask(t *testing.T, p *jetstream.Peer, verb string, body any) ([]byte, error)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	return p.Request(ctx, verb, b)
 }

@@ -3,6 +3,7 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -286,5 +287,30 @@ func TestAQuestionOfTailsTellsOnlyWhatTheAskerMayKnow(t *testing.T) {
 	delete(f.allowed, "polizei")
 	if got := ask(c); !strings.Contains(got, "polizei") {
 		t.Errorf("after the authority has allowed it, it is told only %s", got)
+	}
+}
+
+// A peer that announces other logs each time, and shows none of them, fills no table.
+func TestFailuresOfAPeerAreBoundedByItsHeads(t *testing.T) {
+	f := newFederation(t, "nordwerke", "rogue")
+	a, rogue := f.sites[0], f.sites[1]
+	round := 0
+	rogue.port.Handle(eventlog.VerbHeads, func(context.Context, event.SiteID, []byte) ([]byte, error) {
+		round++
+		var heads []string
+		for n := range 64 {
+			log := eventlog.LogID{Authority: nordtal, Class: event.Record, Site: a.name, Incarnation: word(round*64 + n)}
+			heads = append(heads, fmt.Sprintf(`{"branch":%s,"page":1,"hash":"%064x","version":%d}`, logJSON(log), n+1, n+1))
+		}
+		return fmt.Appendf(nil, `{"session":"%016x","upTo":64,"heads":[%s]}`, round, strings.Join(heads, ",")), nil
+	})
+	rogue.port.Handle(eventlog.VerbPages, func(context.Context, event.SiteID, []byte) ([]byte, error) { return []byte("garbage"), nil })
+	for range 30 {
+		if _, err := a.rep.Step(t.Context(), rogue.name); err == nil {
+			t.Fatal("nothing was refused: the test proves nothing")
+		}
+	}
+	if n := a.rep.Failures(rogue.name); n == 0 || n > 128 {
+		t.Errorf("%d failures are remembered, want some and at most 128", n)
 	}
 }

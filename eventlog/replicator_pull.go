@@ -160,6 +160,7 @@ func (r *Replicator) noteResult(peer event.SiteID, h Head, err error) {
 		f.until = r.cfg.Now().Add(time.Duration(f.count) * time.Second)
 	}
 	s.failures[h.Branch] = f
+	s.boundFailures()
 }
 
 // pullFailure is what went wrong with one log of a peer. Its count puts the log behind others.

@@ -34,3 +34,16 @@ func (r *Replicator) mayTake(id LogID) bool {
 func (r *Replicator) mustWait(h Head) bool {
 	return r.cfg.Log.Room(h.Branch.LogID, r.Vouched(h.Branch.LogID)) != nil
 }
+
+// boundFailures forgets the failures of branches that the peer no longer announces, so that there are never more of them than of
+// its heads and what is fetched right now.
+func (s *peerState) boundFailures() {
+	if len(s.failures) <= len(s.heads)+maxLogsAtOnce {
+		return
+	}
+	for b := range s.failures {
+		if s.heads[b] == nil {
+			delete(s.failures, b)
+		}
+	}
+}
