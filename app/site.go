@@ -171,16 +171,19 @@ func (s *Site) openModel(ctx context.Context) (err error) {
 	}
 	s.onClose(s.model.Close)
 	s.syncer = &keyring.Syncer{Ring: s.ring, Link: s.links, Policy: s.federation, Authorities: s.federation.AuthorityIDs,
-		Needed: s.log.MissingKeys}
+		Needed: s.log.MissingKeys, Urgent: s.log.UrgentKeys, Bulk: s.links.Bulk(),
+		Paced: func(ctx context.Context, peer event.SiteID, urgent bool, ask func(context.Context, int) (int, error)) error {
+			return s.replicator.Paced(ctx, peer, urgent, ask)
+		}}
 	s.replicator, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
-		Log: s.log, Link: s.links, Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
+		Log: s.log, Link: s.links, Bulk: s.links.Bulk(), Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
 		NeedKeys: s.needKeys, Now: s.now, Rand: rand.Reader, Logger: s.logger,
 	})
 	return err
 }
 
 func (s *Site) needKeys(ctx context.Context, peer event.SiteID) error {
-	_, err := s.syncer.Step(ctx, peer)
+	_, err := s.syncer.Fetch(ctx, peer)
 	return err
 }
 

@@ -126,10 +126,20 @@ func (r *Replicator) askHeld(ctx context.Context, peer event.SiteID, heads []wan
 // MissingKeys returns the keys of the authority that pages on this site's disk wait for, as far as it has looked: those of
 // the first pages of each branch that are not durable.
 func (l *Log) MissingKeys(ctx context.Context, authority event.AuthorityID) ([]event.KeyID, error) {
+	return l.missingKeys(ctx, authority, func(Branch) bool { return true })
+}
+
+// UrgentKeys is MissingKeys for alarms and what belongs to them only: those keys are asked for by name, since they would
+// wait behind all others otherwise.
+func (l *Log) UrgentKeys(ctx context.Context, authority event.AuthorityID) ([]event.KeyID, error) {
+	return l.missingKeys(ctx, authority, func(b Branch) bool { return wayOf(b) == urgentWay })
+}
+
+func (l *Log) missingKeys(ctx context.Context, authority event.AuthorityID, of func(Branch) bool) ([]event.KeyID, error) {
 	var ids []event.KeyID
 	l.mu.Lock()
 	for _, b := range l.sorted() {
-		if b.id.Authority != authority || !b.ready.blocked {
+		if b.id.Authority != authority || !b.ready.blocked || !of(b.id) {
 			continue
 		}
 		for _, n := range b.ready.next {

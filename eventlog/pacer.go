@@ -164,7 +164,7 @@ func (p *pacer) noteRate(bytes float64, in time.Duration) {
 // might be can make it grow. Each answer moves it by its own share, since those under way at the same time tell the same.
 func (p *pacer) adjust(asked, bytes int, took time.Duration) {
 	target := fillTime + p.quickest
-	full := bytes >= asked*3/4
+	full := bytes >= asked*2/3 // answers are made of whole things, so they are a little shorter than they might be
 	if !full && took <= 2*target {
 		return
 	}

@@ -67,13 +67,13 @@ func (r *Replicator) heard(peer event.SiteID, verb string) {
 	}
 }
 
-// Paced runs ask as soon as the line to the peer has room for another answer that can wait, with how many bytes the answer
-// may have and a ctx that ends when it is late; ask returns how many came. It is for bulk that others than the replicator
-// fetch over the same line: the sizes adapt to what the line carries, and all bulk together leaves room for what is urgent.
-// It returns ask's error, or ctx's if that ends first.
-func (r *Replicator) Paced(ctx context.Context, peer event.SiteID, ask func(ctx context.Context, size int) (bytes int, err error)) error {
+// Paced runs ask as soon as the line to the peer has room for another answer, with how many bytes the answer may have and a
+// ctx that ends when it is late; ask returns how many came. What is urgent does not wait for room. It is for what others than
+// the replicator fetch over the same line: the sizes adapt to what the line carries, and all bulk together leaves room for
+// what is urgent. It returns ask's error, or ctx's if that ends first.
+func (r *Replicator) Paced(ctx context.Context, peer event.SiteID, urgent bool, ask func(ctx context.Context, size int) (bytes int, err error)) error {
 	down, _ := r.paces(peer)
-	a, err := down.take(ctx, false)
+	a, err := down.take(ctx, urgent)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func (s *Syncer) rescueOf(ctx context.Context, peer event.SiteID, a event.Author
 	var from Cursor
 	o := newOffer(s.Ring, a, needed)
 	for range roundsAStep {
-		answer, err := s.ask(ctx, peer, request{Want: []wanted{{a, from}}})
+		answer, err := s.ask(ctx, peer, false, func(int) request { return request{Want: []wanted{{a, from}}} })
 		if errors.Is(err, ErrForbidden) || err == nil && (len(answer.Given) != 1 || answer.Given[0].Authority != a || answer.Given[0].Refused) {
 			return changed, nil
 		}

@@ -23,6 +23,7 @@ const (
 	requestBytes = 64 << 10
 	wantedAtOnce = 128
 	roundsAStep  = 64
+	patience     = 5 * time.Second // how long to wait for an answer of a line of which nothing is known
 )
 
 // Link carries requests to other sites, see eventlog.Link.
@@ -55,9 +56,18 @@ type Syncer struct {
 	// site wrote before it heard that it is forbidden can be read only with them.
 	// nil takes nothing from such a site.
 	Needed func(context.Context, event.AuthorityID) ([]event.KeyID, error)
+	// Urgent returns the keys that alarms on this site's disk wait for; Fetch asks for them by name. nil is none.
+	Urgent func(context.Context, event.AuthorityID) ([]event.KeyID, error)
+	// Bulk carries the exchange of all keys, so that it is not in front of what is urgent; nil is Link.
+	Bulk Link
+	// Paced runs ask when the line to the peer has room for another answer, with how many bytes that may have; what is urgent
+	// does not wait. See eventlog.Replicator.Paced. nil asks at once for as much as an answer may have.
+	Paced func(ctx context.Context, peer event.SiteID, urgent bool, ask func(ctx context.Context, size int) (bytes int, err error)) error
 
-	once sync.Once
-	hint chan struct{}
+	merging sync.Mutex // see takeNamed
+
+	mu    sync.Mutex
+	loops map[event.SiteID]*peerLoop // while Run is running
 }
 
 type wanted struct {
@@ -67,6 +77,10 @@ type wanted struct {
 
 type request struct {
 	Want []wanted `json:"want,omitempty"`
+	// Need asks for keys by name. A version that does not know it gives none.
+	Need []needed `json:"need,omitempty"`
+	// MaxBytes is about how long the answer may be, since the line is slow; 0 is as long as it can be.
+	MaxBytes int `json:"maxBytes,omitempty"`
 	// Hint tells that the asking site has something new itself.
 	Hint bool `json:"hint,omitempty"`
 }
@@ -81,6 +95,7 @@ type given struct {
 
 type answer struct {
 	Given []given `json:"given,omitempty"`
+	Named []given `json:"named,omitempty"` // what was asked for by name; Next and More mean nothing
 }
 
 // Step pulls from one peer what it has and we lack, of every authority that allows both of us, and returns how many
@@ -130,7 +145,7 @@ func (s *Syncer) shared(peer event.SiteID, authority event.AuthorityID) bool {
 // pull asks for a batch again and again until there is nothing more, or the step has done enough.
 func (s *Syncer) pull(ctx context.Context, peer event.SiteID, batch []wanted) (changed int, err error) {
 	for range roundsAStep {
-		answer, err := s.ask(ctx, peer, request{Want: batch})
+		answer, err := s.ask(ctx, peer, false, func(int) request { return request{Want: batch} })
 		if errors.Is(err, ErrForbidden) {
 			return changed, nil // it does not know yet that we are allowed
 		}
@@ -170,23 +185,44 @@ func (s *Syncer) take(ctx context.Context, peer event.SiteID, g given) (int, err
 			return 0, err // nothing new costs no write
 		}
 	}
+	s.merging.Lock()
+	defer s.merging.Unlock()
 	return s.Ring.Merge(ctx, peer, g.Authority, g.Records, g.Next)
 }
 
-func (s *Syncer) ask(ctx context.Context, peer event.SiteID, req request) (answer, error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return answer{}, err
+// ask sends a request that fits the line and waits for its answer. build is told how many bytes the answer may have.
+func (s *Syncer) ask(ctx context.Context, peer event.SiteID, urgent bool, build func(size int) request) (a answer, err error) {
+	link := s.Link
+	if !urgent && s.Bulk != nil {
+		link = s.Bulk
 	}
-	raw, err := s.Link.Request(ctx, peer, Verb, body)
-	if err != nil {
-		return answer{}, err
+	err = s.paced(ctx, peer, urgent, func(ctx context.Context, size int) (int, error) {
+		req := build(size)
+		req.MaxBytes = min(size, answerBytes)
+		body, err := json.Marshal(req)
+		if err != nil {
+			return 0, err
+		}
+		raw, err := link.Request(ctx, peer, Verb, body)
+		if err != nil {
+			return 0, err
+		}
+		if err := json.Unmarshal(raw, &a); err != nil {
+			return 0, ErrRecord.With(err)
+		}
+		return len(raw), nil
+	})
+	return a, err
+}
+
+func (s *Syncer) paced(ctx context.Context, peer event.SiteID, urgent bool, ask func(context.Context, int) (int, error)) error {
+	if s.Paced != nil {
+		return s.Paced(ctx, peer, urgent, ask)
 	}
-	var a answer
-	if err := json.Unmarshal(raw, &a); err != nil {
-		return answer{}, ErrRecord.With(err)
-	}
-	return a, nil
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := ask(ctx, answerBytes)
+	return err
 }
 
 // Serve answers a peer's request for keys. It returns ErrForbidden if the peer is no member or may have none of what it
@@ -196,15 +232,21 @@ func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]b
 		return nil, ErrForbidden
 	}
 	var req request
-	if len(body) > requestBytes || json.Unmarshal(body, &req) != nil || len(req.Want) > wantedAtOnce {
+	if len(body) > requestBytes || json.Unmarshal(body, &req) != nil || len(req.Want) > wantedAtOnce || len(req.Need) > wantedAtOnce {
 		return nil, fault.New(fault.Invalid, "keyring.request", "the request for keys is malformed or too long",
 			"compare the versions of the two sites")
 	}
 	if req.Hint {
-		s.wake()
+		s.wake(peer)
 	}
 	var a answer
 	room, refused := answerBytes, 0
+	if req.MaxBytes > 0 {
+		room = min(room, req.MaxBytes)
+	}
+	if err := s.giveNamed(ctx, peer, req.Need, &room, &a); err != nil {
+		return nil, err
+	}
 	for _, w := range req.Want {
 		g, err := s.give(ctx, peer, w, room)
 		if err != nil {
@@ -214,7 +256,7 @@ func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]b
 			refused++
 		}
 		for _, rec := range g.Records {
-			room -= 100 + len(rec.Name) + len(rec.Site) + len(rec.Sealed)*4/3
+			room -= recordSize(rec)
 		}
 		a.Given = append(a.Given, g)
 	}
@@ -234,58 +276,4 @@ func (s *Syncer) give(ctx context.Context, peer event.SiteID, w wanted, room int
 	}
 	records, next, more, err := s.Ring.Changes(ctx, w.Authority, w.Cursor, room)
 	return given{Authority: w.Authority, Records: records, Next: next, More: more}, err
-}
-
-// Run exchanges keys with every peer that peers returns: at once when one of them tells that it has something new, and
-// every interval. It tells the peers when something is new here. It returns when ctx ends, after its last exchange.
-func (s *Syncer) Run(ctx context.Context, peers func() []event.SiteID, interval time.Duration) {
-	grown, cancel := s.Ring.subs.addWake()
-	defer cancel()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		s.all(ctx, peers(), func(ctx context.Context, peer event.SiteID) error {
-			_, err := s.Step(ctx, peer)
-			return err
-		})
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-s.hinted():
-		case <-grown:
-			s.all(ctx, peers(), func(ctx context.Context, peer event.SiteID) error {
-				_, err := s.ask(ctx, peer, request{Hint: true})
-				return err
-			})
-		}
-	}
-}
-
-// all runs do for every peer at the same time, so that one that hangs delays nobody but the round.
-func (s *Syncer) all(ctx context.Context, peers []event.SiteID, do func(context.Context, event.SiteID) error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, peer := range peers {
-		wg.Go(func() {
-			if err := do(ctx, peer); err != nil {
-				s.Ring.cfg.Logger.DebugContext(ctx, "keys were not exchanged", "peer", peer.Short(), "error", err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func (s *Syncer) hinted() <-chan struct{} {
-	s.once.Do(func() { s.hint = make(chan struct{}, 1) })
-	return s.hint
-}
-
-func (s *Syncer) wake() {
-	s.hinted()
-	select {
-	case s.hint <- struct{}{}:
-	default: // it is awake already
-	}
 }

@@ -20,7 +20,7 @@ const (
 	storeAccount  = "store"
 	peersAccount  = "peers"
 	maxPayload    = 1 << 20
-	maxPeerConns  = 512
+	maxPeerConns  = 2 * 512 // each peer has two
 	startPatience = 60 * time.Second
 )
 
@@ -64,8 +64,9 @@ func (s *Server) options() (*server.Options, error) {
 		JetStream: true, StoreDir: s.cfg.Dir, SyncAlways: true, DisableJetStreamBanner: true,
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: s.cfg.MaxStore,
 		MaxPayload: maxPayload, MaxConn: maxPeerConns, MaxSubs: 256, MaxSubTokens: 8,
-		PingInterval: 2 * time.Second, MaxPingsOut: 2, WriteDeadline: 10 * time.Second,
-		TLSConfig: s.tls, TLSHandshakeFirst: true, TLSTimeout: 5, AuthTimeout: 5,
+		PingInterval: pingInterval, MaxPingsOut: maxPingsOut, WriteDeadline: 10 * time.Second,
+		TLSConfig: s.tls, TLSHandshakeFirst: true,
+		TLSTimeout: handshakeTimeout.Seconds(), AuthTimeout: handshakeTimeout.Seconds(),
 		CustomClientAuthentication: s.admits,
 		Accounts:                   []*server.Account{server.NewAccount(storeAccount), server.NewAccount(peersAccount)},
 	}

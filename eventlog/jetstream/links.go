@@ -31,30 +31,50 @@ type LinksConfig struct {
 	Logger *slog.Logger
 }
 
-// Links keeps one connection to each site that is asked something. A connection is made at the first request, and comes
-// back by itself a quarter of a second after the other side or the line does. It implements eventlog.Link and is safe for
-// concurrent use.
+// Links keeps one connection to each site that is asked something, and a second one for bulk, so that a short answer is never
+// behind a long one in one connection's buffers. A connection is made at the first request, and comes back by itself a
+// quarter of a second after the other side or the line does. It implements eventlog.Link and is safe for concurrent use.
 type Links struct {
 	cfg LinksConfig
 
 	mu     sync.Mutex
-	peers  map[event.SiteID]*Peer
+	peers  map[linkKey]*Peer
 	closed bool
+}
+
+// linkKey names a connection.
+type linkKey struct {
+	site event.SiteID
+	bulk bool
 }
 
 var _ eventlog.Link = (*Links)(nil)
 
-// maxLinks bounds the sites that we are connected to.
-const maxLinks = 512
+// maxLinks bounds the connections to other sites: 512 sites.
+const maxLinks = 2 * 512
 
 // NewLinks returns Links without any connection.
 func NewLinks(cfg LinksConfig) *Links {
-	return &Links{cfg: cfg, peers: make(map[event.SiteID]*Peer)}
+	return &Links{cfg: cfg, peers: make(map[linkKey]*Peer)}
+}
+
+// Bulk returns the links over the second connections, for what can wait. It is as safe as Links, and is closed with it.
+func (l *Links) Bulk() eventlog.Link { return bulkLinks{l} }
+
+type bulkLinks struct{ links *Links }
+
+// Request implements eventlog.Link.
+func (b bulkLinks) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
+	return b.links.request(ctx, linkKey{to, true}, verb, body)
 }
 
 // Request implements eventlog.Link. It waits for a first connection, but not for a lost one to come back: then it returns
 // a fault of kind Unavailable at once. A site that does not count us as a member answers with one of kind Forbidden.
 func (l *Links) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
+	return l.request(ctx, linkKey{to, false}, verb, body)
+}
+
+func (l *Links) request(ctx context.Context, to linkKey, verb string, body []byte) ([]byte, error) {
 	p, err := l.peer(to)
 	if err != nil {
 		return nil, err
@@ -62,8 +82,8 @@ func (l *Links) Request(ctx context.Context, to event.SiteID, verb string, body 
 	return p.Request(ctx, verb, body)
 }
 
-func (l *Links) peer(to event.SiteID) (*Peer, error) {
-	addresses := l.cfg.Addresses(to)
+func (l *Links) peer(to linkKey) (*Peer, error) {
+	addresses := l.cfg.Addresses(to.site)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -78,12 +98,16 @@ func (l *Links) peer(to event.SiteID) (*Peer, error) {
 		go p.Close()
 	}
 	if len(addresses) == 0 {
-		return nil, errNoAddress.Because("%s", to.Short())
+		return nil, errNoAddress.Because("%s", to.site.Short())
 	}
 	if len(l.peers) >= maxLinks {
 		return nil, fault.New(fault.Exhausted, "peer.too_many", "this site is connected to too many others", "remove sites that are gone")
 	}
-	p, err := newPeer(l.cfg, to, addresses)
+	cfg := l.cfg
+	if to.bulk {
+		cfg.OnUp = nil // the other connection tells
+	}
+	p, err := newPeer(cfg, to.site, addresses)
 	if err != nil {
 		return nil, err
 	}
@@ -94,28 +118,28 @@ func (l *Links) peer(to event.SiteID) (*Peer, error) {
 var errNoAddress = fault.New(fault.Unavailable, "peer.no_address", "no address of the site is known",
 	"have its operator set the address for peers, or invite it again")
 
-// Connected returns the sites that we have a working connection to.
+// Connected returns the sites that we have a working connection to, each once.
 func (l *Links) Connected() []event.SiteID {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var sites []event.SiteID
-	for site, p := range l.peers {
+	for to, p := range l.peers {
 		if p.Connected() {
-			sites = append(sites, site)
+			sites = append(sites, to.site)
 		}
 	}
 	slices.Sort(sites)
-	return sites
+	return slices.Compact(sites)
 }
 
 // Keep closes the connections to all sites but those: call it when somebody has been removed.
 func (l *Links) Keep(sites []event.SiteID) {
 	l.mu.Lock()
 	var gone []*Peer
-	for site, p := range l.peers {
-		if !slices.Contains(sites, site) {
+	for to, p := range l.peers {
+		if !slices.Contains(sites, to.site) {
 			gone = append(gone, p)
-			delete(l.peers, site)
+			delete(l.peers, to)
 		}
 	}
 	l.mu.Unlock()

@@ -40,8 +40,15 @@ type Peer struct {
 }
 
 const (
-	dialTimeout   = 3 * time.Second
-	reconnectWait = 250 * time.Millisecond
+	dialTimeout = 3 * time.Second
+	// handshakeTimeout is for all that comes before the first request: on a line of 16 kbit/s two handshakes take three
+	// seconds, and what is under way besides another two.
+	handshakeTimeout = 10 * time.Second
+	reconnectWait    = 250 * time.Millisecond
+	// A peer that swallows everything is noticed after nine to twelve seconds. With less, pings that wait behind what is
+	// under way on a slow line would end connections that work.
+	pingInterval = 3 * time.Second
+	maxPingsOut  = 3
 )
 
 // newPeer begins to connect and returns at once.
@@ -68,10 +75,10 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 	}
 	opts.Secure, opts.TLSConfig, opts.TLSHandshakeFirst = true, tlsConfig, true
 	opts.CustomDialer = &net.Dialer{Timeout: dialTimeout, LocalAddr: local, KeepAlive: 5 * time.Second}
-	opts.Timeout = dialTimeout
+	opts.Timeout = handshakeTimeout
 	opts.InboxPrefix = inboxOf(p.self)
 	opts.MaxReconnect, opts.ReconnectWait, opts.ReconnectJitter, opts.ReconnectJitterTLS = -1, reconnectWait, 20*time.Millisecond, 20*time.Millisecond
-	opts.PingInterval, opts.MaxPingsOut = 2*time.Second, 2
+	opts.PingInterval, opts.MaxPingsOut = pingInterval, maxPingsOut
 	opts.RetryOnFailedConnect, opts.IgnoreAuthErrorAbort, opts.IgnoreDiscoveredServers = true, true, true
 	opts.ReconnectBufSize = -1 // what cannot be sent now fails now
 	opts.NoEcho = true
