@@ -214,7 +214,7 @@ func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]b
 			refused++
 		}
 		for _, rec := range g.Records {
-			room -= 100 + len(rec.Name) + len(rec.Site) + len(rec.Sealed)*4/3
+			room -= rec.size()
 		}
 		a.Given = append(a.Given, g)
 	}
