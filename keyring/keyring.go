@@ -5,7 +5,6 @@ package keyring
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -42,18 +41,27 @@ const (
 	NameRegister = "register" // seals what belongs to nobody in particular, such as names of units
 )
 
+// sharedNames are the names of the shared keys that every authority has.
+var sharedNames = []string{NameID, NameLink, NameRegister}
+
 // MaxBatch bounds NewKeys.
 const MaxBatch = 100_000
 
 // cacheBound is how many opened keys stay in memory; beyond it the cache starts anew.
 const cacheBound = 400_000
 
-// Config is what a Ring needs. All fields are required but Logger.
+// Config is what a Ring needs. All fields are required but Allowed, Grounds and Logger.
 type Config struct {
 	Identity *seal.Identity
 	Rand     io.Reader
 	Now      func() time.Time
 	Logger   *slog.Logger
+	// Allowed reports whether the authority allows the site now; it must not block. An authority key counts as long as the
+	// authority allows the site that drew it. nil allows every site.
+	Allowed func(event.SiteID, event.AuthorityID) bool
+	// Grounds returns what this site's facts say about erasing the keys: no entry for a key of which they say nothing. It is
+	// called without any lock of the ring and may block. With nil no mark of another site counts, and every one of our own does.
+	Grounds func(context.Context, event.AuthorityID, []event.KeyID) (map[event.KeyID]Ground, error)
 }
 
 // Key is an opened key.
@@ -83,7 +91,13 @@ type Ring struct {
 	cache sync.RWMutex
 	keys  map[keyName]seal.Key
 	named map[namedKey]Key
-	subs  subscribers
+	held  heldKeys
+	// renewed is when this site last took a new authority key, by authority.
+	renewed map[event.AuthorityID]time.Time
+	subs    subscribers
+
+	// judging lets one at a time decide about demands, so that no bound is used up twice.
+	judging sync.Mutex
 }
 
 type keyName struct {
@@ -95,9 +109,6 @@ type namedKey struct {
 	authority event.AuthorityID
 	name      string
 }
-
-//go:embed schema.sql
-var schema string
 
 // Open opens or creates the keyring at path, readable by this user only. The path ":memory:" keeps it in memory, for
 // simulations. Close it when done.
@@ -116,7 +127,8 @@ func Open(path string, cfg Config) (*Ring, error) {
 	// One connection: there is one writer, opened keys are read from memory, and truncating the write-ahead log needs
 	// that nobody reads.
 	db.SetMaxOpenConns(1)
-	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key)}
+	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
+		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time)}
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
 	}
@@ -148,7 +160,7 @@ func prepare(path string) (string, error) {
 
 // begin makes the tables and a new epoch, and finishes an erasure that a crash may have left in the write-ahead log.
 func (r *Ring) begin() error {
-	if _, err := r.db.Exec(schema); err != nil {
+	if err := migrate(r.db); err != nil {
 		return err
 	}
 	var b [8]byte
@@ -258,16 +270,17 @@ func (r *Ring) load(ctx context.Context, authority event.AuthorityID, id event.K
 	case row.erased > 0:
 		return seal.Key{}, ErrErased
 	}
-	by, err := r.authorityKey(ctx, r.db, authority, row.by)
+	held, err := r.authorityKeys(ctx, r.db, authority, row.by)
 	if err != nil {
 		return seal.Key{}, err
 	}
-	k, err := openSecret(by, authority, id, row.name, row.sealed)
-	if err != nil {
-		// A foreign record that was taken before we could tell; a true one replaces it.
-		return seal.Key{}, ErrMissing.With(err)
+	for _, h := range held {
+		if k, err := openSecret(h.secret, authority, id, row.name, row.sealed); err == nil {
+			return k, nil
+		}
 	}
-	return k, nil
+	// A foreign record that was taken before we could tell; a true one replaces it.
+	return seal.Key{}, ErrMissing.With(seal.ErrOpen)
 }
 
 // Missing returns those of ids for which this site holds neither the key in a form it can open nor the erasure mark.
@@ -294,24 +307,6 @@ func (r *Ring) Missing(ctx context.Context, authority event.AuthorityID, ids []e
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}
 	return missing, nil
-}
-
-// Erase marks keys as erased, for ever and at every site that exchanges keys with this one. When it returns, this site's
-// copies are gone from its files. A key that is not here (yet) is marked all the same.
-func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...event.KeyID) error {
-	at := max(1, r.cfg.Now().UnixMilli())
-	err := r.write(ctx, func(w *writer) error {
-		for _, id := range ids {
-			if err := w.mark(authority, id, at); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("erase keys of %s: %w", authority, err)
-	}
-	return nil
 }
 
 // Subscribe returns a channel of what came, became readable or was erased by others' or our own deed (new keys of our

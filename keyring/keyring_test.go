@@ -36,10 +36,25 @@ type network struct {
 	sites   map[event.SiteID]*testSite
 	cut     map[event.SiteID]bool
 	allowed map[event.AuthorityID][]event.SiteID
+	// facts are what the facts that every site has folded say of keys; unfolded sites have none of them.
+	facts    map[event.KeyID]Ground
+	unfolded map[event.SiteID]bool
 }
 
 func newNetwork() *network {
-	return &network{map[event.SiteID]*testSite{}, map[event.SiteID]bool{}, map[event.AuthorityID][]event.SiteID{}}
+	return &network{map[event.SiteID]*testSite{}, map[event.SiteID]bool{}, map[event.AuthorityID][]event.SiteID{},
+		map[event.KeyID]Ground{}, map[event.SiteID]bool{}}
+}
+
+// grounds is what a site's facts say of keys.
+func (n *network) grounds(site event.SiteID, ids []event.KeyID) map[event.KeyID]Ground {
+	out := make(map[event.KeyID]Ground)
+	for _, id := range ids {
+		if g, ok := n.facts[id]; ok && !n.unfolded[site] {
+			out[id] = g
+		}
+	}
+	return out
 }
 
 func (n *network) Member(s event.SiteID) bool { return n.sites[s] != nil }
@@ -79,7 +94,10 @@ func (n *network) add(t testing.TB, dir string) *testSite {
 
 func (s *testSite) open(t testing.TB) {
 	t.Helper()
-	r, err := Open(s.path, Config{Identity: s.id, Rand: rand.Reader, Now: at})
+	r, err := Open(s.path, Config{Identity: s.id, Rand: rand.Reader, Now: at, Allowed: s.net.Allowed,
+		Grounds: func(_ context.Context, _ event.AuthorityID, ids []event.KeyID) (map[event.KeyID]Ground, error) {
+			return s.net.grounds(s.id.Site(), ids), nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +123,14 @@ func must(t testing.TB, errs ...error) {
 	}
 }
 
+// erase records a fact that makes the keys due, and erases them at this site.
+func (s *testSite) erase(ids ...event.KeyID) error {
+	for _, id := range ids {
+		s.net.facts[id] = Ground{Due: true, By: s.Self()}
+	}
+	return s.Erase(context.Background(), nordtal, ids...)
+}
+
 func (s *testSite) pull(t testing.TB, from *testSite) int {
 	t.Helper()
 	n, err := s.sync.Step(context.Background(), from.Self())
@@ -123,6 +149,24 @@ func (s *testSite) want(t *testing.T, id event.KeyID, want error) {
 	t.Helper()
 	if _, err := s.Key(context.Background(), nordtal, id); !errors.Is(err, want) {
 		t.Errorf("key %s: got %v, want %v", id, err, want)
+	}
+}
+
+// wantRefused checks how often the site has refused something of a peer for a reason.
+func (s *testSite) wantRefused(t *testing.T, peer event.SiteID, why Reason, times int) {
+	t.Helper()
+	list, err := s.Refusals(context.Background(), nordtal)
+	must(t, err)
+	for _, f := range list {
+		if f.Peer == peer && f.Reason == why {
+			if f.Times != times {
+				t.Errorf("%q refused %d times, want %d", why, f.Times, times)
+			}
+			return
+		}
+	}
+	if times > 0 {
+		t.Errorf("nothing was refused for %q: %+v", why, list)
 	}
 }
 
@@ -194,7 +238,7 @@ func TestAnErasedKeyIsGoneFromTheFiles(t *testing.T) {
 	if !a.holds(t, secrets[0]) {
 		t.Fatal("the sealed key is not found before it is erased: this test sees nothing")
 	}
-	must(t, a.Erase(ctx, nordtal, victims...))
+	must(t, a.erase(victims...))
 	for i, id := range victims {
 		a.want(t, id, ErrErased)
 		if a.holds(t, secrets[i]) {
@@ -218,7 +262,7 @@ func TestASiteReturningWithAnErasedKeyLosesIt(t *testing.T) {
 	secret := b.sealed(t, k.ID)
 
 	n.cut[b.Self()] = true
-	must(t, a.Erase(ctx, nordtal, k.ID))
+	must(t, a.erase(k.ID))
 	if _, err := b.sync.Step(ctx, a.Self()); fault.KindOf(err) != fault.Unavailable {
 		t.Fatalf("pulled through a cut: %v", err)
 	}
@@ -248,7 +292,7 @@ func TestAMarkWinsInWhateverOrderItComes(t *testing.T) {
 	n.allow(a, b)
 	must(t, a.Found(ctx, nordtal), a.Grant(ctx, nordtal, b.Self(), b.pub()))
 	k := a.newKey(t)
-	must(t, b.Erase(ctx, nordtal, k.ID)) // before B ever saw the key
+	must(t, b.erase(k.ID)) // before B ever saw the key
 	b.pull(t, a)
 	b.want(t, k.ID, ErrErased)
 	a.pull(t, b)
@@ -333,7 +377,7 @@ func TestAForbiddenSiteCannotReadWhatIsMadeLater(t *testing.T) {
 	}
 	row, err := findSecret(ctx, a.db, nordtal, after.ID)
 	must(t, err)
-	if _, err := c.authorityKey(ctx, c.db, nordtal, row.by); !errors.Is(err, ErrMissing) {
+	if _, err := c.authorityKeys(ctx, c.db, nordtal, row.by); !errors.Is(err, ErrMissing) {
 		t.Errorf("the forbidden site has the new authority key: %v", err)
 	}
 	must(t, c.Drop(ctx, nordtal), c.Drop(ctx, nordtal))
@@ -409,9 +453,10 @@ func TestAForgedRecordGivesWayToTheTrueOne(t *testing.T) {
 		t.Errorf("a forged record changed something: %d, %v", n, err)
 	}
 	b.want(t, k.ID, nil)
-	if _, err := b.Merge(ctx, "somebody", nordtal, []Record{{ID: "x"}}, Cursor{}); !errors.Is(err, ErrRecord) {
-		t.Errorf("got %v", err)
+	if n, err := b.Merge(ctx, "somebody", nordtal, []Record{{ID: "x"}}, Cursor{}); n != 0 || err != nil {
+		t.Errorf("a malformed record changed something: %d, %v", n, err)
 	}
+	b.wantRefused(t, "somebody", refusedForm, 1)
 }
 
 func TestTwentyThousandKeys(t *testing.T) {
@@ -469,7 +514,7 @@ func TestOfAForbiddenSiteOnlyTheKeysThatPagesWaitForAreTaken(t *testing.T) {
 	must(t, err)
 	keys, err := b.NewKeys(ctx, nordtal, 2)
 	must(t, err)
-	must(t, b.Erase(ctx, nordtal, old[0].ID))
+	must(t, b.erase(old[0].ID))
 	n.allow(a)
 	if got, err := a.sync.Step(ctx, b.Self()); err != nil || got != 0 {
 		t.Errorf("without need %d keys were taken, %v", got, err)

@@ -119,7 +119,7 @@ func (s *Syncer) giveNamed(ctx context.Context, peer event.SiteID, need []needed
 		}
 		g := given{Authority: n.Authority}
 		for _, rec := range records {
-			if size := recordSize(rec); len(g.Records) == 0 || size <= *room {
+			if size := rec.size(); len(g.Records) == 0 || size <= *room {
 				g.Records = append(g.Records, rec)
 				*room -= size
 			}
@@ -129,9 +129,6 @@ func (s *Syncer) giveNamed(ctx context.Context, peer event.SiteID, need []needed
 	return nil
 }
 
-// recordSize is about how long a record is in an answer.
-func recordSize(rec Record) int { return 100 + len(rec.Name) + len(rec.Site) + len(rec.Sealed)*4/3 }
-
 // recordsOf returns the keys of those names that are here, or their marks, behind the boxes that open them for a site. It does
 // not ask any policy.
 func (r *Ring) recordsOf(ctx context.Context, authority event.AuthorityID, ids []event.KeyID, site event.SiteID) (records []Record, err error) {
@@ -140,21 +137,24 @@ func (r *Ring) recordsOf(ctx context.Context, authority event.AuthorityID, ids [
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}
 	rows, err := r.db.QueryContext(ctx, `
-		WITH found AS (SELECT s.id, s.name, s.by, s.erased, s.slot FROM json_each(?1) j
+		WITH found AS (SELECT s.id, s.name, s.by, s.erased, s.slot, s.maker, s.signature FROM json_each(?1) j
 			JOIN secret s ON s.authority = ?2 AND s.id = j.value)
-		SELECT 0, b.id, '', '', 0, b.site, b.generation, v.sealed FROM box b JOIN vault v ON v.slot = b.slot
+		SELECT 0, b.id, '', '', 0, b.site, b.generation, v.sealed, b.maker, b.signature, b.origin, b.digest, b.birth
+			FROM box b JOIN vault v ON v.slot = b.slot
 			WHERE b.authority = ?2 AND b.site = ?3 AND b.id IN (SELECT by FROM found)
 		UNION ALL
-		SELECT 1, f.id, f.name, f.by, f.erased, '', 0, coalesce(v.sealed, x'') FROM found f LEFT JOIN vault v ON v.slot = f.slot
+		SELECT 1, f.id, f.name, f.by, f.erased, '', 0, coalesce(v.sealed, x''), f.maker, f.signature, '', x'', x''
+			FROM found f LEFT JOIN vault v ON v.slot = f.slot
 		ORDER BY 1, 2`, string(list), authority, site)
 	if err != nil {
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}
-	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	defer closeRows(rows, &err)
 	for rows.Next() {
 		var rec Record
 		var order int
-		if err := rows.Scan(&order, &rec.ID, &rec.Name, &rec.By, &rec.Erased, &rec.Site, &rec.Generation, &rec.Sealed); err != nil {
+		if err := rows.Scan(&order, &rec.ID, &rec.Name, &rec.By, &rec.Erased, &rec.Site, &rec.Generation, &rec.Sealed,
+			&rec.Maker, &rec.Signature, &rec.Origin, &rec.Digest, &rec.Birth); err != nil {
 			return nil, fmt.Errorf("read keys of %s: %w", authority, err)
 		}
 		records = append(records, rec)

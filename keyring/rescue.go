@@ -71,12 +71,17 @@ type offer struct {
 	ring      *Ring
 	authority event.AuthorityID
 	needed    map[event.KeyID]bool
-	// sealed has, of the needed keys, one that each authority key seals; boxes has the authority keys sealed to this site.
-	sealed, boxes map[event.KeyID]Record
+	// sealed has, of the needed keys, one that each authority key seals; boxes has the authority keys sealed to this site, of
+	// each those that different sites have made.
+	sealed map[event.KeyID]Record
+	boxes  map[event.KeyID][]Record
 }
 
+// boxesOfOneKey is how many boxes of one authority key are tried.
+const boxesOfOneKey = 64
+
 func newOffer(r *Ring, a event.AuthorityID, needed []event.KeyID) *offer {
-	o := &offer{r, a, make(map[event.KeyID]bool, len(needed)), make(map[event.KeyID]Record), make(map[event.KeyID]Record)}
+	o := &offer{r, a, make(map[event.KeyID]bool, len(needed)), make(map[event.KeyID]Record), make(map[event.KeyID][]Record)}
 	for _, id := range needed {
 		o.needed[id] = true
 	}
@@ -84,13 +89,13 @@ func newOffer(r *Ring, a event.AuthorityID, needed []event.KeyID) *offer {
 }
 
 // useful returns those of some more records that are needed, and before them the boxes, of all records so far, that open what
-// is needed: for reading only, since the other site has that key.
+// is needed. They are for reading only, since the other site has that key.
 func (o *offer) useful(records []Record) []Record {
 	var keys, boxes []Record
 	for _, rec := range records {
 		switch {
-		case rec.Site == o.ring.self && len(o.boxes) < recordsAtOnce:
-			o.boxes[rec.ID] = rec
+		case rec.Site == o.ring.self && len(o.boxes) < recordsAtOnce && len(o.boxes[rec.ID]) < boxesOfOneKey:
+			o.boxes[rec.ID] = append(o.boxes[rec.ID], rec)
 		case rec.Site != "" || !o.needed[rec.ID]:
 		default:
 			keys = append(keys, rec)
@@ -100,20 +105,27 @@ func (o *offer) useful(records []Record) []Record {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(o.boxes)) {
-		if key, ok := o.sealed[id]; ok {
-			if box := o.boxes[id]; o.ring.fits(o.authority, box, key) {
-				box.Generation = readingOnly
-				boxes = append(boxes, box)
-			}
-			delete(o.boxes, id)
+		key, ok := o.sealed[id]
+		if !ok {
+			continue
 		}
+		for _, box := range o.boxes[id] {
+			if !o.ring.fits(o.authority, box, key) {
+				continue
+			}
+			if box.Origin == "" { // what its origin has signed seals nothing while the authority forbids the origin
+				box.Generation, box.Maker, box.Signature = readingOnly, "", nil
+			}
+			boxes = append(boxes, box)
+		}
+		delete(o.boxes, id)
 	}
 	return append(boxes, keys...)
 }
 
 // fits reports whether the box, sealed to this site, has the authority key that opens a key.
 func (r *Ring) fits(authority event.AuthorityID, box, key Record) bool {
-	by, err := r.openBox(authority, box.ID, box.Sealed)
+	by, err := r.openBox(authority, box)
 	if err != nil {
 		return false
 	}

@@ -35,11 +35,11 @@ func (s *testSite) newestAt(t *testing.T) (event.KeyID, int64) {
 	t.Helper()
 	boxes, err := listBoxes(context.Background(), s.db, nordtal)
 	must(t, err)
-	id, generation, ok := newest(boxes, s.Self())
+	best, ok := s.newest(nordtal, boxes)
 	if !ok {
 		t.Fatal("the site has no key to seal with")
 	}
-	return id, generation
+	return best.id, best.generation
 }
 
 // renewed is a world in which C was forbidden, did not hear of it, and took a new authority key itself, since D was forbidden

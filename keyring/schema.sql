@@ -15,12 +15,15 @@ CREATE TABLE IF NOT EXISTS secret (
 	slot      INTEGER NOT NULL, -- in the vault, 0 if erased
 	erased    INTEGER NOT NULL, -- when, in milliseconds since 1970; 0: not
 	change    INTEGER NOT NULL,
+	maker     TEXT NOT NULL DEFAULT '',  -- of a mark: the site that signed it, '' for one of before marks were signed
+	signature BLOB NOT NULL DEFAULT x'',
 	PRIMARY KEY (authority, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS secret_change ON secret (authority, change);
 CREATE INDEX IF NOT EXISTS secret_name ON secret (authority, name) WHERE name <> '';
 
--- Boxes of other sites are kept when a site is forbidden: they are how everybody knows which authority keys it has.
+-- Boxes of other sites are kept when a site is forbidden: they are how everybody knows which authority keys it has. Each
+-- site that has a key makes a box of its own for every other one, so that nobody can take a place before them.
 CREATE TABLE IF NOT EXISTS box (
 	authority  TEXT NOT NULL,
 	id         TEXT NOT NULL, -- of the authority key
@@ -28,7 +31,12 @@ CREATE TABLE IF NOT EXISTS box (
 	site       TEXT NOT NULL,
 	slot       INTEGER NOT NULL,
 	change     INTEGER NOT NULL,
-	PRIMARY KEY (authority, id, site)
+	maker      TEXT NOT NULL DEFAULT '',  -- the site that signed the box, '' for one of before boxes were signed
+	signature  BLOB NOT NULL DEFAULT x'',
+	origin     TEXT NOT NULL DEFAULT '',  -- the site that drew the key, '' if nobody has signed for that
+	digest     BLOB NOT NULL DEFAULT x'', -- of the key, signed by its origin together with the generation
+	birth      BLOB NOT NULL DEFAULT x'', -- that signature
+	PRIMARY KEY (authority, id, site, maker)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS box_change ON box (authority, change);
 
@@ -44,4 +52,39 @@ CREATE TABLE IF NOT EXISTS cursor (
 	epoch     TEXT NOT NULL,
 	after     INTEGER NOT NULL,
 	PRIMARY KEY (peer, authority)
+) WITHOUT ROWID;
+
+-- Marks that do not count here (yet), see Demand. They hold nothing secret and are never handed on.
+CREATE TABLE IF NOT EXISTS demand (
+	authority TEXT NOT NULL,
+	id        TEXT NOT NULL,
+	erased    INTEGER NOT NULL, -- as in secret
+	maker     TEXT NOT NULL,    -- as in secret
+	signature BLOB NOT NULL,
+	peer      TEXT NOT NULL,    -- the site that handed it over
+	since     INTEGER NOT NULL, -- when it came, in milliseconds since 1970
+	state     TEXT NOT NULL,    -- waiting, held, released, rejected
+	ordered   TEXT NOT NULL,    -- the site whose fact it follows, if it is held, '' before
+	PRIMARY KEY (authority, id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS demand_state ON demand (authority, state, id);
+CREATE INDEX IF NOT EXISTS demand_peer ON demand (authority, peer);
+
+-- How many keys were destroyed here because of a site's facts, by the hour.
+CREATE TABLE IF NOT EXISTS toll (
+	authority TEXT NOT NULL,
+	site      TEXT NOT NULL,
+	hour      INTEGER NOT NULL, -- since 1970
+	keys      INTEGER NOT NULL,
+	PRIMARY KEY (authority, site, hour)
+) WITHOUT ROWID;
+
+-- What a site sent and this one did not take, and how often.
+CREATE TABLE IF NOT EXISTS refusal (
+	authority TEXT NOT NULL,
+	peer      TEXT NOT NULL,
+	reason    TEXT NOT NULL,
+	times     INTEGER NOT NULL,
+	last      INTEGER NOT NULL, -- in milliseconds since 1970
+	PRIMARY KEY (authority, peer, reason)
 ) WITHOUT ROWID;

@@ -256,7 +256,7 @@ func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]b
 			refused++
 		}
 		for _, rec := range g.Records {
-			room -= recordSize(rec)
+			room -= rec.size()
 		}
 		a.Given = append(a.Given, g)
 	}

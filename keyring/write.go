@@ -29,6 +29,53 @@ type writer struct {
 	burnt bool
 	// renamed is set when a shared key may now be another one.
 	renamed bool
+	// peer is who sent what is being merged; demanded are the marks among it that have to be judged.
+	peer     event.SiteID
+	demanded []event.KeyID
+	// refused counts what was left out, by reason.
+	refused map[Reason]int
+	// made counts the boxes of each trusted maker, and those of all others under "", once it was asked for.
+	made map[event.SiteID]int
+	// waits is how many demands there are because of the peer, -1 as long as nobody has asked.
+	waits int
+	// told and heldBack are reported when the transaction is through.
+	told     []Refusal
+	heldBack []Demand
+	// prepared are the statements that the transaction has used: a merge runs the same few thousands of times.
+	prepared map[string]*sql.Stmt
+}
+
+// ExecContext runs a statement that the transaction keeps for the next time.
+func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	s, err := w.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(ctx, args...)
+}
+
+func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := w.prepared[query]; ok {
+		return s, nil
+	}
+	s, err := w.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if w.prepared == nil {
+		w.prepared = make(map[string]*sql.Stmt)
+	}
+	w.prepared[query] = s // the transaction closes it
+	return s, nil
+}
+
+// QueryRowContext is ExecContext for a statement that answers one row.
+func (w *writer) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	s, err := w.prepare(ctx, query)
+	if err != nil {
+		return w.Tx.QueryRowContext(ctx, query, args...) // it tells the error
+	}
+	return s.QueryRowContext(ctx, args...)
 }
 
 // write runs do in one synced transaction; then it clears the caches and the write-ahead log of what was erased, and
@@ -41,9 +88,10 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	defer func() {
 		if err != nil {
 			_ = tx.Rollback() // a no-op after Commit; otherwise the first error is the one to tell
+			r.forgetHeld()
 		}
 	}()
-	w := &writer{Tx: tx, ctx: ctx, ring: r}
+	w := &writer{Tx: tx, ctx: ctx, ring: r, waits: -1}
 	if err := tx.QueryRowContext(ctx, `SELECT value FROM counter`).Scan(&w.change); err != nil {
 		return err
 	}
@@ -60,6 +108,7 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 		return err
 	}
 	r.purge(w)
+	r.report(ctx, w)
 	r.subs.tell(w.news, w.change != before)
 	if w.burnt {
 		// The marks are durable; a cancelled caller must not keep the bytes alive.
@@ -163,9 +212,9 @@ func (w *writer) insert(authority event.AuthorityID, rec Record) error {
 	return err
 }
 
-// mark sets the erasure mark and destroys the key. A key that is marked already stays as it is.
-func (w *writer) mark(authority event.AuthorityID, id event.KeyID, at int64) error {
-	row, err := findSecret(w.ctx, w.Tx, authority, id)
+// mark sets the erasure mark that the record is, and destroys the key. A key that is marked already stays as it is.
+func (w *writer) mark(authority event.AuthorityID, rec Record) error {
+	row, err := findSecret(w.ctx, w, authority, rec.ID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -175,11 +224,13 @@ func (w *writer) mark(authority event.AuthorityID, id event.KeyID, at int64) err
 	if err := w.burn(row.slot); err != nil {
 		return err
 	}
-	w.gone = append(w.gone, keyName{authority, id})
-	w.news = append(w.news, Changed{authority, id, true})
-	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change) VALUES (?, ?, ?, ?, 0, ?, ?)
-		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change`,
-		authority, id, row.name, row.by, at, w.next())
+	w.gone = append(w.gone, keyName{authority, rec.ID})
+	w.news = append(w.news, Changed{authority, rec.ID, true})
+	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change, maker, signature)
+		VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change, maker = excluded.maker,
+			signature = excluded.signature`,
+		authority, rec.ID, row.name, row.by, rec.Erased, w.next(), rec.Maker, bytesOf(rec.Signature))
 	return err
 }
 
@@ -234,7 +285,7 @@ func column[T ~string](ctx context.Context, q querier, query string, args ...any
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	defer closeRows(rows, &err)
 	for rows.Next() {
 		var v T
 		if err := rows.Scan(&v); err != nil {

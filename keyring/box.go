@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// Bounds of the boxes of one authority. An honest site makes one box for each site and authority key; an authority key is
+// renewed when a site is forbidden. Of makers that the authority does not allow now, and of unsigned boxes, there is room for
+// maxBoxes altogether.
+const maxBoxes = 4096
+
+// generationStep is how far above the one before it a generation may be and still count. An honest site takes the next
+// number; some may be unknown here for a while.
+const generationStep = 8
+
+// readingOnly is the generation of an authority key that seals nothing any more, because a site that made it had been
+// forbidden already, and that nobody has signed for. Who is allowed later gets it, too.
+const readingOnly = 0
+
+// boxRow is a box without its content.
+type boxRow struct {
+	id         event.KeyID
+	generation int64
+	site       event.SiteID
+	maker      event.SiteID
+	origin     event.SiteID
+}
+
+func listBoxes(ctx context.Context, q querier, authority event.AuthorityID) (list []boxRow, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT id, generation, site, maker, origin FROM box WHERE authority = ?
+		ORDER BY id, site, maker`, authority)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRows(rows, &err)
+	for rows.Next() {
+		var b boxRow
+		if err := rows.Scan(&b.id, &b.generation, &b.site, &b.maker, &b.origin); err != nil {
+			return nil, err
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+func (w *writer) boxes(authority event.AuthorityID) ([]boxRow, error) {
+	return listBoxes(w.ctx, w.Tx, authority)
+}
+
+// trusts reports whether what the site has made counts: it is this one, or the authority allows it now.
+func (r *Ring) trusts(authority event.AuthorityID, site event.SiteID) bool {
+	return site == r.self || site != "" && (r.cfg.Allowed == nil || r.cfg.Allowed(site, authority))
+}
+
+// reach returns the highest generation that is not too far above the one before it, 0 if there is none. All boxes are steps,
+// whoever made them: what an honest site has built upon does not fall when a step's maker is forbidden.
+func reach(boxes []boxRow) (top int64) {
+	generations := make([]int64, 0, len(boxes))
+	for _, b := range boxes {
+		if b.generation != readingOnly {
+			generations = append(generations, b.generation)
+		}
+	}
+	slices.Sort(generations)
+	for i, g := range generations {
+		if i > 0 && g > top+generationStep {
+			break
+		}
+		top = g
+	}
+	return top
+}
+
+// newest returns the box of the authority key that seals what is made next: of the keys sealed to site whose origin is
+// trusted, that of the highest generation within reach, of equals that of the lowest id, of equals that of the lowest origin.
+// Keys that nobody has signed for count only where there is no other. It depends on nothing but its arguments, in whatever
+// order they are.
+func newest(boxes []boxRow, site event.SiteID, trusted func(event.SiteID) bool) (best boxRow, ok bool) {
+	top := reach(boxes)
+	for _, b := range boxes {
+		if b.site != site || b.generation == readingOnly || b.generation > top || b.origin != "" && !trusted(b.origin) {
+			continue
+		}
+		if !ok || olderThan(best, b) {
+			best, ok = b, true
+		}
+	}
+	return best, ok
+}
+
+// olderThan reports whether b's key takes a's place.
+func olderThan(a, b boxRow) bool {
+	if signed := cmp.Compare(min(len(a.origin), 1), min(len(b.origin), 1)); signed != 0 {
+		return signed < 0
+	}
+	return cmp.Or(-cmp.Compare(a.generation, b.generation), cmp.Compare(a.id, b.id), cmp.Compare(a.origin, b.origin)) > 0
+}
+
+func (r *Ring) newest(authority event.AuthorityID, boxes []boxRow) (boxRow, bool) {
+	return newest(boxes, r.self, func(site event.SiteID) bool { return r.trusts(authority, site) })
+}
+
+// current returns the authority key that seals new keys.
+func (w *writer) current(authority event.AuthorityID) (Key, error) {
+	boxes, err := w.boxes(authority)
+	if err != nil {
+		return Key{}, err
+	}
+	b, ok := w.ring.newest(authority, boxes)
+	if !ok {
+		return Key{}, ErrNoAuthorityKey
+	}
+	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(b.id))
+	if err != nil {
+		return Key{}, err
+	}
+	for _, h := range held {
+		if h.Origin == b.origin {
+			return Key{b.id, h.secret}, nil
+		}
+	}
+	return Key{}, ErrMissing.Because("the key of %s", authority)
+}
+
+// heldKey is an authority key as a box sealed to this site has it. Of one id there are several if somebody gave a false one.
+type heldKey struct {
+	secret seal.Key
+	Record
+}
+
+// rank says how far a key is believed, the more the higher: signed by a trusted origin, signed by another one, unsigned,
+// for reading only.
+func (r *Ring) rank(authority event.AuthorityID, h heldKey) int {
+	switch {
+	case h.Origin != "" && r.trusts(authority, h.Origin):
+		return 3
+	case h.Origin != "":
+		return 2
+	case h.Generation != readingOnly:
+		return 1
+	}
+	return 0
+}
+
+// heldKeys remembers the authority keys that boxes here hold, so that a box is opened once.
+type heldKeys struct {
+	lists map[keyName][]heldKey
+	// version grows when boxes change, so that a list that was read before is not remembered after.
+	version int
+}
+
+// authorityKeys opens the boxes of one authority key that are sealed to us, or answers from memory; the most believed first. It
+// returns ErrMissing if there is none.
+func (r *Ring) authorityKeys(ctx context.Context, q querier, authority event.AuthorityID, id string) ([]heldKey, error) {
+	name := keyName{authority, event.KeyID(id)}
+	r.cache.RLock()
+	list, ok := r.held.lists[name]
+	version := r.held.version
+	r.cache.RUnlock()
+	if !ok {
+		var err error
+		if list, err = r.openBoxes(ctx, q, authority, name.id); err != nil {
+			return nil, fmt.Errorf("read the key of %s: %w", authority, err)
+		}
+		r.cache.Lock()
+		if r.held.version == version && len(list) > 0 {
+			r.held.lists[name] = list
+		}
+		r.cache.Unlock()
+	}
+	if len(list) == 0 {
+		return nil, ErrMissing.Because("the key of %s that seals it", authority)
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b heldKey) int { return cmp.Compare(r.rank(authority, b), r.rank(authority, a)) })
+	return list, nil
+}
+
+func (r *Ring) openBoxes(ctx context.Context, q querier, authority event.AuthorityID, id event.KeyID) (list []heldKey, err error) {
+	rows, err := q.QueryContext(ctx, `SELECT b.maker, b.generation, b.origin, b.digest, b.birth, v.sealed FROM box b
+		JOIN vault v ON v.slot = b.slot WHERE b.authority = ? AND b.id = ? AND b.site = ? ORDER BY b.maker`, authority, id, r.self)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRows(rows, &err)
+	for rows.Next() {
+		rec := Record{ID: id, Site: r.self}
+		if err := rows.Scan(&rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Birth, &rec.Sealed); err != nil {
+			return nil, err
+		}
+		if secret, err := r.openBox(authority, rec); err == nil {
+			rec.Sealed = nil
+			list = append(list, heldKey{secret, rec})
+		}
+	}
+	return list, nil
+}
+
+// openBox opens a box that is sealed to us. It returns seal.ErrOpen also for a key that is not the one its origin has signed for.
+func (r *Ring) openBox(authority event.AuthorityID, rec Record) (seal.Key, error) {
+	plain, err := r.cfg.Identity.Open(boxContext(authority, rec.ID, r.self), rec.Sealed)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	if len(plain) != len(seal.Key{}) {
+		return seal.Key{}, seal.ErrOpen
+	}
+	secret := seal.Key(plain)
+	if rec.Origin != "" && !bytes.Equal(rec.Digest, digestOf(authority, secret)) {
+		return seal.Key{}, seal.ErrOpen
+	}
+	return secret, nil
+}
+
+func boxContext(authority event.AuthorityID, id event.KeyID, site event.SiteID) string {
+	return "holdfast authority key " + string(authority) + " " + string(id) + " " + string(site)
+}
+
+// forgetHeld makes sure that no list of authority keys from before a change of boxes is used after it.
+func (r *Ring) forgetHeld() {
+	r.cache.Lock()
+	defer r.cache.Unlock()
+	clear(r.held.lists)
+	r.held.version++
+}
+
+// box seals an authority key to a site, in this site's name, and stores the box. What is known of the key's birth goes along.
+func (w *writer) box(authority event.AuthorityID, key heldKey, site event.SiteID, pub seal.PublicKey) error {
+	sealed, err := seal.SealTo(pub, boxContext(authority, key.ID, site), key.secret[:])
+	if err != nil {
+		return err
+	}
+	rec := Record{ID: key.ID, Generation: key.Generation, Site: site, Sealed: sealed, Maker: w.ring.self,
+		Origin: key.Origin, Digest: key.Digest, Birth: key.Birth}
+	rec.Signature = w.ring.cfg.Identity.Sign(purposeBox, rec.boxMessage(authority))
+	return w.insertBox(authority, rec)
+}
+
+func (w *writer) insertBox(authority event.AuthorityID, rec Record) error {
+	slot, err := w.put(rec.Sealed)
+	if err != nil {
+		return err
+	}
+	if rec.Site == w.ring.self {
+		w.ring.forgetHeld()
+	}
+	_, err = w.ExecContext(w.ctx, `INSERT INTO box (authority, id, generation, site, slot, change, maker, signature, origin, digest, birth)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, authority, rec.ID, rec.Generation, rec.Site, slot, w.next(),
+		rec.Maker, bytesOf(rec.Signature), rec.Origin, bytesOf(rec.Digest), bytesOf(rec.Birth))
+	return err
+}
+
+// bytesOf returns b, or no bytes in the place of nil, which SQLite would take for NULL.
+func bytesOf(b []byte) []byte { return append([]byte{}, b...) }
+
+// mergeBox takes a box over. One that is sealed to us and does not open is left out; for another site we cannot tell, so each
+// maker has a place of its own.
+func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
+	var generation, slot int64
+	err := w.QueryRowContext(w.ctx, `SELECT generation, slot FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
+		authority, rec.ID, rec.Site, rec.Maker).Scan(&generation, &slot)
+	known, ours := err == nil, rec.Site == w.ring.self
+	// What nobody has signed may be replaced if it was for reading only: it came from a forbidden site.
+	replaceable := ours && rec.Maker == "" && generation == readingOnly && rec.Generation != readingOnly
+	switch {
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	case known && !replaceable:
+		return nil
+	}
+	if !rec.signed(authority) {
+		w.refuse(refusedSignature)
+		return nil
+	}
+	switch full, err := w.boxesFull(authority, rec.Maker); {
+	case err != nil:
+		return err
+	case full:
+		w.refuse(refusedBoxes)
+		return nil
+	}
+	if !ours {
+		return w.insertBox(authority, rec)
+	}
+	secret, err := w.ring.openBox(authority, rec)
+	if err != nil {
+		w.refuse(refusedBox)
+		return nil
+	}
+	return w.takeOwnBox(authority, rec, secret, known, slot)
+}
+
+// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again: records that could
+// not be checked come anew, and subscribers hear of what became readable.
+func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal.Key, known bool, slot int64) error {
+	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.ID))
+	if err != nil && !errors.Is(err, ErrMissing) {
+		return err
+	}
+	same := slices.ContainsFunc(held, func(h heldKey) bool { return h.secret == secret })
+	if known {
+		if same {
+			return nil // it stays for reading only: a forbidden site has it
+		}
+		if err := w.unbox(authority, rec, slot); err != nil {
+			return err
+		}
+	}
+	if err := w.insertBox(authority, rec); err != nil || same {
+		return err
+	}
+	if _, err := w.ExecContext(w.ctx, `DELETE FROM cursor WHERE authority = ?`, authority); err != nil {
+		return err
+	}
+	w.renamed = true
+	return w.tellAll(authority, rec.ID, false)
+}
+
+// unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it opened
+// from memory. The records come again, since the cursors go with it.
+func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) error {
+	if err := w.burn(slot); err != nil {
+		return err
+	}
+	w.dropped = append(w.dropped, authority)
+	w.ring.forgetHeld()
+	_, err := w.ExecContext(w.ctx, `DELETE FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
+		authority, rec.ID, rec.Site, rec.Maker)
+	return err
+}
+
+// boxesFull reports whether there is no room for another box of the maker, and counts one otherwise. A maker that the authority
+// allows has room of its own; all others, and unsigned boxes, share one.
+func (w *writer) boxesFull(authority event.AuthorityID, maker event.SiteID) (bool, error) {
+	if err := w.countBoxes(authority); err != nil {
+		return false, err
+	}
+	if !w.ring.trusts(authority, maker) {
+		maker = ""
+	}
+	if w.made[maker] >= maxBoxes {
+		return true, nil
+	}
+	w.made[maker]++
+	return false, nil
+}
+
+// countBoxes counts, once in a transaction, the boxes of each trusted maker, and those of all others under "".
+func (w *writer) countBoxes(authority event.AuthorityID) error {
+	if w.made != nil {
+		return nil
+	}
+	boxes, err := w.boxes(authority)
+	w.made = make(map[event.SiteID]int)
+	for _, b := range boxes {
+		if b.maker != "" && !w.ring.trusts(authority, b.maker) {
+			b.maker = ""
+		}
+		w.made[b.maker]++
+	}
+	return err
+}

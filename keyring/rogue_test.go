@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"testing"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// world3 is an authority with a person's keys at two honest sites, a and b, and a rogue one.
+func world3(t testing.TB, people int) (n *network, a, b, rogue *testSite, keys []Key) {
+	t.Helper()
+	ctx := context.Background()
+	n = newNetwork()
+	a, b, rogue = n.add(t, ""), n.add(t, ""), n.add(t, "")
+	n.allow(a, b, rogue)
+	must(t, a.Found(ctx, nordtal), a.Grant(ctx, nordtal, b.Self(), b.pub()), a.Grant(ctx, nordtal, rogue.Self(), rogue.pub()))
+	keys, err := a.NewKeys(ctx, nordtal, people)
+	must(t, err)
+	b.pull(t, a)
+	rogue.pull(t, a)
+	return n, a, b, rogue, keys
+}
+
+// sends merges what a rogue makes up, as a site takes it from that rogue.
+func (s *testSite) sends(t testing.TB, to *testSite, records ...Record) {
+	t.Helper()
+	_, err := to.Merge(context.Background(), s.Self(), nordtal, records, Cursor{"rogue", 1})
+	must(t, err)
+}
+
+// marksOf returns marks for the keys, signed by the site or (unsigned) as the version before made them.
+func (s *testSite) marksOf(signed bool, ids ...event.KeyID) (marks []Record) {
+	for _, id := range ids {
+		rec := Record{ID: id, Erased: 5}
+		if signed {
+			rec.Maker = s.Self()
+			rec.Signature = s.id.Sign(purposeMark, rec.markMessage(nordtal))
+		}
+		marks = append(marks, rec)
+	}
+	return marks
+}
+
+func idsOf(keys []Key) (ids []event.KeyID) {
+	for _, k := range keys {
+		ids = append(ids, k.ID)
+	}
+	return ids
+}
+
+func (s *testSite) named(t *testing.T) (ids []event.KeyID) {
+	t.Helper()
+	for _, name := range sharedNames {
+		k, err := s.Named(context.Background(), nordtal, name)
+		must(t, err)
+		ids = append(ids, k.ID)
+	}
+	return ids
+}
+
+func (s *testSite) demands(t *testing.T) string {
+	t.Helper()
+	list, err := s.Demands(context.Background(), nordtal)
+	must(t, err)
+	out := ""
+	for _, d := range list {
+		out += fmt.Sprintf("%s %s %d;", d.Site.Short(), d.State, d.Keys)
+	}
+	return out
+}
+
+func TestMarksThatNoFactBearsOutDestroyNothing(t *testing.T) {
+	ctx := context.Background()
+	_, a, b, rogue, keys := world3(t, 500)
+	shared := b.named(t)
+	var unheard []event.KeyID
+	for i := range 9_500 {
+		unheard = append(unheard, event.KeyID(fmt.Sprintf("%016x", i)))
+	}
+	rogue.sends(t, b, append(rogue.marksOf(false, shared...), rogue.marksOf(false, append(unheard, idsOf(keys)...)...)...)...)
+	rogue.sends(t, b, append(rogue.marksOf(true, shared...), rogue.marksOf(true, idsOf(keys)...)...)...)
+	if got := b.named(t); fmt.Sprint(got) != fmt.Sprint(shared) {
+		t.Error("shared keys are others now")
+	}
+	if n, err := b.Judge(ctx); n != 0 || err != nil {
+		t.Errorf("%d keys erased, %v", n, err)
+	}
+	if missing, err := b.Missing(ctx, nordtal, idsOf(keys)); err != nil || len(missing) > 0 {
+		t.Errorf("%d keys are gone, %v", len(missing), err)
+	}
+	for _, k := range keys[:3] {
+		b.want(t, k.ID, nil)
+	}
+	b.wantRefused(t, rogue.Self(), refusedShared, 6)
+	if got := b.demands(t); got != rogue.Self().Short()+" waiting 10000;" {
+		t.Errorf("what waits: %s", got)
+	}
+	if a.pull(t, b) != 0 {
+		t.Error("marks that do not count are handed on")
+	}
+	if n, err := b.Reject(ctx, nordtal, rogue.Self()); n != 10_000 || err != nil {
+		t.Errorf("rejected %d, %v", n, err)
+	}
+}
+
+func TestAForgedMarkIsLeftOut(t *testing.T) {
+	n, a, b, rogue, keys := world3(t, 2)
+	marks := a.marksOf(true, keys[0].ID)
+	marks[0].Erased++ // not what A has signed
+	n.facts[keys[0].ID] = Ground{Due: true, By: a.Self()}
+	rogue.sends(t, b, marks...)
+	b.want(t, keys[0].ID, nil)
+	b.wantRefused(t, rogue.Self(), refusedSignature, 1)
+	marks = a.marksOf(true, keys[0].ID)
+	marks[0].ID = keys[1].ID
+	rogue.sends(t, b, marks...)
+	b.want(t, keys[1].ID, nil)
+	b.wantRefused(t, rogue.Self(), refusedSignature, 2)
+}
+
+func TestAMarkCountsWhenItsFactHasCome(t *testing.T) {
+	ctx := context.Background()
+	n, a, b, _, keys := world3(t, 2)
+	n.unfolded[b.Self()] = true
+	must(t, a.erase(keys[0].ID))
+	b.pull(t, a)
+	b.want(t, keys[0].ID, nil)
+	if got := b.demands(t); got != a.Self().Short()+" waiting 1;" {
+		t.Errorf("what waits: %s", got)
+	}
+	delete(n.unfolded, b.Self())
+	if n, err := b.Judge(ctx); n != 1 || err != nil {
+		t.Errorf("%d keys erased, %v", n, err)
+	}
+	b.want(t, keys[0].ID, ErrErased)
+	b.want(t, keys[1].ID, nil)
+	if got := b.demands(t); got != "" {
+		t.Errorf("what waits: %s", got)
+	}
+	c := n.add(t, "")
+	n.allow(a, b, c)
+	b.pull(t, a)
+	must(t, b.Grant(ctx, nordtal, c.Self(), c.pub()))
+	c.pull(t, b)
+	records, _, _, err := c.Changes(ctx, nordtal, Cursor{}, answerBytes)
+	must(t, err)
+	for _, rec := range records {
+		if rec.ID == keys[0].ID && (rec.Maker != a.Self() || !rec.signed(nordtal)) {
+			t.Errorf("who made the mark is not known any more: %+v", rec)
+		}
+	}
+	c.want(t, keys[0].ID, ErrErased)
+}
+
+func TestAKeyThatSomethingElseNeedsStays(t *testing.T) {
+	n, _, b, rogue, keys := world3(t, 1)
+	n.facts[keys[0].ID] = Ground{Due: true, Needed: true, By: b.Self()}
+	rogue.sends(t, b, rogue.marksOf(true, keys[0].ID)...)
+	if err := b.Erase(context.Background(), nordtal, keys[0].ID); !errors.Is(err, ErrHeld) {
+		t.Errorf("got %v", err)
+	}
+	b.want(t, keys[0].ID, nil)
+}
+
+func TestMarksByTheHundredWaitForAPerson(t *testing.T) {
+	ctx := context.Background()
+	n, a, b, rogue, keys := world3(t, 800)
+	for _, k := range keys[:500] { // facts of the rogue that every site has folded
+		n.facts[k.ID] = Ground{Due: true, By: rogue.Self()}
+	}
+	rogue.sends(t, b, rogue.marksOf(true, idsOf(keys)...)...)
+	// Whoever follows the facts without marks is held back in the same way.
+	if err := a.Erase(ctx, nordtal, idsOf(keys[:500])...); !errors.Is(err, ErrHeld) {
+		t.Errorf("got %v", err)
+	}
+	for _, s := range []*testSite{a, b} {
+		s.want(t, keys[0].ID, nil)
+		s.want(t, keys[499].ID, nil)
+	}
+	short := rogue.Self().Short()
+	if got := a.demands(t); got != short+" held 500;" {
+		t.Errorf("what waits at A: %s", got)
+	}
+	if got := b.demands(t); got != short+" held 500;"+short+" waiting 300;" {
+		t.Errorf("what waits at B: %s", got)
+	}
+	// While something is held back, nothing more passes because of the same site; what others order does.
+	n.facts[keys[600].ID] = Ground{Due: true, By: rogue.Self()}
+	if _, err := b.Judge(ctx); err != nil {
+		t.Error(err)
+	}
+	b.want(t, keys[600].ID, nil)
+	must(t, a.erase(keys[700].ID))
+	b.pull(t, a)
+	b.want(t, keys[700].ID, ErrErased)
+
+	if n, err := b.Reject(ctx, nordtal, rogue.Self()); err != nil || n != 799 {
+		t.Errorf("rejected %d, %v", n, err)
+	}
+	rogue.sends(t, b, rogue.marksOf(true, idsOf(keys)...)...)
+	if n, err := b.Judge(ctx); n != 0 || err != nil {
+		t.Errorf("what a person has rejected was erased: %d, %v", n, err)
+	}
+	if n, err := a.Release(ctx, nordtal, rogue.Self()); n != 500 || err != nil {
+		t.Errorf("released %d, %v", n, err)
+	}
+	a.want(t, keys[0].ID, ErrErased)
+	a.want(t, keys[600].ID, nil)
+}
+
+func TestAFewErasuresADayPassAndManyDoNot(t *testing.T) {
+	n, a, b, _, keys := world3(t, tollFloor+50)
+	for i, k := range keys[:tollFloor] {
+		must(t, a.erase(k.ID))
+		if i%100 == 99 {
+			b.pull(t, a)
+		}
+	}
+	b.want(t, keys[tollFloor-1].ID, ErrErased)
+	must(t, a.erase(keys[tollFloor].ID)) // one's own facts pass: two people have looked at each
+	b.pull(t, a)
+	b.want(t, keys[tollFloor].ID, nil)
+	n.allow(a, b)
+	if got := b.demands(t); got != a.Self().Short()+" held 1;" {
+		t.Errorf("what waits: %s", got)
+	}
+}
+
+func TestDemandsOfOnePeerAreBounded(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	var many []event.KeyID
+	for i := range maxDemands + 10 {
+		many = append(many, event.KeyID(fmt.Sprintf("%016x", i)))
+	}
+	rogue.sends(t, b, rogue.marksOf(false, many...)...)
+	b.wantRefused(t, rogue.Self(), refusedDemands, 10)
+	a.sends(t, b, a.marksOf(true, "00000000ffffffff")...)
+	if got := b.demands(t); got != fmt.Sprintf("%s waiting %d;%s waiting 1;", min(rogue.Self(), a.Self()).Short(), maxDemands, max(a.Self(), rogue.Self()).Short()) &&
+		got != fmt.Sprintf("%s waiting 1;%s waiting %d;", a.Self().Short(), rogue.Self().Short(), maxDemands) {
+		t.Errorf("what waits: %s", got)
+	}
+}
+
+// drawn is an authority key that a site has drawn and signed for, as no honest site would.
+func (s *testSite) drawn(t testing.TB, generation int64) heldKey {
+	t.Helper()
+	secret, err := seal.NewKey(rand.Reader)
+	must(t, err)
+	digest := digestOf(nordtal, secret)
+	k := heldKey{secret, Record{ID: idOf(digest), Generation: generation, Origin: s.Self(), Digest: digest}}
+	k.Birth = s.id.Sign(purposeBirth, k.birthMessage(nordtal))
+	return k
+}
+
+// box seals an authority key to a site, signed by this one.
+func (s *testSite) box(t testing.TB, k heldKey, to *testSite) Record {
+	t.Helper()
+	rec := k.Record
+	rec.Site, rec.Maker = to.Self(), s.Self()
+	var err error
+	rec.Sealed, err = seal.SealTo(to.pub(), boxContext(nordtal, rec.ID, to.Self()), k.secret[:])
+	must(t, err)
+	rec.Signature = s.id.Sign(purposeBox, rec.boxMessage(nordtal))
+	return rec
+}
+
+func TestAGenerationOutOfReachSealsNothingAndBreaksNothing(t *testing.T) {
+	n, a, b, rogue, _ := world3(t, 1)
+	planted := rogue.drawn(t, maxGeneration)
+	for _, s := range []*testSite{a, b} {
+		unsigned, _ := forgedBox(t, "00000000000000bb", maxGeneration, s)
+		rogue.sends(t, s, rogue.box(t, planted, s), unsigned)
+		if _, generation := s.newestAt(t); generation != 1 {
+			t.Errorf("generation %d seals", generation)
+		}
+	}
+	n.allow(a, b)
+	a.forbid(t, a, b)
+	if _, generation := a.newestAt(t); generation != 2 {
+		t.Errorf("the renewed key is of generation %d", generation)
+	}
+	after := a.newKey(t)
+	b.pull(t, a)
+	b.want(t, after.ID, nil)
+	back := b.newKey(t)
+	a.pull(t, b)
+	a.want(t, back.ID, nil)
+	if _, generation := b.newestAt(t); generation != 2 {
+		t.Errorf("B seals by a key of generation %d", generation)
+	}
+}
+
+func TestTheKeysOfAForbiddenSiteSealNothingMore(t *testing.T) {
+	n, a, b, rogue, _ := world3(t, 1)
+	drawn := rogue.drawn(t, 2)
+	rogue.sends(t, a, rogue.box(t, drawn, a))
+	if id, _ := a.newestAt(t); id != drawn.ID {
+		t.Fatal("a key of an allowed site does not count: this test sees nothing")
+	}
+	n.allow(a, b)
+	if id, _ := a.newestAt(t); id == drawn.ID {
+		t.Error("a key that a forbidden site drew seals")
+	}
+	a.forbid(t, a, b)
+	if _, generation := a.newestAt(t); generation != 3 {
+		t.Errorf("the renewed key is of generation %d", generation)
+	}
+}
+
+func TestAnAllowedSiteCannotMakeOthersRenewTheKeyWithoutEnd(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	var generations []int64
+	for range 5 {
+		_, generation := a.newestAt(t)
+		generations = append(generations, generation)
+		rec := rogue.held1(t).Record
+		rec.Site, rec.Sealed, rec.Maker = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", []byte{1}, rogue.Self()
+		rec.Signature = rogue.id.Sign(purposeBox, rec.boxMessage(nordtal))
+		rogue.sends(t, a, rec)
+		a.forbid(t, a, b, rogue)
+		rogue.pull(t, a)
+	}
+	if got := generations[4]; got != 2 {
+		t.Errorf("generations %v: the key was renewed again and again", generations)
+	}
+}
+
+func TestAPlantedBoxLocksNobodyOut(t *testing.T) {
+	ctx := context.Background()
+	n, a, b, rogue, keys := world3(t, 1)
+	id, generation := a.newestAt(t)
+	late := n.add(t, "")
+	// Without a name and in the rogue's own: boxes that have another key, and one that does not open.
+	forged, _ := forgedBox(t, id, generation, late)
+	shut := rogue.box(t, rogue.held1(t), late)
+	shut.Sealed = []byte{1}
+	shut.Signature = rogue.id.Sign(purposeBox, shut.boxMessage(nordtal))
+	drawn := rogue.drawn(t, generation)
+	renamed := rogue.box(t, drawn, late)
+	renamed.ID = id
+	plants := []Record{shut, forged, renamed, rogue.box(t, drawn, late)}
+	for _, s := range []*testSite{a, b} {
+		rogue.sends(t, s, plants...)
+	}
+	n.allow(a, b, rogue, late)
+	must(t, a.Grant(ctx, nordtal, late.Self(), late.pub()))
+	late.pull(t, b) // B has only what the rogue planted
+	late.pull(t, a)
+	late.want(t, keys[0].ID, nil)
+	made := late.newKey(t) // by the honest key or by the rogue's own: the authority allows that site, too
+	must(t, late.Grant(ctx, nordtal, a.Self(), a.pub()))
+	a.pull(t, late)
+	a.want(t, made.ID, nil)
+}
+
+// held1 returns the authority key that a site holds.
+func (s *testSite) held1(t *testing.T) heldKey {
+	t.Helper()
+	id, _ := s.newestAt(t)
+	held, err := s.authorityKeys(context.Background(), s.db, nordtal, string(id))
+	must(t, err)
+	return held[0]
+}
+
+func TestABoxWithAnotherKeyThanItsOriginSignedIsLeftOut(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	true1, err := a.boxOf(t, b)
+	must(t, err)
+	secret, err := seal.NewKey(rand.Reader)
+	must(t, err)
+	rec := true1
+	rec.Maker = rogue.Self()
+	rec.Sealed, err = seal.SealTo(b.pub(), boxContext(nordtal, rec.ID, b.Self()), secret[:])
+	must(t, err)
+	rec.Signature = rogue.id.Sign(purposeBox, rec.boxMessage(nordtal))
+	rogue.sends(t, b, rec)
+	b.wantRefused(t, rogue.Self(), refusedBox, 1)
+	rec.Signature[0]++
+	rogue.sends(t, b, rec)
+	b.wantRefused(t, rogue.Self(), refusedSignature, 1)
+}
+
+// boxOf returns the box that a site has made for another one.
+func (s *testSite) boxOf(t *testing.T, to *testSite) (Record, error) {
+	t.Helper()
+	records, _, _, err := s.Changes(context.Background(), nordtal, Cursor{}, answerBytes)
+	for _, rec := range records {
+		if rec.Site == to.Self() && rec.Maker == s.Self() {
+			return rec, err
+		}
+	}
+	return Record{}, errors.Join(err, errors.New("no such box"))
+}
+
+func TestOneBadRecordKeepsNothingElseFromComing(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	k := a.newKey(t)
+	records, next, _, err := a.Changes(context.Background(), nordtal, Cursor{}, answerBytes)
+	must(t, err)
+	bad := []Record{{ID: "x"}, {ID: "00000000000000ff", Generation: maxGeneration + 1, Site: b.Self(), Sealed: []byte{1}},
+		{ID: "00000000000000ff", Erased: -1}, {ID: "00000000000000ff", Erased: 1, Maker: a.Self()}}
+	_, err = b.Merge(context.Background(), rogue.Self(), nordtal, append(bad, records...), next)
+	must(t, err)
+	b.want(t, k.ID, nil)
+	b.wantRefused(t, rogue.Self(), refusedForm, 4)
+	if c, err := b.Cursor(context.Background(), rogue.Self(), nordtal); err != nil || c != next {
+		t.Errorf("the cursor stands at %v, %v", c, err)
+	}
+}
+
+func TestBoxesOfOthersAreBounded(t *testing.T) {
+	_, _, b, rogue, _ := world3(t, 1)
+	stranger := event.SiteID("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
+	var flood []Record
+	for i := range maxBoxes + 20 {
+		flood = append(flood, Record{ID: event.KeyID(fmt.Sprintf("%016x", i)), Generation: 1, Site: stranger, Sealed: []byte{1}})
+	}
+	rogue.sends(t, b, flood...)
+	b.wantRefused(t, rogue.Self(), refusedBoxes, 20)
+	// Whoever signs and is allowed has room of its own.
+	drawn := rogue.drawn(t, 2)
+	rogue.sends(t, b, rogue.box(t, drawn, b))
+	if id, _ := b.newestAt(t); id != drawn.ID {
+		t.Error("an honest site's box found no room")
+	}
+}
+
+func TestSharedKeysAreNotErasedHere(t *testing.T) {
+	_, a, _, _, keys := world3(t, 1)
+	shared := a.named(t)
+	if err := a.erase(append(shared, keys[0].ID)...); !errors.Is(err, ErrShared) {
+		t.Errorf("got %v", err)
+	}
+	a.want(t, keys[0].ID, ErrErased)
+	if got := a.named(t); fmt.Sprint(got) != fmt.Sprint(shared) {
+		t.Error("shared keys are others now")
+	}
+	a.wantRefused(t, a.Self(), refusedShared, 3)
+}
+
+func TestASharedKeyWhoseMarkCameFirstStays(t *testing.T) {
+	n, a, b, rogue, _ := world3(t, 1)
+	shared := a.named(t)
+	late := n.add(t, "")
+	n.allow(a, b, rogue, late)
+	for _, id := range shared {
+		n.facts[id] = Ground{Due: true, By: rogue.Self()}
+	}
+	n.unfolded[late.Self()] = true
+	rogue.sends(t, late, rogue.marksOf(true, shared...)...) // before it has the keys
+	must(t, a.Grant(context.Background(), nordtal, late.Self(), late.pub()))
+	late.pull(t, a)
+	delete(n.unfolded, late.Self())
+	if n, err := late.Judge(context.Background()); n != 0 || err != nil {
+		t.Errorf("%d erased, %v", n, err)
+	}
+	if got := late.named(t); fmt.Sprint(got) != fmt.Sprint(shared) || late.demands(t) != "" {
+		t.Error("shared keys are others now")
+	}
+}
+
+func randomID(t testing.TB) event.KeyID {
+	t.Helper()
+	var b [8]byte
+	_, err := rand.Read(b[:])
+	must(t, err)
+	return event.KeyID(hex.EncodeToString(b[:]))
+}
