@@ -174,7 +174,7 @@ func (s *Site) openModel(ctx context.Context) (err error) {
 		Needed: s.log.MissingKeys}
 	s.replicator, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: s.log, Link: s.links, Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
-		NeedKeys: s.needKeys, Now: s.now, Rand: rand.Reader, Logger: s.logger,
+		NeedKeys: s.needKeys, Folded: s.model.Folded, Now: s.now, Rand: rand.Reader, Logger: s.logger,
 	})
 	return err
 }

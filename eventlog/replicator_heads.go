@@ -50,10 +50,10 @@ type peerState struct {
 	acked     uint64                     // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
-	asked     bool // an exchange was tried
 	lastHeard time.Time
 	offset    time.Duration
 	lastError string
+	contact
 }
 
 // peerHead is a head of a peer and what it means to us.
@@ -192,6 +192,7 @@ func (r *Replicator) record(peer event.SiteID, m headsMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
+	r.noteHeard(peer, s)
 	s.lastHeard, s.lastError = r.cfg.Now(), ""
 	s.acked = 0
 	if m.Seen.Session == r.session {
@@ -283,8 +284,8 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 }
 
 // exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached.
-func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) error {
-	defer r.noteAsked(peer)
+func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) (err error) {
+	defer r.noteExchange(peer, r.steady(), &err)
 	r.refresh(ctx)
 	r.askAllAgain(peer)
 	for range maxPartsPerStep {
@@ -300,12 +301,6 @@ func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) error {
 	}
 	r.relate(ctx, peer)
 	return nil
-}
-
-func (r *Replicator) noteAsked(peer event.SiteID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.peer(peer).asked = true
 }
 
 func (r *Replicator) exchangePart(ctx context.Context, peer event.SiteID, mine headsMessage) (headsMessage, error) {
