@@ -49,14 +49,6 @@ func TestHealingACutCallsNobodyAgain(t *testing.T) {
 			w.run(9)
 			w.net.HealAll()
 		},
-		"two cuts, one after the other": func(w *world, first, _ *station) {
-			for range 2 {
-				w.cutOff(first)
-				w.run(5.5)
-				w.net.HealAll()
-				w.run(1)
-			}
-		},
 		"the calling site stands still": func(w *world, first, _ *station) { first.pause(9) },
 		"the calling site stands still twice": func(w *world, first, _ *station) {
 			first.pause(9)
@@ -64,7 +56,10 @@ func TestHealingACutCallsNobodyAgain(t *testing.T) {
 			first.pause(12)
 		},
 		"everybody has been called already": func(w *world, first, second *station) {
+			second.perTick = 0
 			second.pause(25)
+			second.perTick, second.budget = slowLine, -20_000 // the lines come back up; pages follow three seconds later
+			w.run(8)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,7 +60,6 @@ type Site struct {
 	drivers    []alarm.Channel
 	people
 	settled atomic.Bool // settle is done: since then this site knows whom to ask
-	ready   atomic.Bool // see caughtUp
 	// keysEnd and keysKept are how far the keyring was at the last look, and how far the local store says; see keepKeysShown.
 	keysEnd, keysKept keyring.Cursor
 }
