@@ -19,7 +19,14 @@ import (
 // Work tells a Caller what is due: a Desk.
 type Work interface {
 	Ongoing(ctx context.Context, since time.Time) ([]Ongoing, error)
+	// Due returns people with something due, ordered by person: the first ones after the given one; DueDown the last ones
+	// before it, backwards. "" is the list's end at which that begins.
 	Due(ctx context.Context, authority event.AuthorityID, id ID, w Wave, after directory.PersonID, limit int) ([]Due, error)
+	DueDown(ctx context.Context, authority event.AuthorityID, id ID, w Wave, before directory.PersonID, limit int) ([]Due, error)
+	// DuePlace returns the person who has n people with something due before them, "" if there is none.
+	DuePlace(ctx context.Context, authority event.AuthorityID, id ID, w Wave, n int) (directory.PersonID, error)
+	// StillDue reports whether the hand-over is due, by what is folded now.
+	StillDue(ctx context.Context, authority event.AuthorityID, id ID, w Wave, p directory.PersonID, k directory.ChannelKind) (bool, error)
 }
 
 // Replication tells how far other sites have got. It answers from memory and does not block.
@@ -28,6 +35,11 @@ type Replication interface {
 	Replicated(log eventlog.LogID, pos eventlog.Position) bool
 	// Reachable reports whether at least one other site that may hold the authority's logs was heard lately.
 	Reachable(authority event.AuthorityID) bool
+	// Fresh reports whether what the others had of the authority when they were last silent (a cut, a pause of this process) is
+	// folded here, or was waited for in vain. It notices pauses by itself.
+	Fresh(authority event.AuthorityID) bool
+	// Refresh makes Fresh false until the others that were heard lately have been asked again.
+	Refresh(authority event.AuthorityID)
 }
 
 // CallerConfig is what a Caller works with. Log to Now are required.
@@ -40,12 +52,14 @@ type CallerConfig struct {
 	Keys        Keys
 	Channels    []Channel // one of each kind
 	Replication Replication
-	// CaughtUp reports whether this site has pulled what others hold since it started, or has found that it is alone.
-	// In both cases its read model has folded what came.
+	// CaughtUp reports whether this site is ready to call after its start: its read model has folded what its own disk holds.
+	// What others hold is Replication.Fresh's to tell. Nil: it is.
 	CaughtUp func(ctx context.Context) bool
-	// Now is read for the time of an answer; Step's time is its parameter.
+	// Now is the wall clock, right or wrong: only the age of an alarm goes by it.
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Steady is a clock that nobody sets; every wait goes by it. Nil is Now, which is right for time.Now.
+	Steady func() time.Time
 	// Workers is how many hand-overs run at one time per channel. Zero: Step makes them itself, one after the other.
 	Workers int
 	// Window is how many hand-overs may lack a replicated receipt; zero means DefaultWindow.
@@ -91,8 +105,9 @@ type Caller struct {
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
 	window  window
-	blocked bool                       // the last Step found the window full
-	alone   map[event.AuthorityID]bool // as of the last plan: no other site can be reached
+	blocked bool                            // the last Step found the window full
+	stale   map[event.AuthorityID]time.Time // since when the authority has not been fresh
+	alone   map[event.AuthorityID]bool      // as of the last plan: no other site can be reached
 	stats   Stats
 }
 
@@ -147,7 +162,9 @@ type vigil struct {
 	// reported and progress are when this site last gave a sign, and when a gateway last took or refused something.
 	reported, progress time.Time
 	queue              []*task
-	cursor             directory.PersonID
+	walk               walk
+	waits              bool      // it is not fresh: it gives no sign and begins nothing
+	asked              bool      // the others were asked before taking over
 	pass, found        int       // number of this pass over the alarm, and how many hand-overs it has queued
 	exhausted          time.Time // the pass ended then; the next begins a little later
 	dropped            bool
@@ -168,7 +185,7 @@ func NewCaller(c CallerConfig) *Caller {
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
 		running: make(map[directory.ChannelKind]int), pause: make(map[directory.ChannelKind]time.Time),
-		alone: make(map[event.AuthorityID]bool),
+		alone: make(map[event.AuthorityID]bool), stale: make(map[event.AuthorityID]time.Time),
 	}
 	for _, ch := range c.Channels {
 		caller.channels[ch.Kind()] = ch
@@ -230,13 +247,17 @@ func (c *Caller) stalled() bool {
 
 // Step looks at what is due, decides for which alarms this site calls now, and begins hand-overs as far as workers and
 // window allow; without workers it makes them before it returns. It returns how many it began. It is deterministic
-// without workers. It does nothing before the site has caught up.
-func (c *Caller) Step(ctx context.Context, now time.Time) (int, error) {
+// without workers. now is the wall clock. It does nothing before the site has caught up.
+func (c *Caller) Step(ctx context.Context, wall time.Time) (int, error) {
 	if c.cfg.CaughtUp != nil && !c.cfg.CaughtUp(ctx) {
 		return 0, nil
 	}
+	now := wall
+	if c.cfg.Steady != nil {
+		now = c.cfg.Steady()
+	}
 	c.settle(now)
-	if c.cfg.Workers == 0 || now.Sub(c.planned) >= planEvery || now.Before(c.planned) || c.thirsty() {
+	if c.cfg.Workers == 0 || now.Sub(c.planned) >= planEvery || now.Before(c.planned) || c.queueLow() {
 		if err := c.plan(ctx, now); err != nil {
 			return 0, err
 		}
@@ -245,8 +266,8 @@ func (c *Caller) Step(ctx context.Context, now time.Time) (int, error) {
 	return c.dispatch(ctx, now), nil
 }
 
-// thirsty reports whether a queue runs dry while there is more to read.
-func (c *Caller) thirsty() bool {
+// queueLow reports whether a queue runs dry while there is more to read.
+func (c *Caller) queueLow() bool {
 	for _, k := range c.order {
 		v := c.vigils[k]
 		if v.Calling && v.exhausted.IsZero() && len(v.queue) < queueLow/2 {
@@ -269,6 +290,9 @@ func (c *Caller) plan(ctx context.Context, now time.Time) error {
 		k := alarmKey{o.Authority, o.ID}
 		present[k] = true
 		v := c.watch(k, o, now)
+		if !c.ready(v, now) {
+			continue
+		}
 		if c.turn(ctx, v, now); !v.Calling {
 			continue
 		}
@@ -295,6 +319,8 @@ func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 	if v == nil {
 		v = &vigil{stamps: make(map[event.SiteID]event.Stamp)}
 		v.Vigil = Vigil{Self: c.cfg.Self, Since: now, News: make(map[event.SiteID]time.Time)}
+		v.Ranking = o.Raised.Ranking
+		v.walk = walkOf(v.Rank(v.Self))
 		c.vigils[k] = v
 	} else if v.ongoing.Wave != o.Wave {
 		c.drop(v)
@@ -318,6 +344,10 @@ func (c *Caller) turn(ctx context.Context, v *vigil, now time.Time) {
 			c.drop(v)
 			v.Calling = false
 		}
+		v.asked = false
+		return
+	}
+	if !v.Calling && !c.askedFirst(v) {
 		return
 	}
 	c.mu.Lock()
@@ -372,7 +402,8 @@ func (c *Caller) drop(v *vigil) {
 	for _, t := range v.queue {
 		t.state = idle
 	}
-	v.queue, v.cursor, v.exhausted = nil, "", time.Time{}
+	v.queue, v.exhausted = nil, time.Time{}
+	v.walk = walkOf(v.Rank(v.Self))
 }
 
 // forget drops alarms that have nothing due any more, with their tasks.
@@ -396,21 +427,18 @@ func (c *Caller) fill(ctx context.Context, k alarmKey, v *vigil, now time.Time) 
 		c.mu.Lock()
 		v.pass++
 		c.mu.Unlock()
-		v.exhausted, v.cursor, v.found = time.Time{}, "", 0
+		v.exhausted, v.walk, v.found = time.Time{}, walkOf(v.Rank(v.Self)), 0
 	}
 	for range maxPages {
 		if len(v.queue) >= queueLow || !v.exhausted.IsZero() {
 			break
 		}
-		people, err := c.cfg.Work.Due(ctx, k.authority, k.id, v.ongoing.Wave, v.cursor, duePage)
+		people, over, err := v.walk.next(ctx, c.cfg.Work, k, v.ongoing, duePage)
 		if err != nil {
 			return fmt.Errorf("read who is due: %w", err)
 		}
 		c.enqueue(k, v, people, now)
-		if len(people) > 0 {
-			v.cursor = people[len(people)-1].Person
-		}
-		if len(people) < duePage {
+		if over {
 			v.exhausted = now
 			c.sweep(k, v)
 		}
@@ -513,13 +541,13 @@ func (c *Caller) underway() int {
 
 // begin makes a hand-over, in a goroutine of its own if the caller has workers.
 func (c *Caller) begin(ctx context.Context, t *task, v *vigil) {
-	o := v.ongoing
+	o, since := v.ongoing, v.Since
 	if c.cfg.Workers == 0 {
-		c.handOver(ctx, t, o, v)
+		c.handOver(ctx, t, o, v, since)
 		return
 	}
 	c.workers.Go(func() {
-		c.handOver(ctx, t, o, v)
+		c.handOver(ctx, t, o, v, since)
 		c.Wake()
 	})
 }

@@ -66,10 +66,15 @@ func (w *window) settle(replicated func(eventlog.LogID, eventlog.Position) bool,
 }
 
 // handOver makes one hand-over: it finds the person, writes the message, gives it to the gateway and records the answer.
-func (c *Caller) handOver(ctx context.Context, t *task, o Ongoing, v *vigil) {
+// since is when this site learnt of the alarm.
+func (c *Caller) handOver(ctx context.Context, t *task, o Ongoing, v *vigil, since time.Time) {
 	draft := t.unwritten
 	var err error
 	if draft == nil {
+		if !c.stillOurs(ctx, t, o, since) {
+			c.putBack(t, v)
+			return
+		}
 		draft, err = c.send(ctx, t, o)
 	}
 	var receipt eventlog.Receipt
@@ -171,7 +176,7 @@ func (c *Caller) links(ctx context.Context, t *task, o Ongoing) ([]string, error
 
 // conclude notes how a hand-over ended and when it is tried again.
 func (c *Caller) conclude(t *task, v *vigil, draft *event.Draft, receipt eventlog.Receipt, err, appendErr error) {
-	now := c.cfg.Now()
+	now := c.steady()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running[t.kind]--

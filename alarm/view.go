@@ -443,10 +443,51 @@ func (o *Ongoing) readDue(ctx context.Context, q readmodel.Query) error {
 
 // Due returns people of the alarm after the given one for whom something is due in the wave, in order, at most limit.
 func (d Desk) Due(ctx context.Context, authority event.AuthorityID, id ID, w Wave, after directory.PersonID, limit int) ([]Due, error) {
-	column := "due_call"
-	if w == Closing {
-		column = "due_closing"
+	return d.due(ctx, w, `person > ?3`, `person`, authority, id, after, limit)
+}
+
+// DueDown returns people before the given one ("": the last ones) for whom something is due, the last one first, at most limit.
+func (d Desk) DueDown(ctx context.Context, authority event.AuthorityID, id ID, w Wave, before directory.PersonID, limit int) ([]Due, error) {
+	return d.due(ctx, w, `(?3 = '' OR person < ?3)`, `person DESC`, authority, id, before, limit)
+}
+
+// DuePlace returns the person with n people before them for whom something is due, "" if there are fewer.
+func (d Desk) DuePlace(ctx context.Context, authority event.AuthorityID, id ID, w Wave, n int) (directory.PersonID, error) {
+	column := dueColumn(w)
+	var p directory.PersonID
+	err := d.Model.View(ctx, func(q readmodel.Query) error {
+		return q.QueryRowContext(ctx, `SELECT person FROM alarm_person WHERE authority = ? AND alarm = ? AND `+column+` <> ''
+			ORDER BY person LIMIT 1 OFFSET ?`, string(authority), string(id), n).Scan(&p)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
 	}
+	return p, err
+}
+
+// StillDue reports whether the person has something due by that channel in the wave.
+func (d Desk) StillDue(ctx context.Context, authority event.AuthorityID, id ID, w Wave, p directory.PersonID, k directory.ChannelKind) (bool, error) {
+	column := dueColumn(w)
+	var channels string
+	err := d.Model.View(ctx, func(q readmodel.Query) error {
+		return q.QueryRowContext(ctx, `SELECT `+column+` FROM alarm_person WHERE authority = ? AND alarm = ? AND person = ?`,
+			string(authority), string(id), string(p)).Scan(&channels)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return slices.Contains(split(channels), k), err
+}
+
+func dueColumn(w Wave) string {
+	if w == Closing {
+		return "due_closing"
+	}
+	return "due_call"
+}
+
+func (d Desk) due(ctx context.Context, w Wave, where, order string, args ...any) ([]Due, error) {
+	column := dueColumn(w)
 	var out []Due
 	err := d.Model.View(ctx, func(q readmodel.Query) error {
 		out = nil
@@ -457,8 +498,8 @@ func (d Desk) Due(ctx context.Context, authority event.AuthorityID, id ID, w Wav
 			p.Channels = split(channels)
 			out = append(out, p)
 			return err
-		}, `SELECT person, `+column+` FROM alarm_person WHERE authority = ? AND alarm = ? AND person > ? AND `+column+` <> ''
-			ORDER BY person LIMIT ?`, string(authority), string(id), string(after), limit)
+		}, `SELECT person, `+column+` FROM alarm_person WHERE authority = ?1 AND alarm = ?2 AND `+column+` <> '' AND `+where+`
+			ORDER BY `+order+` LIMIT ?4`, args...)
 	})
 	return out, err
 }

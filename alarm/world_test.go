@@ -4,10 +4,12 @@ package alarm
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -40,6 +42,10 @@ type world struct {
 	running bool
 	latency time.Duration
 	mu      sync.Mutex
+	// lost are the directions in which nothing arrives: requests one way, answers the other.
+	lost map[[2]event.SiteID]bool
+	// again counts messages taken for a second time while no site was cut off, paused or dead.
+	again int
 }
 
 // station is one site.
@@ -57,6 +63,10 @@ type station struct {
 	service  *Service
 	caller   *Caller
 	dead     bool
+	paused   bool // as by SIGSTOP
+	// perTick bounds the bytes of pages that the site's line carries in a tick, 0 for no bound; budget is what has come together.
+	perTick, budget int
+	skew            time.Duration // how far its wall clock is ahead
 	// fail makes the site's gateways answer with an error; dieAfter kills the site in the middle of so many hand-overs.
 	fail     func(kind directory.ChannelKind, to string) error
 	dieAfter int
@@ -65,7 +75,7 @@ type station struct {
 func newWorld(t *testing.T, people int, operators ...string) *world {
 	w := &world{
 		t: t, now: noon, net: logtest.NewNetwork(1), people: make(map[directory.PersonID]directory.Person),
-		got: make(map[string]int), texts: make(map[string]Message),
+		got: make(map[string]int), texts: make(map[string]Message), lost: make(map[[2]event.SiteID]bool),
 	}
 	for i := range people {
 		p := directory.Person{ID: directory.PersonID(fmt.Sprintf("%016x", 0xa000+i)), Language: directory.German, Readable: directory.Readable,
@@ -81,7 +91,7 @@ func newWorld(t *testing.T, people int, operators ...string) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.id, s.name, s.disk = id, id.Site(), eventlog.NewMemory(w.clock)
+		s.id, s.name, s.disk = id, id.Site(), eventlog.NewMemory(s.clock)
 		w.stations = append(w.stations, s)
 	}
 	for _, s := range w.stations {
@@ -95,6 +105,87 @@ func (w *world) clock() time.Time {
 		return time.Now()
 	}
 	return w.now
+}
+
+// clock is the site's own wall clock, right or wrong.
+func (s *station) clock() time.Time { return s.w.clock().Add(s.skew) }
+
+// line is a site's way to the others: a port that is slow, or carries one way only.
+type line struct{ s *station }
+
+func (l line) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
+	w, from := l.s.w, l.s.name
+	gone := fault.New(fault.Unavailable, "test.lost", "lost", "")
+	if w.lost[[2]event.SiteID{from, to}] {
+		return nil, gone
+	}
+	slow := verb == eventlog.VerbPages && l.s.perTick > 0
+	if slow {
+		if l.s.budget < answerHead {
+			return nil, gone // nothing fits yet
+		}
+		body = l.ask(body)
+	}
+	answer, err := l.s.port.Request(ctx, to, verb, body)
+	if err != nil {
+		return nil, err
+	}
+	if w.lost[[2]event.SiteID{to, from}] {
+		return nil, gone
+	}
+	if slow {
+		if len(answer) > l.s.budget {
+			return nil, gone // still on its way
+		}
+		l.s.budget -= len(answer)
+	}
+	return answer, nil
+}
+
+// answerHead is more than what an answer has besides pages.
+const answerHead = 512
+
+// ask asks for no more than the line has room for now.
+func (l line) ask(body []byte) []byte {
+	var q map[string]json.RawMessage
+	if err := json.Unmarshal(body, &q); err != nil {
+		l.s.w.t.Fatal(err)
+	}
+	var most int
+	if err := json.Unmarshal(q["maxBytes"], &most); err != nil {
+		l.s.w.t.Fatal(err)
+	}
+	q["maxBytes"] = json.RawMessage(strconv.Itoa(min(most, l.s.budget-answerHead+1)))
+	body, _ = json.Marshal(q)
+	return body
+}
+
+// whole reports whether every site can do everything.
+func (w *world) whole() bool {
+	for _, s := range w.stations {
+		if s.dead || s.paused {
+			return false
+		}
+		for _, o := range w.stations {
+			if w.lost[[2]event.SiteID{s.name, o.name}] || w.net.IsCut(s.name, o.name) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// pause stops the site's process for a time, as SIGSTOP does; the others hear nothing of it.
+func (s *station) pause(seconds float64) {
+	s.paused = true
+	s.port.SetDown(true)
+	s.w.run(seconds)
+	s.paused = false
+	s.port.SetDown(false)
+	// Whatever the process was about to do it does first.
+	if _, err := s.caller.Step(s.w.t.Context(), s.clock()); err != nil {
+		s.w.t.Fatal(err)
+	}
 }
 
 // The world is the policy, the federation, the directory and the keyring of its sites.
@@ -168,7 +259,9 @@ func (g gateway) Send(_ context.Context, m Message) (SendResult, error) {
 	if s.w.first.IsZero() {
 		s.w.first = s.w.clock()
 	}
-	s.w.got[m.IdempotencyKey]++
+	if s.w.got[m.IdempotencyKey]++; s.w.got[m.IdempotencyKey] > 1 && s.w.whole() {
+		s.w.again++
+	}
 	s.w.texts[m.IdempotencyKey] = m
 	if s.dieAfter--; s.dieAfter == 0 {
 		s.kill()
@@ -194,7 +287,7 @@ func (s *station) start() {
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
 	var err error
 	s.log, err = eventlog.Open(t.Context(), eventlog.Config{
-		Identity: s.id, Store: s.disk, Clock: event.NewClock(w.clock), Rand: s.rnd, Policy: w, Now: w.clock, Logger: logger,
+		Identity: s.id, Store: s.disk, Clock: event.NewClock(s.clock), Rand: s.rnd, Policy: w, Now: s.clock, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +295,8 @@ func (s *station) start() {
 	s.port = w.net.Join(s.name)
 	s.port.SetDown(false)
 	s.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
-		Log: s.log, Link: s.port, Policy: w, Self: s.name, Now: w.clock, Rand: s.rnd, Logger: logger,
+		Log: s.log, Link: line{s}, Policy: w, Self: s.name, Now: s.clock, Steady: w.clock, Rand: s.rnd, Logger: logger,
+		Folded: func(b eventlog.Branch) uint64 { return s.model.Folded(b) },
 		Peers: func() (ids []event.SiteID) {
 			for _, o := range w.stations {
 				ids = append(ids, o.name)
@@ -214,23 +308,17 @@ func (s *station) start() {
 		t.Fatal(err)
 	}
 	s.port.Serve(s.rep)
-	s.model, err = readmodel.Open(t.Context(), readmodel.Config{Path: ":memory:", Folds: []readmodel.Fold{Fold()}, Source: s.log, Self: s.name, Now: w.clock})
+	s.model, err = readmodel.Open(t.Context(), readmodel.Config{Path: ":memory:", Folds: []readmodel.Fold{Fold()}, Source: s.log, Self: s.name, Now: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.model.Close() })
-	caughtUp := false
-	s.service = NewService(Config{Self: s.name, Log: s.log, Model: s.model, Directory: w, Federation: w, Keys: w, Now: w.clock, Rand: s.rnd, Logger: logger})
+	s.service = NewService(Config{Self: s.name, Log: s.log, Model: s.model, Directory: w, Federation: w, Keys: w, Now: s.clock, Rand: s.rnd, Logger: logger})
 	s.caller = NewCaller(CallerConfig{
 		Self: s.name, Log: appender{s}, Work: Desk{s.model}, Directory: w, Federation: w, Keys: w,
 		Channels:    []Channel{gateway{s, directory.SMS}, gateway{s, directory.Email}},
-		Replication: Neighbours{Replicator: s.rep, Policy: w, Self: s.name, Now: w.clock},
-		CaughtUp: func(context.Context) bool { // the second step is the first after an exchange
-			was := caughtUp
-			caughtUp = true
-			return was
-		},
-		Now: w.clock, Logger: logger,
+		Replication: Neighbours{Replicator: s.rep, Policy: w, Self: s.name, Now: s.clock},
+		Now:         s.clock, Steady: w.clock, Logger: logger,
 	})
 }
 
@@ -243,7 +331,7 @@ func (s *station) kill() {
 func (s *station) exchange() {
 	s.w.t.Helper()
 	for _, o := range s.w.stations {
-		if s.dead || o == s {
+		if s.dead || s.paused || o == s {
 			continue
 		}
 		if _, err := s.rep.Step(s.w.t.Context(), o.name); err != nil && fault.KindOf(err) != fault.Unavailable {
@@ -268,11 +356,13 @@ func (w *world) tick() {
 	w.t.Helper()
 	w.now = w.now.Add(100 * time.Millisecond)
 	for _, s := range w.stations {
-		s.exchange()
-		if s.dead {
+		if s.dead || s.paused {
 			continue
 		}
-		if _, err := s.caller.Step(w.t.Context(), w.now); err != nil {
+		s.budget = min(s.budget+s.perTick, 1<<20)
+		s.rep.Beat()
+		s.exchange()
+		if _, err := s.caller.Step(w.t.Context(), s.clock()); err != nil {
 			w.t.Fatal(err)
 		}
 		s.catchUp()

@@ -78,13 +78,9 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 	return s.openPeople(ctx)
 }
 
-// caughtUp reports whether this site has pulled and folded what the others held when it started. Once true it stays true.
-func (s *Site) caughtUp(context.Context) bool {
-	if !s.ready.Load() && s.settled.Load() && s.replicator.CaughtUp() && s.model.Behind() == 0 {
-		s.ready.Store(true)
-	}
-	return s.ready.Load()
-}
+// caughtUp reports whether this site has folded what its own disk held when it started: settle does that first. What the others
+// held is the replicator's to tell, after the start as after every later silence: see eventlog.Replicator.Fresh.
+func (s *Site) caughtUp(context.Context) bool { return s.settled.Load() }
 
 // Run serves until ctx ends. It returns nil after an orderly end.
 func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {

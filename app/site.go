@@ -60,7 +60,6 @@ type Site struct {
 	drivers    []alarm.Channel
 	people
 	settled atomic.Bool // settle is done: since then this site knows whom to ask
-	ready   atomic.Bool // see caughtUp
 	// keysEnd and keysKept are how far the keyring was at the last look, and how far the local store says; see keepKeysShown.
 	keysEnd, keysKept keyring.Cursor
 }
@@ -177,7 +176,7 @@ func (s *Site) openModel(ctx context.Context) (err error) {
 		}}
 	s.replicator, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: s.log, Link: s.links, Bulk: s.links.Bulk(), Policy: s.federation, Self: s.identity.Site(), Peers: s.federation.Peers,
-		NeedKeys: s.needKeys, Now: s.now, Rand: rand.Reader, Logger: s.logger,
+		NeedKeys: s.needKeys, Folded: s.model.Folded, Now: s.now, Rand: rand.Reader, Logger: s.logger,
 	})
 	return err
 }

@@ -98,6 +98,11 @@ type ReplicatorConfig struct {
 	// accepted whose keys are missing, before they are announced as durable. May be nil.
 	NeedKeys func(ctx context.Context, peer event.SiteID) error
 	Now      func() time.Time
+	// Steady is a clock that nobody sets, by which silences are measured; nil is Now, which is right for time.Now.
+	Steady func() time.Time
+	// Folded returns up to which page the read model has folded a branch of ours; nil: what is here counts as folded. It must
+	// not block.
+	Folded func(Branch) uint64
 	// Rand names the session; nil is crypto/rand.
 	Rand   io.Reader
 	Logger *slog.Logger
@@ -129,10 +134,9 @@ type Replicator struct {
 	peers   map[event.SiteID]*peerState
 	busy    map[LogID]bool // logs being pulled right now
 	pieces  pieces         // beginnings of pages, to be gone on with
-	// caughtUp: what others held when we started is here.
-	caughtUp bool
-	changed  chan struct{} // closed and replaced whenever something a Wait may wait for has changed
-	loops    map[event.SiteID]*peerLoop
+	pulse   pulse
+	changed chan struct{} // closed and replaced whenever something a Wait may wait for has changed
+	loops   map[event.SiteID]*peerLoop
 }
 
 type grantKey struct {

@@ -66,12 +66,12 @@ type peerState struct {
 	acked     uint64         // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
-	asked     bool // an exchange was tried
 	lastHeard time.Time
 	lastBusy  time.Time // when a message of the peer last came that was not about heads
 	down, up  *pacer    // what the line carries from the peer, and to it
 	offset    time.Duration
 	lastError string
+	contact
 }
 
 // peerHead is a head of a peer and what it means to us.
@@ -227,6 +227,7 @@ func (r *Replicator) record(peer event.SiteID, m headsMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
+	r.noteHeard(peer, s)
 	s.lastHeard, s.lastError = r.cfg.Now(), ""
 	r.cfg.Log.Present(peer, m.Present)
 	s.acked = 0
@@ -328,7 +329,8 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 // exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached:
 // then it reports that there are more.
 func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) (more bool, err error) {
-	defer r.noteAsked(peer)
+	began := r.steady()
+	defer func() { r.noteExchange(peer, began, more, err) }()
 	r.refresh(ctx)
 	r.askAllAgain(peer)
 	for range maxPartsPerStep {
@@ -342,12 +344,6 @@ func (r *Replicator) exchange(ctx context.Context, peer event.SiteID) (more bool
 	}
 	r.relate(ctx, peer)
 	return more, nil
-}
-
-func (r *Replicator) noteAsked(peer event.SiteID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.peer(peer).asked = true
 }
 
 // exchangePart exchanges one message each way, each as long as its direction of the line takes. It reports whether either

@@ -41,6 +41,7 @@ func (r *Replicator) Run(ctx context.Context) {
 	defer tick.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	wg.Go(func() { r.keepBeating(ctx) })
 	for {
 		r.tend(ctx, &wg)
 		select {

@@ -168,22 +168,6 @@ func (r *Replicator) Reachable(authority event.AuthorityID) bool {
 	return false
 }
 
-// CaughtUp reports whether this site has what others held when it started: every peer was asked, and what those that
-// answered have has been fetched. Once true it stays true. It does not block.
-func (r *Replicator) CaughtUp() bool {
-	peers := r.others()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, id := range peers {
-		s := r.peer(id)
-		if !r.caughtUp && (!s.asked || s.lastError == "" && r.behind(s) > 0) {
-			return false
-		}
-	}
-	r.caughtUp = true
-	return true
-}
-
 // Wait blocks until the position is durable at sites of that many operators. If ctx ends first it returns a fault of
 // kind Unavailable; the events stay stored and go on their way nevertheless.
 func (r *Replicator) Wait(ctx context.Context, log LogID, pos Position, operators int) error {

@@ -326,6 +326,13 @@ func (m *Model) Behind() uint64 {
 	return pages
 }
 
+// Folded returns up to which page the branch is folded and committed, 0 for one that is not known. It does not block.
+func (m *Model) Folded(b eventlog.Branch) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.folded[b]
+}
+
 // View calls read with one consistent moment of the database and returns its error. It does not wait for writers (in
 // memory: for one transaction). Do not write, wait, catch up or keep q or rows beyond it; keep it short, because a
 // rebuild waits for it before it swaps. One View may not hold another open: there are eight connections.

@@ -56,7 +56,7 @@ func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
 	d.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: n.site, Log: log, Work: d.desk, Directory: d.directory, Federation: n, Keys: n.ring,
 		Channels:    []alarm.Channel{gateway{n.w, directory.SMS}, gateway{n.w, directory.Email}},
-		Replication: n.rep, CaughtUp: func(context.Context) bool { return n.rep.CaughtUp() }, Now: n.clock, Logger: logger,
+		Replication: n.rep, Now: n.clock, Steady: n.steady, Logger: logger,
 	})
 	n.openPeople(d, logger)
 	n.people = d

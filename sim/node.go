@@ -75,6 +75,9 @@ func (n *node) String() string { return fmt.Sprintf("s%d", n.no) }
 // clock is the node's own wall clock, right or wrong.
 func (n *node) clock() time.Time { return n.w.now.Add(n.skew) }
 
+// steady is the clock that nobody turns.
+func (n *node) steady() time.Time { return n.w.now }
+
 // start opens the site on what its disks hold. With settle it first asks the others whether they confirm its logs, as a
 // real start does; a machine resumed from a snapshot does not know that it should.
 func (n *node) start(ctx context.Context, settle bool) error {
@@ -103,6 +106,7 @@ func (n *node) start(ctx context.Context, settle bool) error {
 	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.fed, Authorities: n.fed.AuthorityIDs, Needed: n.log.MissingKeys}
 	n.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: n.copies, Link: n.port, Policy: n.fed, Self: n.site, Peers: n.fed.Peers, Now: n.clock, Rand: n.rnd, Logger: logger,
+		Steady: n.steady, Folded: func(b eventlog.Branch) uint64 { return n.model.Folded(b) },
 		NeedKeys: func(ctx context.Context, peer event.SiteID) error { _, err := n.syncer.Step(ctx, peer); return err },
 	})
 	if err != nil {

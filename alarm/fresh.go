@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package alarm
+
+import (
+	"context"
+	"time"
+)
+
+// bornHere is within what time an alarm must have been stored at the site that raised it to count as raised by this very
+// process: one that comes back from another site after a restore has been on its way for longer.
+const bornHere = 5 * time.Second
+
+// steady reads the clock that nobody sets.
+func (c *Caller) steady() time.Time {
+	if c.cfg.Steady != nil {
+		return c.cfg.Steady()
+	}
+	return c.cfg.Now()
+}
+
+// current reports whether this site knows what others have done for the alarm, which it has known of since the given time.
+// An alarm that was raised here after the last silence began does not wait: nobody else can have called for it before.
+func (c *Caller) current(o Ongoing, since time.Time) bool {
+	fresh := c.cfg.Replication.Fresh(o.Authority)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if fresh {
+		delete(c.stale, o.Authority)
+		return true
+	}
+	stale, ok := c.stale[o.Authority]
+	if !ok {
+		stale = c.steady()
+		c.stale[o.Authority] = stale
+	}
+	return o.Wave == Call && o.Origin == c.cfg.Self && o.ArrivedAt.Sub(o.RaisedAt).Abs() < bornHere && since.After(stale)
+}
+
+// ready reports whether the alarm may be looked at for calling. What was queued before a silence is dropped: the queue is
+// read anew from what has been folded since.
+func (c *Caller) ready(v *vigil, now time.Time) bool {
+	if !c.current(v.ongoing, v.Since) {
+		if !v.waits {
+			c.drop(v)
+		}
+		v.waits = true
+		return false
+	}
+	if v.waits {
+		v.waits = false
+		c.mu.Lock()
+		v.progress = now // the gateways have not been tried meanwhile; the next sign is due at once
+		c.mu.Unlock()
+	}
+	return true
+}
+
+// askedFirst reports whether a site that is about to take over has asked the others once more, and knows what they answered.
+func (c *Caller) askedFirst(v *vigil) bool {
+	if v.Rank(v.Self) == 0 {
+		return true
+	}
+	if !v.asked {
+		v.asked = true
+		c.cfg.Replication.Refresh(v.ongoing.Authority)
+	}
+	return c.ready(v, c.steady())
+}
+
+// stillOurs looks once more, right before a hand-over: the task may have been queued before a pause, and another site's
+// receipt may have been folded since. A read model that cannot tell does not hold the hand-over up.
+func (c *Caller) stillOurs(ctx context.Context, t *task, o Ongoing, since time.Time) bool {
+	if !c.current(o, since) {
+		return false
+	}
+	due, err := c.cfg.Work.StillDue(ctx, o.Authority, o.ID, t.wave, t.person, t.kind)
+	return due || err != nil
+}
+
+// putBack takes a task from its worker without having tried it. The next pass over the alarm queues it again, if it is due.
+func (c *Caller) putBack(t *task, v *vigil) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[t.kind]--
+	t.state = idle
+	if v.dropped {
+		delete(c.tasks, t.taskKey)
+	}
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// # Catching up after a silence
+//
+// Whoever acts on what other sites have done (calls people whom nobody has called) must know what they did while this site
+// heard nothing of them. A catch-up is the time between a silence and that knowledge. It begins for one peer when
+//
+//   - the process has just started, or the peer has just become known;
+//   - the peer is heard again after heardLately without a word (a cut, a line too slow to carry a word);
+//   - this process stood still (SIGSTOP, a suspended or migrated machine), then for all peers: see beat;
+//   - Refresh asks for it.
+//
+// It ends when an exchange that began after that has been answered, and the operations logs that the peer named in it are
+// here up to the pages named, and folded. What the peer writes after that is everyday lag and holds nobody up.
+//
+// Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin, one whose
+// pages do not come on stallWithin, and one that lags catchUpWithin in all. The last is six takeovers of the usual delay: long
+// enough for some thousand receipts on a line of 64 kbit/s, short against the time in which people act on an alarm.
+const (
+	askWithin     = 2 * time.Second
+	stallWithin   = 5 * time.Second
+	catchUpWithin = 30 * time.Second
+	// beatEvery is how often Run notes that the process runs; pauseAfter is how long it may not have noted that. A pause
+	// taken for a busy machine costs one exchange with every peer.
+	beatEvery  = 250 * time.Millisecond
+	pauseAfter = 1500 * time.Millisecond
+	// lookEvery bounds how often the heads of all logs are compared while a catch-up is open.
+	lookEvery = 20 * time.Millisecond
+)
+
+// contact is what is kept of the words exchanged with one peer. Times are readings of the steady clock. Guarded by
+// Replicator.mu.
+type contact struct {
+	known    bool // the catch-up of a new peer has begun
+	heard    time.Time
+	measured bool // peerState.offset is a measurement by our present clock
+	catch    *catchUp
+	// rested: the peer has held us up for catchUpWithin; until then its silences do not hold us up again.
+	rested time.Time
+}
+
+// catchUp is one wait for what one peer has.
+type catchUp struct {
+	since time.Time
+	// patient: a request that fails does not end the wait before askWithin, since lines come back up one after the other.
+	patient  bool
+	answered bool
+	targets  []Head // what the peer named and we do not have folded yet
+	missing  uint64 // pages of them at the last look
+	moved    time.Time
+}
+
+// pulse notes that the process runs. Guarded by Replicator.mu.
+type pulse struct {
+	watched bool // somebody beats; else nobody looks for pauses
+	last    time.Time
+	looked  time.Time // when catch-ups were last looked at
+}
+
+// steady reads the clock that nobody sets.
+func (r *Replicator) steady() time.Time {
+	if r.cfg.Steady != nil {
+		return r.cfg.Steady()
+	}
+	return r.cfg.Now()
+}
+
+// Fresh reports whether this site has folded what the other sites had of the authority's operations logs when they were
+// last silent, or has waited for it in vain: see "Catching up after a silence". It notices by itself that the process stood
+// still, so a doer asks directly before it does something. It does not block.
+func (r *Replicator) Fresh(authority event.AuthorityID) bool {
+	for _, c := range r.catchUps(authority) {
+		if !c.answered || slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.Authority == authority }) {
+			return false
+		}
+	}
+	return true
+}
+
+// CaughtUp reports whether Fresh holds for all authorities. It does not block.
+func (r *Replicator) CaughtUp() bool { return len(r.catchUps("")) == 0 }
+
+// Refresh makes Fresh false until the peers that were heard lately and may hold the authority's logs have been asked again: before
+// a site does what another one was expected to do. It does not block.
+func (r *Replicator) Refresh(authority event.AuthorityID) {
+	peers := r.others()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.steady()
+	for _, id := range peers {
+		s := r.peer(id)
+		if r.mayKnow(id, authority) && s.lastError == "" && !s.silent(now) && s.catch == nil {
+			r.beginCatchUp(id, s, now, false)
+		}
+	}
+}
+
+// catchUps returns copies of the open catch-ups with the peers that may hold the authority's logs, "" for all peers.
+func (r *Replicator) catchUps(authority event.AuthorityID) (open []catchUp) {
+	peers := r.others()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.steady()
+	r.beat(now)
+	for _, id := range peers {
+		if s := r.peer(id); !s.known {
+			s.known = true
+			r.beginCatchUp(id, s, now, true)
+		}
+	}
+	r.lookAtCatchUps(now)
+	for _, id := range peers {
+		if c := r.peer(id).catch; c != nil && (authority == "" || r.mayKnow(id, authority)) {
+			open = append(open, catchUp{answered: c.answered, targets: slices.Clone(c.targets)})
+		}
+	}
+	return open
+}
+
+// silent reports whether nothing was heard of the peer for so long that it counts as out of reach.
+func (s *peerState) silent(now time.Time) bool {
+	return s.heard.IsZero() || now.Sub(s.heard) >= heardLately
+}
+
+// beginCatchUp opens a catch-up with a peer and asks it at once. The caller holds r.mu.
+func (r *Replicator) beginCatchUp(peer event.SiteID, s *peerState, now time.Time, patient bool) {
+	s.catch = &catchUp{since: now, moved: now, patient: patient}
+	if l := r.loops[peer]; l != nil {
+		signal(l.push)
+	}
+}
+
+// noteHeard notes that the peer has been heard. The caller holds r.mu.
+func (r *Replicator) noteHeard(peer event.SiteID, s *peerState) {
+	now := r.steady()
+	if s.known && s.catch == nil && s.silent(now) && !now.Before(s.rested) {
+		r.beginCatchUp(peer, s, now, true)
+	}
+	s.heard = now
+}
+
+// noteExchange notes how an exchange ended that we began at the given time, and what the peer has named by then. With more it
+// has not named everything yet: the next exchange goes on.
+func (r *Replicator) noteExchange(peer event.SiteID, began time.Time, more bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	s.measured = s.measured || err == nil
+	if !s.known { // nobody has asked yet whether we are fresh
+		s.known, s.catch = true, &catchUp{since: began, moved: began, patient: true}
+	}
+	c := s.catch
+	if c == nil || c.answered || began.Before(c.since) {
+		return
+	}
+	if err != nil {
+		if !c.patient {
+			s.catch = nil
+		}
+		return
+	}
+	if more {
+		return
+	}
+	c.answered, c.moved = true, r.steady()
+	ours := r.operationsHeads()
+	for _, h := range s.heads {
+		if h.Branch.Class == event.Operations && h.Page > 0 && h.relation != refusedHead && r.mayTake(h.Branch.LogID) &&
+			r.lacks(h.Head, ours) > 0 {
+			c.targets = append(c.targets, h.Head)
+		}
+	}
+	c.shrink(r, ours)
+}
+
+// operationsHeads returns our heads of all operations logs, by log.
+func (r *Replicator) operationsHeads() map[LogID][]Head {
+	ours := make(map[LogID][]Head)
+	for _, h := range r.cfg.Log.Heads() {
+		if h.Branch.Class == event.Operations {
+			ours[h.Branch.LogID] = append(ours[h.Branch.LogID], h)
+		}
+	}
+	return ours
+}
+
+// lacks returns how many pages up to the head are not here and folded. Of a forked log the longest branch counts: the wait
+// for the other one is not worth a late alarm.
+func (r *Replicator) lacks(target Head, ours map[LogID][]Head) uint64 {
+	var done uint64
+	for _, h := range ours[target.Branch.LogID] {
+		page := h.Page
+		if r.cfg.Folded != nil {
+			page = min(page, r.cfg.Folded(h.Branch))
+		}
+		done = max(done, page)
+	}
+	return target.Page - min(done, target.Page)
+}
+
+// shrink drops the targets that are reached, and notes whether anything has moved.
+func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
+	var missing uint64
+	c.targets = slices.DeleteFunc(c.targets, func(h Head) bool {
+		n := r.lacks(h, ours)
+		missing += n
+		return n == 0
+	})
+	if missing < c.missing {
+		c.moved = r.steady()
+	}
+	c.missing = missing
+}
+
+// lookAtCatchUps ends those that have what they waited for, and those that have waited long enough. The caller holds r.mu.
+func (r *Replicator) lookAtCatchUps(now time.Time) {
+	gap := now.Sub(r.pulse.looked)
+	if gap >= 0 && gap < lookEvery || !r.catchingUp() {
+		return
+	}
+	r.pulse.looked = now
+	ours := r.operationsHeads()
+	for id, s := range r.peers {
+		c := s.catch
+		if c == nil {
+			continue
+		}
+		c.shrink(r, ours)
+		if c.waits(now) {
+			continue
+		}
+		s.catch = nil
+		if c.missing == 0 {
+			continue
+		}
+		r.logger.Warn("goes on without having all that another site has", "peer", id.Short(), "pages", c.missing)
+		if now.Sub(c.since) >= catchUpWithin {
+			s.rested = now.Add(catchUpWithin)
+		}
+	}
+}
+
+// catchingUp reports whether any catch-up is open. The caller holds r.mu.
+func (r *Replicator) catchingUp() bool {
+	for _, s := range r.peers {
+		if s.catch != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// waits reports whether the catch-up goes on.
+func (c *catchUp) waits(now time.Time) bool {
+	if !c.answered {
+		return now.Sub(c.since) < askWithin
+	}
+	return len(c.targets) > 0 && now.Sub(c.moved) < stallWithin && now.Sub(c.since) < catchUpWithin
+}
+
+// beat notes that the process runs now. If it has not for a while, all that it knows of the others may be old. Both clocks
+// are asked, since the steady one may stand still while a machine is suspended. The caller holds r.mu.
+func (r *Replicator) beat(now time.Time) {
+	last := r.pulse.last
+	r.pulse.last = now
+	if !r.pulse.watched || last.IsZero() {
+		return
+	}
+	ran, showed := now.Sub(last), now.Round(0).Sub(last.Round(0))
+	jumped := (showed - ran).Abs() > pauseAfter
+	if ran < pauseAfter && !jumped {
+		return
+	}
+	for id, s := range r.peers {
+		r.beginCatchUp(id, s, now, true)
+		if jumped {
+			s.measured = false // our clock was set: the offsets were measured by the old one
+		}
+	}
+}
+
+// Beat notes that the process runs. From the first call on, a longer time without one counts as a pause. Run does it by
+// itself; whoever steps by hand may leave it, and is then not told of pauses.
+func (r *Replicator) Beat() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pulse.watched = true
+	r.beat(r.steady())
+}
+
+// keepBeating beats until ctx ends. Run owns it.
+func (r *Replicator) keepBeating(ctx context.Context) {
+	defer r.stopBeating()
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		r.Beat()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *Replicator) stopBeating() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pulse = pulse{}
+}
+
+// Clock returns how far the wall clock of a member site, or our own, is ahead of the time that most sites show, and false if its
+// clock was never measured. Of an even number of clocks our own decides, as far as it lies between the two in the middle: two
+// sites that differ each blame the other. A lying minority cannot move the result by more than honest clocks differ. It does not
+// block.
+func (r *Replicator) Clock(site event.SiteID) (ahead time.Duration, known bool) {
+	peers := r.others()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clocks := []time.Duration{0}
+	for _, id := range peers {
+		if s := r.peer(id); s.measured {
+			clocks = append(clocks, s.offset)
+		}
+	}
+	slices.Sort(clocks)
+	right := min(max(0, clocks[(len(clocks)-1)/2]), clocks[len(clocks)/2])
+	if site == r.cfg.Self {
+		return -right, len(clocks) > 1
+	}
+	s := r.peers[site]
+	if s == nil || !s.measured {
+		return 0, false
+	}
+	return s.offset - right, true
+}
