@@ -4,6 +4,7 @@ package readmodel
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -168,9 +169,11 @@ func count(yes bool) int {
 }
 
 // placeOf returns where an event sorts. A carried place counts only in a log of the same site: only the origin succeeds
-// its own log, and nobody may put his event in another's place.
+// its own log, and nobody may put his event in another's place. In the federation's logs none counts: who belongs goes by where
+// in its log a site has said something, and a carried place would let it say that it had said so before.
 func placeOf(p *eventlog.Page, i int) event.Place {
-	if c := p.Events[i].Place; c != nil && (c.Site != p.Log.Site || !incarnation(c.Incarnation)) {
+	if c := p.Events[i].Place; c != nil &&
+		(p.Log.Authority == event.Federation || c.Site != p.Log.Site || !incarnation(c.Incarnation)) {
 		return event.Place{
 			Stamp: p.Events[i].Stamp, Site: p.Log.Site, Incarnation: p.Log.Incarnation,
 			Page: p.Number, Hash: p.Hash, Index: uint32(i),
@@ -219,16 +222,33 @@ func (b *batch) addEvent(entry Entry, log, arrived int64) (isNew, isLate bool, e
 		return false, false, fmt.Errorf("keep %s of %s: %w", ev.Kind, ev.Subject, err)
 	}
 	key := entry.Place.Key()
+	id := string(ev.ID)
+	if s.anyOrder() {
+		id += copyMark(key, row, ev.Data)
+	}
 	done, err := b.exec(`INSERT INTO rm_event VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		s.no, string(ev.ID), string(entry.Log.Site), key, log, arrived, row, []byte(ev.Data))
+		s.no, id, string(entry.Log.Site), key, log, arrived, row, []byte(ev.Data))
 	if err != nil {
 		return false, false, err
 	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
+	if n, err := done.RowsAffected(); err != nil || n == 0 && !s.anyOrder() {
 		return false, false, errors.Join(err, b.addAgain(s, entry, key, log, arrived, row))
+	} else if n == 0 {
+		return false, false, nil
 	}
 	return true, s.take(placed{key, entry}, arrived), nil
 }
+
+// copyMark tells apart events of one id where each counts, see Typed.AnyOrder: by where they are and what they say.
+func copyMark(key, row, data []byte) string {
+	h := sha256.New()
+	for _, part := range [][]byte{key, row, data} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return "@" + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+const copyMarkBytes = 1 + 2*16
 
 // addAgain meets an event whose id its subject already has from that site: a carried-over copy, or the same in another branch. The lower
 // place wins, of equal places the lower content, so that every site keeps the same one.

@@ -18,7 +18,8 @@
 //	              (cursor)  (same id: counts once)      └─ sorts before ─► Apply on all, from nothing ─┘  (views)  (cursor)
 //
 // A transaction takes whole pages up to about 2,000 events, a tenth of a second, from all branches that are behind, our
-// own first. A subject is read, saved and written once in it, however many of its events the batch has.
+// own first. The other sites have equal shares of it, whatever the number of their branches: a site that floods its logs waits
+// for itself. A subject is read, saved and written once in a transaction, however many of its events it has.
 //
 // # Order
 //
@@ -28,10 +29,15 @@
 // totals by the difference. So it does not matter in which order pages arrive or how they are cut into batches; a
 // property test holds the package to that.
 //
+// A fold whose subjects one hostile site can make long says that its Apply takes events in any order (Typed.AnyOrder). Then a
+// late one is applied like any other: otherwise each of n late events would have up to n others folded again. Such a fold is told
+// every event, also those whose id has come before, and bounds by itself what one site may say; what it leaves out it tells with
+// Tx.KeepApart.
+//
 // An event that comes twice under one id in logs of one site (carried over by a succeeding log, or in both branches of a
 // fork) counts once, at its lowest place. The same id in a log of another site is another event: nobody displaces what
 // somebody else has stated. A carried place counts only in a log of the site that it names: nobody can put his event in another
-// site's place.
+// site's place. In the federation's logs none counts: there it matters where in its own log a site has said something.
 //
 // # What cannot be folded
 //
@@ -44,7 +50,8 @@
 //     it had saved last as old. The state goes on. (A full or broken disk is not the fold's failure: it ends CatchUp.)
 //   - A branch that cannot be read stops, the others go on.
 //
-// SetAside lists all three. Subjects are tried again at every start, because the program may have been mended.
+// SetAside lists all three, and what folds keep apart. Subjects are tried again at every start, because the program may have
+// been mended.
 //
 // # Personal fields
 //

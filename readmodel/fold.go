@@ -65,6 +65,11 @@ type Typed[S any] struct {
 	ApplyFunc  func(S, Entry) (S, error)
 	// SaveFunc may be nil for a domain without tables of its own. tx.First tells whether old is "nothing yet".
 	SaveFunc func(tx *Tx, ref Ref, old, new S) error
+	// AnyOrder says that ApplyFunc comes to the same S in whatever order it is told a set of entries, and however often. Then
+	// a late event costs what any other costs: the subject is not folded again from nothing. In return ApplyFunc is told every
+	// entry, also those that have the id of another one of their site, and has to say which of them counts. For subjects that
+	// one hostile site can make long.
+	AnyOrder bool
 }
 
 // Name returns the label.
@@ -100,6 +105,9 @@ func (t Typed[S]) Save(tx *Tx, ref Ref, old, new []byte) error {
 	}
 	return t.SaveFunc(tx, ref, was, is)
 }
+
+// anyOrder reports whether the order of the entries makes no difference, see AnyOrder.
+func (t Typed[S]) anyOrder() bool { return t.AnyOrder }
 
 // applyAll decodes and encodes once for a whole run of events. On an error it returns how many events were applied
 // before it, and no state, because ApplyFunc may have left S half changed.

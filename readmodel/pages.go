@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 )
 
@@ -66,7 +67,7 @@ func (e *engine) overshot() bool {
 }
 
 // behind returns a reader for each branch that has pages we have not folded: our own site's first, since somebody waits
-// for those, then by name, so that the order is the same in every run.
+// for those, then the other sites' in turn, each site's by name, so that the order is the same in every run.
 func (e *engine) behind() []*branchReader {
 	var rs []*branchReader
 	for _, h := range e.cfg.Source.Heads() {
@@ -95,11 +96,42 @@ func (e *engine) behind() []*branchReader {
 		}
 		return compare(a.branch.String(), b.branch.String())
 	})
-	return rs
+	return inTurn(rs)
+}
+
+// byOrigin groups readers by the site that wrote their branches, in order of the first reader of each.
+func byOrigin(rs []*branchReader) (origins [][]*branchReader) {
+	index := make(map[event.SiteID]int)
+	for _, r := range rs {
+		i, known := index[r.branch.Site]
+		if !known {
+			i = len(origins)
+			index[r.branch.Site] = i
+			origins = append(origins, nil)
+		}
+		origins[i] = append(origins[i], r)
+	}
+	return origins
+}
+
+// inTurn orders readers so that each origin's first comes before any origin's second: who writes thousands of logs is not read
+// before who writes one.
+func inTurn(rs []*branchReader) []*branchReader {
+	out := make([]*branchReader, 0, len(rs))
+	origins := byOrigin(rs)
+	for round := 0; len(out) < len(rs); round++ {
+		for _, o := range origins {
+			if round < len(o) {
+				out = append(out, o[round])
+			}
+		}
+	}
+	return out
 }
 
 // turn prepares the next batch of a catch-up: our own branches as they are now, for whoever writes while a long history
-// is being copied waits for his own page; of the others those that are not done, beginning with the next one.
+// is being copied waits for his own page; of the others those that are not done, beginning with the next origin, and of each
+// origin with its next branch.
 func (e *engine) turn(rs []*branchReader) []*branchReader {
 	var own, others []*branchReader
 	for _, r := range e.behind() {
@@ -112,10 +144,19 @@ func (e *engine) turn(rs []*branchReader) []*branchReader {
 			others = append(others, r)
 		}
 	}
-	if len(others) > 1 {
-		others = append(others[1:], others[0])
+	var rotated []*branchReader
+	for _, o := range rotate(byOrigin(others)) {
+		rotated = append(rotated, rotate(o)...)
 	}
-	return append(own, others...)
+	return append(own, inTurn(rotated)...)
+}
+
+// rotate puts the first one last.
+func rotate[T any](list []T) []T {
+	if len(list) < 2 {
+		return list
+	}
+	return append(slices.Clone(list[1:]), list[0])
 }
 
 func (r *branchReader) rewind() {
@@ -160,19 +201,20 @@ type sourced struct {
 	branch eventlog.Branch
 }
 
-// gather takes pages from the readers in turn until they make a batch. Each gets a fair share of it, so that a long
-// history that is being copied does not hold up what happens now. A branch that cannot be read is set aside; the others
-// go on. It returns ctx's error only.
+// gather takes pages from the readers in turn until they make a batch. Each origin gets a fair share of it, whatever the number
+// of its branches, so that neither a long history that is being copied nor a site that floods its logs holds up what happens
+// now. A branch that cannot be read is set aside; the others go on. It returns ctx's error only.
 func (e *engine) gather(ctx context.Context, rs []*branchReader) ([]sourced, error) {
 	var batch []sourced
-	share := batchEvents/max(1, len(rs)) + 1
+	share := batchEvents/max(1, len(byOrigin(rs))) + 1
+	taken := make(map[event.SiteID]int)
 	size := readBytes
 	if len(rs) > manyBranches {
 		size = readBytesMany
 	}
 	events := 0
 	for _, r := range rs {
-		for taken := 0; taken < share && events < batchEvents; {
+		for taken[r.branch.Site] < share && events < batchEvents {
 			p, err := r.next(ctx, e.cfg.Source, size)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -186,7 +228,7 @@ func (e *engine) gather(ctx context.Context, rs []*branchReader) ([]sourced, err
 			}
 			delete(e.damaged, r.branch)
 			batch = append(batch, sourced{p, r.branch})
-			taken += len(p.Events)
+			taken[r.branch.Site] += len(p.Events)
 			events += len(p.Events)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // engineVersion changes whenever this package stores something else than before; read models are then rebuilt.
-const engineVersion = "1"
+const engineVersion = "2"
 
 // owner is a fold as the engine uses it.
 type owner struct {
@@ -23,6 +23,8 @@ type owner struct {
 	kinds map[event.Kind]bool
 	// run applies many events with one decoding and one encoding; nil where the fold offers nothing of the kind.
 	run func(state []byte, entries []Entry) (next []byte, done int, err error)
+	// anyOrder: a late event is applied like any other, see Typed.AnyOrder.
+	anyOrder bool
 }
 
 // registry knows which fold owns which root.
@@ -42,11 +44,10 @@ func newRegistry(folds []Fold) (*registry, error) {
 		names[f.Name()] = true
 		o := newOwner(f)
 		r.owners = append(r.owners, o)
-		for _, root := range f.Roots() {
-			if other := r.byRoot[root]; other != nil {
-				return nil, fmt.Errorf("the folds %s and %s both own the root %q", other.Name(), f.Name(), root)
+		for _, part := range o.parts() {
+			if err := r.claim(part); err != nil {
+				return nil, err
 			}
-			r.byRoot[root] = o
 		}
 	}
 	if len(folds) == 0 {
@@ -55,6 +56,30 @@ func newRegistry(folds []Fold) (*registry, error) {
 	slices.SortFunc(r.owners, func(a, b *owner) int { return compare(a.Name(), b.Name()) })
 	r.version = r.hash()
 	return r, nil
+}
+
+// parts returns who folds the owner's subjects: the parts of a Group, or the owner itself.
+func (o *owner) parts() []*owner {
+	g, ok := o.Fold.(Group)
+	if !ok {
+		return []*owner{o}
+	}
+	var parts []*owner
+	for _, f := range g.Parts {
+		parts = append(parts, newOwner(f))
+	}
+	return parts
+}
+
+// claim gives the roots of a part to it. It returns an error if another one has one of them.
+func (r *registry) claim(part *owner) error {
+	for _, root := range part.Roots() {
+		if other := r.byRoot[root]; other != nil {
+			return fmt.Errorf("the folds %s and %s both own the root %q", other.Name(), part.Name(), root)
+		}
+		r.byRoot[root] = part
+	}
+	return nil
 }
 
 func newOwner(f Fold) *owner {
@@ -69,8 +94,9 @@ func newOwner(f Fold) *owner {
 	// A struct that embeds a Typed and has an Apply of its own also has applyAll; it must be asked by its own Apply.
 	if runner, ok := f.(interface {
 		applyAll([]byte, []Entry) ([]byte, int, error)
+		anyOrder() bool
 	}); ok && t.PkgPath() == reflect.TypeFor[Ref]().PkgPath() && strings.HasPrefix(t.Name(), "Typed[") {
-		o.run = runner.applyAll
+		o.run, o.anyOrder = runner.applyAll, runner.anyOrder()
 	}
 	return o
 }

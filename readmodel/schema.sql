@@ -28,6 +28,11 @@ CREATE TABLE rm_trouble (
   subject INTEGER PRIMARY KEY, place BLOB, kind TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL,
   since INTEGER NOT NULL, shown BLOB);
 
+-- What a fold leaves out of a subject because a site has said more than the fold's bound.
+CREATE TABLE rm_apart (
+  subject INTEGER NOT NULL, site TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (subject, site)) WITHOUT ROWID;
+
 -- Observations of this site, which the logs cannot tell again: merges, and since when it holds pages of an authority.
 CREATE TABLE rm_merge (
   no INTEGER PRIMARY KEY, authority TEXT NOT NULL, site TEXT NOT NULL, first_copy INTEGER NOT NULL,

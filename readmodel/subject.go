@@ -38,7 +38,7 @@ type subject struct {
 	aside   int
 	failing []byte // the place of the event that Apply refused
 
-	fresh  []placed // the batch's new events that sort behind last
+	fresh  []placed // the batch's new events that sort behind last; with anyOrder all new ones
 	refold bool     // something sorts before what was folded: begin from nothing
 }
 
@@ -54,13 +54,16 @@ func (s *subject) take(p placed, arrived int64) (late bool) {
 	if bytes.Compare(p.key, s.top) > 0 {
 		s.top = p.key
 	}
-	if bytes.Compare(p.key, s.last) <= 0 {
+	late = bytes.Compare(p.key, s.last) <= 0
+	if late && !s.anyOrder() {
 		s.refold = true
 		return true
 	}
 	s.fresh = append(s.fresh, p)
-	return false
+	return late
 }
+
+func (s *subject) anyOrder() bool { return s.owner != nil && s.owner.anyOrder }
 
 // subject returns the subject as the batch has it, reading it from the database at first.
 func (b *batch) subject(ref Ref) (*subject, error) {
@@ -128,6 +131,11 @@ func (b *batch) applyFresh(s *subject) (*Trouble, error) {
 	}
 	entries, keys := s.known(events)
 	next, done, err := s.owner.apply(state, entries)
+	if err != nil && s.anyOrder() && state != nil {
+		// The state is to be the one before the refused event in order, whatever had been applied already.
+		s.refold = true
+		return b.applyFresh(s)
+	}
 	s.state, s.failing = next, nil
 	if err == nil {
 		return nil, nil
@@ -272,6 +280,9 @@ func (b *batch) scanEvent(s *subject, rows *sql.Rows) (placed, error) {
 	place, err := parsePlace(p.key)
 	if err != nil {
 		return p, err
+	}
+	if s.anyOrder() {
+		id = id[:len(id)-copyMarkBytes]
 	}
 	log := b.logOf(branch)
 	p.entry = Entry{

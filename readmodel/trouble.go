@@ -17,16 +17,19 @@ import (
 // troublesShown bounds SetAside's answer.
 const troublesShown = 1000
 
-// Trouble is something that was set aside so that the rest could go on: a subject whose fold failed, or a branch that
-// cannot be read.
+// Trouble is something that was set aside so that the rest could go on: a subject whose fold failed, a branch that cannot be
+// read, or what one site has said in a subject beyond the bound of its fold.
 type Trouble struct {
 	Ref
 	// Branch is set, and Subject empty, when a branch of a log cannot be read, or when its last pages are kept apart. It has no
 	// incarnation when whole logs of a site are kept apart, because the site has begun more than are taken at once.
 	Branch eventlog.Branch
 	// Apart is set when the branch goes on behind the end of its closed log: these pages are not folded. They will be if the
-	// site that wrote them is allowed again. It is also set for whole logs that are kept apart.
+	// site that wrote them is allowed again. It is also set for whole logs that are kept apart. With a Subject it says that the fold
+	// leaves out what Site has said there beyond a bound, for good.
 	Apart bool
+	// Site is set with Apart and Subject: whose events are left out.
+	Site event.SiteID
 	// Kind and EventID name the event that Apply refused; both are empty when it was Save that failed.
 	Kind    event.Kind
 	EventID event.ID
@@ -37,8 +40,9 @@ type Trouble struct {
 }
 
 // SetAside returns what is set aside now: branches first, those with pages kept apart behind the others, then logs that wait,
-// then at most a thousand subjects. Nothing is lost by it: the events are kept, and the subject is tried again with its next event (if Save
-// had failed), at the next start, and by Rebuild.
+// then at most a thousand subjects, then at most a thousand pairs of a subject and a site that has said more in it than its fold
+// takes. Nothing is lost by it: the events are kept, and a subject that is set aside is tried again with its next event (if Save had
+// failed), at the next start, and by Rebuild.
 func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 	m.mu.Lock()
 	found := slices.SortedFunc(maps.Values(m.damaged), func(a, b Trouble) int {
@@ -47,7 +51,7 @@ func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 	m.mu.Unlock()
 	found = append(append(found, m.apart()...), m.waiting()...)
 	err := m.View(ctx, func(q Query) error {
-		return each(ctx, q, func(rows *sql.Rows) error {
+		err := each(ctx, q, func(rows *sql.Rows) error {
 			var t Trouble
 			var since int64
 			err := rows.Scan(&t.Authority, &t.Subject, &t.Kind, &t.EventID, &t.Reason, &since)
@@ -56,6 +60,18 @@ func (m *Model) SetAside(ctx context.Context) ([]Trouble, error) {
 			return err
 		}, `SELECT s.authority, s.subject, t.kind, t.event, t.reason, t.since FROM rm_trouble t JOIN rm_subject s ON s.no = t.subject
 			ORDER BY s.authority, s.subject LIMIT ?`, troublesShown)
+		if err != nil {
+			return err
+		}
+		return each(ctx, q, func(rows *sql.Rows) error {
+			t := Trouble{Apart: true}
+			var since int64
+			err := rows.Scan(&t.Authority, &t.Subject, &t.Site, &t.Reason, &since)
+			t.Since = fromMillis(since)
+			found = append(found, t)
+			return err
+		}, `SELECT s.authority, s.subject, a.site, a.reason, a.since FROM rm_apart a JOIN rm_subject s ON s.no = a.subject
+			ORDER BY s.authority, s.subject, a.site LIMIT ?`, troublesShown)
 	})
 	return found, err
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
@@ -86,6 +88,52 @@ func openSealed(ctx context.Context, keys Opener, ref KeyRef, context string, se
 		return nil, err
 	}
 	return key.Open(context, sealed)
+}
+
+// KeepApart tells what the fold leaves out of this subject, as a reason for the operator by the site that said it, because that
+// is more than one site may say. It replaces what was told of the subject before; SetAside lists it. It is for the bounds of
+// folds: what is left out must follow from the set of the subject's events alone.
+func (t *Tx) KeepApart(reasons map[event.SiteID]string) error {
+	before, err := t.apart()
+	if err != nil {
+		return t.note(err)
+	}
+	for _, site := range before {
+		if _, still := reasons[site]; still {
+			continue
+		}
+		if _, err := t.Exec(`DELETE FROM rm_apart WHERE subject = ? AND site = ?`, t.s.no, string(site)); err != nil {
+			return err
+		}
+	}
+	for _, site := range slices.Sorted(maps.Keys(reasons)) {
+		if !slices.Contains(before, site) {
+			t.b.cfg.Logger.Warn("what a site says beyond a fold's bound is kept apart", "fold", t.s.owner.Name(), "site", site)
+		}
+		_, err := t.Exec(`INSERT INTO rm_apart VALUES (?, ?, ?, ?) ON CONFLICT (subject, site) DO UPDATE SET reason = excluded.reason`,
+			t.s.no, string(site), reasons[site], t.b.nowMillis())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apart returns the sites of which something is kept apart in this subject.
+func (t *Tx) apart() (sites []event.SiteID, err error) {
+	rows, err := t.Query(`SELECT site FROM rm_apart WHERE subject = ?`, t.s.no)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	for rows.Next() {
+		var site event.SiteID
+		if err := rows.Scan(&site); err != nil {
+			return nil, err
+		}
+		sites = append(sites, site)
+	}
+	return sites, nil
 }
 
 func (t *Tx) recordKey(k KeyRef) error {

@@ -83,6 +83,8 @@ type shared struct {
 	deciding sync.Mutex
 	// refreshing keeps an older view from replacing a newer one.
 	refreshing sync.Mutex
+	// known is what the Federation was filled from last, the zero value if that has to be read again.
+	known folded
 }
 
 // New returns a Service that acts as the operator. It reads the pins and fills the Federation from what is folded so far.
@@ -105,12 +107,18 @@ func (s *Service) As(actor string) *Service { return &Service{shared: s.shared, 
 func (s *Service) Refresh(ctx context.Context) (changed bool, err error) {
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
-	f, err := readFolded(ctx, s.Model)
-	if err != nil {
+	f, changed, err := readFolded(ctx, s.Model, s.known)
+	if err != nil || !changed {
 		return false, err
 	}
 	snap := newSnapshot(s.Identity.Site(), f, s.boot)
-	return s.Federation.update(snap), s.keepPins(ctx, snap)
+	changed = s.Federation.update(snap)
+	if err := s.keepPins(ctx, snap); err != nil {
+		s.known = folded{} // they are kept at the next refresh
+		return changed, err
+	}
+	s.known = f
+	return changed, nil
 }
 
 // Found begins a federation with this site as its only member. It returns ErrFounded if the site belongs to one, and
@@ -284,7 +292,11 @@ func (s *Service) Forbid(ctx context.Context, authority event.AuthorityID, site 
 	case len(p.Sites) == 1:
 		return ErrLastSite
 	}
-	fact := Forbidden{Site: site, Withdraws: p.live[site], Closes: s.headsOf(site, authority), Heard: p.state.heardOf(site)}
+	var withdraws []event.ID
+	for _, a := range p.live[site] {
+		withdraws = append(withdraws, a.id)
+	}
+	fact := Forbidden{Site: site, Withdraws: withdraws, Closes: s.headsOf(site, authority), Heard: p.state.heardOf(site)}
 	if err := s.record(ctx, event.Draft{Subject: SubjectOf(authority), Kind: KindForbidden, Data: fact}); err != nil {
 		return err
 	}
@@ -327,11 +339,19 @@ func (s *Service) headsOf(site event.SiteID, authority event.AuthorityID) []even
 	})
 }
 
+// followed is how far ahead of this site's clock a stamp may be for a fact of ours to come behind it: more than any clock is wrong by
+// (with one ten years ahead everything still works). Who states a fact at the end of time would otherwise have the last word.
+const followed = 20 * 365 * 24 * time.Hour
+
 // record appends facts of one subject to this site's register log of the federation and returns when they are visible here.
 func (s *Service) record(ctx context.Context, drafts ...event.Draft) error {
-	after, err := s.Model.LastStamp(ctx, event.Federation, drafts[0].Subject)
+	subject := drafts[0].Subject
+	after, err := s.Model.LastStamp(ctx, event.Federation, subject)
 	if err != nil {
 		return err
+	}
+	if limit := event.StampAt(s.Now().Add(followed)); after > limit {
+		after = s.Federation.snap.Load().lastStamp(subject, limit)
 	}
 	for i := range drafts {
 		drafts[i].After, drafts[i].Actor = after, s.actor
@@ -349,7 +369,8 @@ func (s *Service) record(ctx context.Context, drafts ...event.Draft) error {
 
 // Reconcile brings the keyring to what the policies say: it seals the keys of authorities to sites that are newly
 // allowed, takes a new key where the newest one is known to a site that is not allowed any more, and drops the keys of
-// authorities that no longer allow this site. It may be called at any time and at any number of sites.
+// authorities that no longer allow this site. Besides it records, once, by which proposal this site became a member. It may be
+// called at any time and at any number of sites.
 func (s *Service) Reconcile(ctx context.Context) error {
 	var errs []error
 	snap := s.Federation.snap.Load()
@@ -357,6 +378,9 @@ func (s *Service) Reconcile(ctx context.Context) error {
 		if err := s.reconcileOne(ctx, snap, snap.authorities[a.ID]); err != nil {
 			errs = append(errs, fmt.Errorf("bring the keys of %s in line: %w", a.ID, err))
 		}
+	}
+	if err := s.acknowledge(ctx); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

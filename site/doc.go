@@ -23,8 +23,19 @@
 //
 //   - Admitting takes sites of min(2, operators among the members) distinct operators; the inviter's operator is one.
 //     Removing takes as many, the operator of the site to be removed not counted; if one other remains, one suffices.
-//   - Membership is a pure function of facts in their order, see Membership.Roll: it is the same at every site, whatever
-//     the order in which the facts arrived. A fact is judged by who was a member at its place.
+//   - Membership is a pure function of the set of facts, see Membership.Roll: it is the same at every site, whatever the order
+//     in which the facts arrived. A fact is judged by who was a member at its place. An endorsement that sorts before its
+//     proposal counts when that comes.
+//   - A fact's place is its stamp, but no fact comes before an earlier one of its own log: stamps of honest sites rise along a log.
+//   - A proposal names what the sites of the inviter's operator have said so far (Proposed.Heard). When the proposed site has
+//     acknowledged it (Joined, which every site states once, by itself), it is firm: what that operator says beyond it for
+//     admitting sites comes behind it, in whichever log and however it is dated. So nobody can say later that he had admitted
+//     others alone before there was a second operator.
+//   - A firm proposal binds its own operator only, and moves nothing that is about a site which has acknowledged it itself: who
+//     claims to have heard nothing cannot undo what others have said, nor members that know by what they became some.
+//   - What a removed site has said and none of those had heard whose votes removed it (Removed.Heard) does not count, however it
+//     is dated. It takes all of them to leave something out: one that claims to have heard nothing decides nothing.
+//   - Of several foundings by one site that counts of which most of its firm proposals have heard.
 //   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
 //     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page, until a site that
 //     holds it names it: voters cannot name the logs of authorities that do not allow them.
@@ -44,8 +55,14 @@
 //   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
 //   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
 //   - A fact that breaks a rule is passed over; it never stops the fold.
+//   - What a log says again in a subject costs nothing, and of what differs it can say so much only (maxSaid, maxSaidBytes);
+//     the rest is left out at every site alike, and told among the troubles. The bound goes along the log, so that no other log
+//     and no date can push out what was said before; how many logs a site may have is bounded where pages are accepted.
 //
 // What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
-// forbid each other the earlier date wins. A member that votes for a removal can name a lower end of the removed site's logs than it
-// knows: what lies behind is kept apart. Which person may say something at a site is not judged here, but before.
+// forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything because
+// their program is older, go by dates and the order within a log. A site that forks its log before what it has said, which is
+// shown to all, can push that out with a flood, and so take back its own word for others. A member that votes for a removal can name
+// a lower end of the removed site's logs than it knows: what lies behind is kept apart. Which person may say something at a site is
+// not judged here, but before.
 package site

@@ -14,6 +14,7 @@ const (
 	KindEndorsed         event.Kind = "site.Endorsed"
 	KindRemoved          event.Kind = "site.Removed"
 	KindDescribed        event.Kind = "site.Described"
+	KindJoined           event.Kind = "site.Joined"
 	KindAuthorityFounded event.Kind = "site.AuthorityFounded"
 	KindAllowed          event.Kind = "site.Allowed"
 	KindForbidden        event.Kind = "site.Forbidden"
@@ -41,6 +42,21 @@ type Proposed struct {
 	Consent []byte `json:"consent"`
 	// Federation is the founder's id, which the consent names.
 	Federation event.SiteID `json:"federation"`
+	// Heard names what the sites of the inviter's operator, the inviter among them, have said so far for admitting sites, see
+	// Membership.heardOf. What else they say sorts behind this proposal once the proposed site has acknowledged it, however it
+	// is dated. Facts from before there was this field have none; then only dates and the order within a log tell.
+	Heard []string `json:"heard,omitzero"`
+}
+
+// Joined says by which proposal the site became a member, as it saw it then. The site states it once, of itself. It is what
+// makes a proposal firm: it keeps its place, and what it has not heard comes behind it.
+type Joined struct {
+	// By is the site that proposed, the others say where in its log.
+	By          event.SiteID  `json:"by"`
+	Incarnation string        `json:"incarnation"`
+	Page        uint64        `json:"page"`
+	Hash        eventlog.Hash `json:"hash"`
+	Index       uint32        `json:"index"`
 }
 
 // Endorsed says that a member is for admitting the site.
@@ -52,7 +68,14 @@ type Endorsed struct {
 type Removed struct {
 	Site   event.SiteID    `json:"site"`
 	Closes []eventlog.Head `json:"closes,omitempty"`
+	// Heard names what the site had said for admitting and removing sites as far as that was known, see Membership.heardOf. What
+	// none of those had heard whose votes removed it does not count, however it is dated. A vote may be in several facts; what
+	// they name counts together. Facts from before there was this field have none; then only dates tell.
+	Heard []string `json:"heard,omitzero"`
 }
+
+// maxNamed bounds how many facts another one names as heard: 35 bytes each, and an event has 64 KiB.
+const maxNamed = 1024
 
 // Described says what a site now says about itself.
 type Described struct {

@@ -28,6 +28,7 @@ var (
 )
 
 type snapshot struct {
+	facts       Membership
 	roll        Roll
 	members     map[event.SiteID]Member
 	folded      map[event.SiteID]bool // members by facts, not by a pin only
@@ -43,7 +44,7 @@ type policy struct {
 	Authority
 	allowed map[event.SiteID]bool
 	closed  map[event.SiteID]map[eventlog.LogID]eventlog.Head
-	live    map[event.SiteID][]event.ID
+	live    map[event.SiteID][]allowance
 	state   AuthorityState
 }
 
@@ -64,6 +65,7 @@ type bootstrap struct {
 // as removed; that it is merely pending there can only mean that facts are still missing here.
 func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 	s := &snapshot{
+		facts:       f.members,
 		roll:        f.members.Roll(b.founder),
 		members:     make(map[event.SiteID]Member),
 		folded:      make(map[event.SiteID]bool),
@@ -123,6 +125,17 @@ func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteI
 		p.closed[site] = byLog(st.closings[site])
 	}
 	return p
+}
+
+// lastStamp returns the highest stamp in a subject that is not beyond the limit.
+func (s *snapshot) lastStamp(subject event.Subject, limit event.Stamp) event.Stamp {
+	if subject == SubjectMembers {
+		return s.facts.Said.lastStamp(limit)
+	}
+	if p := s.authorities[event.AuthorityID(subject.Part(1))]; p != nil {
+		return p.state.Said.lastStamp(limit)
+	}
+	return 0
 }
 
 func byLog(heads []eventlog.Head) map[eventlog.LogID]eventlog.Head {

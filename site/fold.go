@@ -5,79 +5,59 @@ package site
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
-// Membership is the folded state of SubjectMembers: the facts that count, in their order. What they mean is calculated
-// from all of them (Roll), so that a late fact finds its place.
+// Membership is the folded state of SubjectMembers: the facts that count, by the log that they are in. What they mean is
+// calculated from all of them (Roll), so that a late fact finds its place.
 type Membership struct {
-	Facts []MembershipFact `json:"facts"`
+	// Founded is the first founding in each log. It is apart from the others so that no bound can leave it out.
+	Founded map[logKey]said[MembershipFact] `json:"founded,omitempty"`
+	Said    saidBy[MembershipFact]          `json:"said,omitempty"`
+	// Described is what each site has said of itself last.
+	Described map[event.SiteID]lastDescription `json:"described,omitempty"`
 }
 
-// MembershipFact is one fact with where it sorts and which site stated it. One of the pointers is set.
+// MembershipFact is what one fact says. One of the pointers is set.
 type MembershipFact struct {
-	ID        event.ID     `json:"id"`
-	Place     []byte       `json:"place"`
-	By        event.SiteID `json:"by"`
-	Founded   *Founded     `json:"founded,omitempty"`
-	Proposed  *Proposed    `json:"proposed,omitempty"`
-	Endorsed  *Endorsed    `json:"endorsed,omitempty"`
-	Removed   *Removed     `json:"removed,omitempty"`
-	Described *Described   `json:"described,omitempty"`
+	Founded  *Founded  `json:"founded,omitempty"`
+	Proposed *Proposed `json:"proposed,omitempty"`
+	Endorsed *Endorsed `json:"endorsed,omitempty"`
+	Removed  *Removed  `json:"removed,omitempty"`
+	Joined   *Joined   `json:"joined,omitempty"`
 }
 
-// parts are the two folds of the package, by the root that each owns.
+// lastDescription is a description with the key of its place.
+type lastDescription struct {
+	Place []byte `json:"place"`
+	Description
+}
+
+// memberPart and authorityPart are the two folds of the package, by the root that each owns. Both take their entries in any
+// order: one hostile site can make these subjects long, and each late fact would have them folded again from nothing.
 var (
 	memberPart = readmodel.Typed[Membership]{
 		Label: "members", OwnedRoots: []string{"members"},
-		KnownKinds: []event.Kind{KindFounded, KindProposed, KindEndorsed, KindRemoved, KindDescribed},
+		KnownKinds: []event.Kind{KindFounded, KindProposed, KindEndorsed, KindRemoved, KindDescribed, KindJoined},
 		ApplyFunc:  applyMembership,
+		SaveFunc:   saveMembership,
+		AnyOrder:   true,
 	}
 	authorityPart = readmodel.Typed[AuthorityState]{
 		Label: "authority", OwnedRoots: []string{"authority"}, SQL: authoritySchema,
 		KnownKinds: []event.Kind{KindAuthorityFounded, KindAllowed, KindForbidden},
 		ApplyFunc:  applyAuthority,
 		SaveFunc:   saveAuthority,
+		AnyOrder:   true,
 	}
 )
 
-// fold is both parts under one name.
-type fold struct{}
-
 // Fold returns the package's part of the read model.
-func Fold() readmodel.Fold { return fold{} }
-
-func part(subject event.Subject) readmodel.Fold {
-	if subject.Root() == "members" {
-		return memberPart
-	}
-	return authorityPart
-}
-
-// Name implements readmodel.Fold.
-func (fold) Name() string { return "site" }
-
-// Roots implements readmodel.Fold.
-func (fold) Roots() []string { return slices.Concat(memberPart.Roots(), authorityPart.Roots()) }
-
-// Kinds implements readmodel.Fold.
-func (fold) Kinds() []event.Kind { return slices.Concat(memberPart.Kinds(), authorityPart.Kinds()) }
-
-// Schema implements readmodel.Fold.
-func (fold) Schema() string { return authorityPart.Schema() }
-
-// Apply implements readmodel.Fold.
-func (fold) Apply(state []byte, e readmodel.Entry) ([]byte, error) {
-	return part(e.Subject).Apply(state, e)
-}
-
-// Save implements readmodel.Fold.
-func (fold) Save(tx *readmodel.Tx, ref readmodel.Ref, old, new []byte) error {
-	return part(ref.Subject).Save(tx, ref, old, new)
+func Fold() readmodel.Fold {
+	return readmodel.Group{Label: "site", Parts: []readmodel.Fold{memberPart, authorityPart}}
 }
 
 // trusted reports whether the fact is in a log where it may be. Only the origin of a log carries over its own facts, so
@@ -86,65 +66,123 @@ func trusted(e readmodel.Entry) bool {
 	return e.Authority == event.Federation && e.Class == event.Register && e.Place.Site == e.Log.Site
 }
 
-// applyMembership puts a fact that is well-formed into its place. It does not judge who may state it; Roll does.
+// applyMembership takes a fact that is well-formed. It does not judge who may state it; Roll does.
 func applyMembership(m Membership, e readmodel.Entry) (Membership, error) {
-	f := MembershipFact{ID: e.ID, Place: e.Place.Key(), By: e.Place.Site}
-	if !trusted(e) || e.Subject != SubjectMembers || !f.decode(e.Event) {
+	if !trusted(e) || e.Subject != SubjectMembers {
 		return m, nil
 	}
-	at, known := slices.BinarySearchFunc(m.Facts, f.Place, func(o MembershipFact, place []byte) int {
-		return bytes.Compare(o.Place, place)
-	})
-	if known || slices.ContainsFunc(m.Facts, func(o MembershipFact) bool { return o.ID == f.ID && o.By == f.By }) {
+	if e.Kind == KindDescribed {
+		return m.describe(e), nil
+	}
+	var f MembershipFact
+	if !f.decode(e.Event) {
 		return m, nil
 	}
-	m.Facts = slices.Insert(m.Facts, at, f)
-	if f.Described != nil {
-		m.Facts = latestDescription(m.Facts, f.By)
+	if f.Founded != nil {
+		return m.found(e, f), nil
 	}
+	same := f.same()
+	if !m.Said.takes(e, same) || !f.checked() {
+		return m, nil
+	}
+	if m.Said == nil {
+		m.Said = make(saidBy[MembershipFact])
+	}
+	m.Said.put(e, same, f)
 	return m, nil
 }
 
-// latestDescription keeps one description per site: the last in order.
-func latestDescription(facts []MembershipFact, by event.SiteID) []MembershipFact {
-	last := -1
-	for i, f := range facts {
-		if f.Described != nil && f.By == by {
-			last = i
-		}
+// found keeps the first founding of a log.
+func (m Membership) found(e readmodel.Entry, f MembershipFact) Membership {
+	if f.Founded.check() != nil {
+		return m
 	}
-	i := -1
-	return slices.DeleteFunc(facts, func(f MembershipFact) bool {
-		i++
-		return f.Described != nil && f.By == by && i != last
-	})
+	key, fact := logKeyOf(e.Place), said[MembershipFact]{mark: markOf(e.Place), Stamp: e.Place.Stamp, Bytes: len(e.Data), Fact: f}
+	if first, known := m.Founded[key]; known && first.compare(fact.mark) <= 0 {
+		return m
+	}
+	if m.Founded == nil {
+		m.Founded = make(map[logKey]said[MembershipFact])
+	}
+	m.Founded[key] = fact
+	return m
 }
 
-// decode reads the fact's data and reports whether anybody should believe it.
+// describe keeps one description per site: the last in order.
+func (m Membership) describe(e readmodel.Entry) Membership {
+	var d Described
+	if e.Decode(&d) != nil || d.check() != nil {
+		return m
+	}
+	place := e.Place.Key()
+	if last, known := m.Described[e.Place.Site]; known && bytes.Compare(last.Place, place) >= 0 {
+		return m
+	}
+	if m.Described == nil {
+		m.Described = make(map[event.SiteID]lastDescription)
+	}
+	m.Described[e.Place.Site] = lastDescription{place, d.Description}
+	return m
+}
+
+// same returns what two facts of one log have in common that say the same. A proposal is known by what the proposed site has
+// signed: with another description it is no other proposal.
+func (f MembershipFact) same() string {
+	switch {
+	case f.Proposed != nil:
+		p := f.Proposed
+		return "proposed " + digest([]byte(p.Site), consent(p.Federation, p.Invitation, p.Profile))
+	case f.Endorsed != nil:
+		return "endorsed " + string(f.Endorsed.Site)
+	case f.Removed != nil:
+		return "removed " + digest([]byte(mustJSON(f.Removed)))
+	}
+	return "joined"
+}
+
+// decode reads the fact's data and reports whether it has the form of a fact.
 func (f *MembershipFact) decode(e event.Event) bool {
 	switch e.Kind {
 	case KindFounded:
 		f.Founded = new(Founded)
-		return e.Decode(f.Founded) == nil && f.Founded.check() == nil
+		return e.Decode(f.Founded) == nil
 	case KindProposed:
 		f.Proposed = new(Proposed)
-		return e.Decode(f.Proposed) == nil && f.Proposed.check() == nil
+		return e.Decode(f.Proposed) == nil
 	case KindEndorsed:
 		f.Endorsed = new(Endorsed)
-		return e.Decode(f.Endorsed) == nil && isSite(f.Endorsed.Site)
+		return e.Decode(f.Endorsed) == nil
 	case KindRemoved:
 		f.Removed = new(Removed)
-		return e.Decode(f.Removed) == nil && isSite(f.Removed.Site)
-	case KindDescribed:
-		f.Described = new(Described)
-		return e.Decode(f.Described) == nil && f.Described.check() == nil
+		return e.Decode(f.Removed) == nil
+	case KindJoined:
+		f.Joined = new(Joined)
+		return e.Decode(f.Joined) == nil
 	}
 	return false
+}
+
+// checked reports whether anybody should believe the fact. It may check signatures.
+func (f *MembershipFact) checked() bool {
+	switch {
+	case f.Proposed != nil:
+		return f.Proposed.check() == nil
+	case f.Endorsed != nil:
+		return isSite(f.Endorsed.Site)
+	case f.Removed != nil:
+		return isSite(f.Removed.Site) && len(f.Removed.Heard) <= maxNamed
+	case f.Joined != nil:
+		return isSite(f.Joined.By) && len(f.Joined.Incarnation) <= maxText
+	}
+	return f.Founded != nil && f.Founded.check() == nil
 }
 
 func (p Proposed) check() error {
 	if err := p.Profile.check(); err != nil {
 		return err
+	}
+	if len(p.Heard) > maxNamed {
+		return ErrProfile.Because("the proposal names %d facts, more than %d", len(p.Heard), maxNamed)
 	}
 	if !seal.Verify(p.Site, "join", consent(p.Federation, p.Invitation, p.Profile), p.Consent) {
 		return ErrConsent
@@ -155,16 +193,6 @@ func (p Proposed) check() error {
 func isSite(s event.SiteID) bool {
 	_, err := seal.KeyOf(s)
 	return err == nil
-}
-
-func (m Membership) descriptions() map[event.SiteID]Description {
-	d := make(map[event.SiteID]Description)
-	for _, f := range m.Facts {
-		if f.Described != nil {
-			d[f.By] = f.Described.Description
-		}
-	}
-	return d
 }
 
 // mustJSON encodes what is known to have a JSON form.

@@ -203,7 +203,36 @@ func (s *Service) propose(ctx context.Context, p Proposed) error {
 	if s.Federation.Member(p.Site) || slices.ContainsFunc(snap.roll.Pending, func(o Pending) bool { return o.Site == p.Site }) {
 		return nil
 	}
+	p.Heard = snap.facts.heardOf(snap.sameOperator(s.Identity.Site()))
 	return s.record(ctx, event.Draft{Subject: SubjectMembers, Kind: KindProposed, Data: p})
+}
+
+// sameOperator returns a function that reports whether a member is run by the operator of the given one.
+func (s *snapshot) sameOperator(as event.SiteID) func(event.SiteID) bool {
+	own := operatorKey(s.members[as].Operator)
+	return func(site event.SiteID) bool {
+		m, is := s.members[site]
+		return site == as || is && operatorKey(m.Operator) == own
+	}
+}
+
+// acknowledge records, once, by which proposal this site became a member. From then on that proposal is firm: what the inviter's
+// operator had said before and the proposal does not name comes behind it, see Membership.facts. The operator is told if there is
+// something of that kind already, or if the inviter's program is too old to name anything: then it can still date back.
+func (s *Service) acknowledge(ctx context.Context) error {
+	snap, self := s.Federation.snap.Load(), s.Identity.Site()
+	f := snap.roll.proposals[self]
+	if f == nil || f.by == self || !s.Federation.Member(self) || snap.facts.hasJoined(self) {
+		return nil
+	}
+	if f.Fact.Proposed.Heard == nil {
+		s.Logger.WarnContext(ctx, "the site that invited this one does not say what it had heard; it could date others back", "inviter", f.by)
+	} else if n := snap.facts.unheardBefore(f); n > 0 {
+		s.Logger.WarnContext(ctx, "the operator that invited this site has said more than its invitation tells of; that counts after it",
+			"inviter", f.by, "facts", n)
+	}
+	return s.record(ctx, event.Draft{Subject: SubjectMembers, Kind: KindJoined,
+		Data: Joined{By: f.by, Incarnation: f.incarnation, Page: f.Page, Hash: f.Hash, Index: f.Index}})
 }
 
 func (s *Service) joinAnswer(peer event.SiteID) JoinAnswer {

@@ -27,7 +27,7 @@ func (s *Service) loadPins(ctx context.Context) error {
 		return err
 	}
 	s.refreshing.Lock()
-	s.boot = b
+	s.boot, s.known = b, folded{}
 	s.refreshing.Unlock()
 	return nil
 }

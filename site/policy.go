@@ -3,7 +3,6 @@
 package site
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 
@@ -12,19 +11,15 @@ import (
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
 
-// AuthorityState is the folded state of an authority's subject: what was said about who may hold its data, in order. What
+// AuthorityState is the folded state of an authority's subject: what was said about who may hold its data, by log. What
 // that comes to is calculated from all of it and from who was admitted when (stand), so that a late fact finds its place.
 type AuthorityState struct {
-	Facts []PolicyFact `json:"facts,omitempty"`
+	Said saidBy[PolicyFact] `json:"said,omitempty"`
 }
 
-// PolicyFact is one fact about who may hold an authority's data, and which site stated it where.
+// PolicyFact is what one fact says about who may hold an authority's data.
 type PolicyFact struct {
-	ID          event.ID     `json:"id"`
-	Place       []byte       `json:"place"`
-	By          event.SiteID `json:"by"`
-	Incarnation string       `json:"incarnation"`
-	Page        uint64       `json:"page"`
+	ID event.ID `json:"id"`
 	// NameDE and NameEN are set in a founding, which allows all its sites under its own id.
 	NameDE string         `json:"nameDe,omitempty"`
 	NameEN string         `json:"nameEn,omitempty"`
@@ -37,6 +32,9 @@ type PolicyFact struct {
 	Heard     []Heard         `json:"heard,omitzero"`
 }
 
+// ruling is a fact about an authority with who stated it where.
+type ruling = told[PolicyFact]
+
 // maxHeard bounds what a withdrawal says about incarnations of the site's log. Who makes more has something to hide.
 const maxHeard = 256
 
@@ -46,14 +44,14 @@ func applyAuthority(s AuthorityState, e readmodel.Entry) (AuthorityState, error)
 	if !trusted(e) || e.Subject != SubjectOf(authority) {
 		return s, nil
 	}
-	f := PolicyFact{ID: e.ID, Place: e.Place.Key(), By: e.Place.Site, Incarnation: e.Place.Incarnation, Page: e.Place.Page}
-	if !f.decode(e.Event, authority) {
+	f := PolicyFact{ID: e.ID}
+	if !s.Said.takes(e, "") || !f.decode(e.Event, authority) {
 		return s, nil
 	}
-	at, known := slices.BinarySearchFunc(s.Facts, f.Place, func(o PolicyFact, place []byte) int { return bytes.Compare(o.Place, place) })
-	if !known {
-		s.Facts = slices.Insert(s.Facts, at, f)
+	if s.Said == nil {
+		s.Said = make(saidBy[PolicyFact])
 	}
+	s.Said.put(e, "", f)
 	return s, nil
 }
 
@@ -93,9 +91,18 @@ func (f *PolicyFact) founds() bool { return f.NameDE != "" }
 // standing is what an authority's facts come to.
 type standing struct {
 	founding *PolicyFact                      // nil: not founded, as far as is known
-	live     map[event.SiteID][]event.ID      // allowances by site that were not withdrawn
+	live     map[event.SiteID][]allowance     // allowances by site that were not withdrawn
 	closings map[event.SiteID][]eventlog.Head // where the logs end of a site that is not allowed any more
 }
+
+// allowance is what lets a site in: the id of the fact, and who stated it.
+type allowance struct {
+	id event.ID
+	by event.SiteID
+}
+
+// maxPasses bounds how often everything is calculated again because of what one site forbids.
+const maxPasses = 64
 
 // stand goes through the facts in their order. Only what a site says counts that the authority allows at that place: who is
 // allowed nowhere cannot let itself in. The founding that counts comes before everything. rank tells which of two sites was
@@ -104,47 +111,56 @@ type standing struct {
 // A withdrawal that would leave no site at all does not count, now or later: of sites that forbid each other while they are cut
 // off from each other one must stay, or everything would be lost. And who is forbidden cannot undo it by dating back: what the
 // site has said by then, and the one that forbade it had not heard, is left out, and everything is calculated again without it.
+// Each withdrawal does that once, and of one site at most maxPasses of them: the rest go by dates.
 func (s AuthorityState) stand(rank func(event.SiteID) int) standing {
-	founding := s.founding(rank)
+	list := s.Said.inOrder()
+	founding := foundingOf(list, rank)
 	if founding == nil {
 		return standing{}
 	}
-	void := make([]bool, len(s.Facts))
+	p := passes{list: list, founding: founding, void: make([]bool, len(list)), looked: make([]bool, len(list)), by: make(map[event.SiteID]int)}
 	for {
-		st, again := s.pass(founding, void)
-		if !again {
+		if st, again := p.pass(); !again {
 			return st
 		}
 	}
 }
 
-// founding returns the founding that counts: of two, that of the site which was admitted first. The order of their places does
+// foundingOf returns the founding that counts: of two, that of the site which was admitted first. The order of their places does
 // not decide, unless one site has founded twice: anybody could date back and take an authority over.
-func (s AuthorityState) founding(rank func(event.SiteID) int) (first *PolicyFact) {
-	for i := range s.Facts {
-		if f := &s.Facts[i]; f.founds() && (first == nil || rank(f.By) < rank(first.By)) {
+func foundingOf(list []*ruling, rank func(event.SiteID) int) (first *ruling) {
+	for _, f := range list {
+		if f.Fact.founds() && (first == nil || rank(f.by) < rank(first.by)) {
 			first = f
 		}
 	}
 	return first
 }
 
+// passes is the calculation of a standing.
+type passes struct {
+	list     []*ruling
+	founding *ruling
+	void     []bool // facts that do not count
+	looked   []bool // withdrawals for which it was looked what their site had not heard
+	by       map[event.SiteID]int
+}
+
 // pass goes through the facts once, without those that are void. If it finds more that are, it marks them and asks for another
-// pass; there are at most as many passes as facts.
-func (s AuthorityState) pass(founding *PolicyFact, void []bool) (st standing, again bool) {
-	st = standing{founding: founding, live: make(map[event.SiteID][]event.ID), closings: make(map[event.SiteID][]eventlog.Head)}
-	st.allow(founding)
-	for i := range s.Facts {
-		f := &s.Facts[i]
-		if f == founding || void[i] || len(st.live[f.By]) == 0 {
+// pass; there are at most as many passes as withdrawals, and at most maxPasses for those of one site.
+func (p *passes) pass() (st standing, again bool) {
+	st = standing{founding: &p.founding.Fact, live: make(map[event.SiteID][]allowance), closings: make(map[event.SiteID][]eventlog.Head)}
+	st.allow(p.founding)
+	for i, f := range p.list {
+		if f == p.founding || p.void[i] || len(st.live[f.by]) == 0 {
 			st.mention(f)
 			continue
 		}
-		if f.Forbids == "" {
+		if f.Fact.Forbids == "" {
 			st.allow(f)
 			continue
 		}
-		if st.withdraws(f) && s.unheard(f, i, founding, void) {
+		if st.withdraws(f) && p.unheard(i) {
 			return st, true
 		}
 		st.forbid(f)
@@ -153,38 +169,45 @@ func (s AuthorityState) pass(founding *PolicyFact, void []bool) (st standing, ag
 }
 
 // unheard marks what the forbidden site has said before, by its own dates, and the one that forbade it had not heard.
-func (s AuthorityState) unheard(forbids *PolicyFact, before int, founding *PolicyFact, void []bool) (found bool) {
-	if forbids.Heard == nil {
+func (p *passes) unheard(at int) (found bool) {
+	forbids := p.list[at]
+	if forbids.Fact.Heard == nil || p.looked[at] || p.by[forbids.by] >= maxPasses {
 		return false
 	}
-	for i := range s.Facts[:before] {
-		f := &s.Facts[i]
-		if f.By == forbids.Forbids && f != founding && !void[i] && !forbids.heard(f) {
-			void[i], found = true, true
+	p.looked[at] = true
+	for i, f := range p.list[:at] {
+		if f.by == forbids.Fact.Forbids && f != p.founding && !p.void[i] && !heard(forbids.Fact.Heard, f) {
+			p.void[i], found = true, true
 		}
+	}
+	if found {
+		p.by[forbids.by]++
 	}
 	return found
 }
 
-func (f *PolicyFact) heard(o *PolicyFact) bool {
-	return slices.ContainsFunc(f.Heard, func(h Heard) bool { return h.Incarnation == o.Incarnation && o.Page <= h.Page })
+func heard(list []Heard, f *ruling) bool {
+	return slices.ContainsFunc(list, func(h Heard) bool { return h.Incarnation == f.incarnation && f.Page <= h.Page })
 }
 
-// allow lets in whom the fact names.
-func (st standing) allow(f *PolicyFact) {
-	for _, site := range f.Allows {
-		st.live[site] = append(st.live[site], f.ID)
+// allow lets in whom the fact names. A site that lets in again whom its own allowance still lets in says nothing: so there are
+// at most as many allowances to withdraw as sites that can give one.
+func (st standing) allow(f *ruling) {
+	for _, site := range f.Fact.Allows {
+		if !slices.ContainsFunc(st.live[site], func(a allowance) bool { return a.by == f.by }) {
+			st.live[site] = append(st.live[site], allowance{f.Fact.ID, f.by})
+		}
 		delete(st.closings, site)
 	}
 }
 
 // mention remembers whom a fact names that does not count any more: the site may have believed it for a while, and has to go
 // again. What a site says that nobody is known to have allowed ever is not worth that; the facts may not all be here yet.
-func (st standing) mention(f *PolicyFact) {
-	if _, known := st.live[f.By]; !known {
+func (st standing) mention(f *ruling) {
+	if _, known := st.live[f.by]; !known {
 		return
 	}
-	for _, site := range f.Allows {
+	for _, site := range f.Fact.Allows {
 		if _, known := st.live[site]; !known {
 			st.live[site] = nil
 		}
@@ -192,34 +215,36 @@ func (st standing) mention(f *PolicyFact) {
 }
 
 // withdraws reports whether the fact takes an allowance from the site that it forbids, and leaves somebody.
-func (st standing) withdraws(f *PolicyFact) bool {
-	left := f.left(st.live[f.Forbids])
-	return len(left) < len(st.live[f.Forbids]) && (len(left) > 0 || st.others(f.Forbids))
+func (st standing) withdraws(f *ruling) bool {
+	live := st.live[f.Fact.Forbids]
+	left := f.Fact.left(live)
+	return len(left) < len(live) && (len(left) > 0 || st.others(f.Fact.Forbids))
 }
 
 // left returns what is left of a site's allowances.
-func (f *PolicyFact) left(live []event.ID) []event.ID {
-	return slices.DeleteFunc(slices.Clone(live), func(id event.ID) bool { return slices.Contains(f.Withdraws, id) })
+func (f *PolicyFact) left(live []allowance) []allowance {
+	return slices.DeleteFunc(slices.Clone(live), func(a allowance) bool { return slices.Contains(f.Withdraws, a.id) })
 }
 
 // forbid withdraws. Of two closings that were on their way at the same time the lower one counts.
-func (st standing) forbid(f *PolicyFact) {
+func (st standing) forbid(f *ruling) {
+	site := f.Fact.Forbids
 	if st.withdraws(f) {
-		st.live[f.Forbids] = f.left(st.live[f.Forbids])
-		if len(st.live[f.Forbids]) == 0 {
-			st.closings[f.Forbids] = lowest(nil, f.Closes)
+		st.live[site] = f.Fact.left(st.live[site])
+		if len(st.live[site]) == 0 {
+			st.closings[site] = lowest(f.Fact.Closes)
 		}
 		return
 	}
-	if closed, was := st.closings[f.Forbids]; was {
-		st.closings[f.Forbids] = lowest(closed, f.Closes)
+	if closed, was := st.closings[site]; was {
+		st.closings[site] = lowest(closed, f.Fact.Closes)
 	}
 }
 
 // others reports whether anybody but the site is allowed.
 func (st standing) others(but event.SiteID) bool {
-	for site, ids := range st.live {
-		if site != but && len(ids) > 0 {
+	for site, live := range st.live {
+		if site != but && len(live) > 0 {
 			return true
 		}
 	}
@@ -228,24 +253,24 @@ func (st standing) others(but event.SiteID) bool {
 
 // sites returns the sites that the authority allows, in order.
 func (st standing) sites() []event.SiteID {
-	return st.sitesBy(func(live []event.ID) bool { return len(live) > 0 })
+	return st.sitesBy(func(live []allowance) bool { return len(live) > 0 })
 }
 
 // withdrawn returns the sites that were allowed once, or thought so, and are not any more, in order.
 func (st standing) withdrawn() []event.SiteID {
-	return st.sitesBy(func(live []event.ID) bool { return len(live) == 0 })
+	return st.sitesBy(func(live []allowance) bool { return len(live) == 0 })
 }
 
-func (st standing) sitesBy(is func(live []event.ID) bool) []event.SiteID {
+func (st standing) sitesBy(is func(live []allowance) bool) []event.SiteID {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(st.live)), func(site event.SiteID) bool { return !is(st.live[site]) })
 }
 
 // heardOf returns what a site has said about the authority, as far as it is known here, for a withdrawal. It is never nil.
 func (s AuthorityState) heardOf(site event.SiteID) []Heard {
 	pages := make(map[string]uint64)
-	for _, f := range s.Facts {
-		if f.By == site {
-			pages[f.Incarnation] = max(pages[f.Incarnation], f.Page)
+	for key, l := range s.Said {
+		if by, incarnation := key.split(); by == site && len(l.Facts) > 0 {
+			pages[incarnation] = l.Facts[len(l.Facts)-1].Page
 		}
 	}
 	list := []Heard{}

@@ -173,12 +173,12 @@ func TestAPolicyFactThatMakesNoSenseIsPassedOver(t *testing.T) {
 	s.add(0, KindAllowed, Allowed{"nobody"})
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Heard: make([]Heard, maxHeard+1)})
 	s.add(0, KindFounded, Founded{profileOf(0)})
-	if st := stateOf(t, &s); len(st.Facts) > 0 {
+	if st := stateOf(t, &s); len(st.Said) > 0 {
 		t.Errorf("%+v", st)
 	}
 	s.authority(0, 0)
 	s.entries[4].Place.Site = cast[2].Site()
-	if st := stateOf(t, &s); len(st.Facts) > 0 {
+	if st := stateOf(t, &s); len(st.Said) > 0 {
 		t.Error("a fact in another site's place was taken")
 	}
 }

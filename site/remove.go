@@ -35,9 +35,9 @@ var (
 
 // counted returns the votes on a member that count: those of sites that are members, without the member's own operator where there are
 // others.
-func (r *roll) counted(target *Member) []vote {
+func (r *roll) counted(target *Member) []*vote {
 	own, others := operatorKey(target.Operator), r.otherOperators(target)
-	return slices.DeleteFunc(slices.Clone(r.votes[target.Site]), func(v vote) bool {
+	return slices.DeleteFunc(slices.Clone(r.votes[target.Site]), func(v *vote) bool {
 		return r.members[v.by] == nil || v.operator == own && others > 0
 	})
 }
@@ -93,7 +93,7 @@ func (s *Service) Remove(ctx context.Context, site event.SiteID, lose bool) erro
 	if err := snap.leavesAll(site); err != nil && !lose {
 		return err
 	}
-	if err := s.close(ctx, site, s.knownOf(site)); err != nil {
+	if err := s.vote(ctx, snap, site); err != nil {
 		return err
 	}
 	return s.Reconcile(ctx)
@@ -149,16 +149,20 @@ func (s *Service) knownOf(site event.SiteID) []eventlog.Head {
 	return slices.DeleteFunc(slices.Clone(s.Heads()), func(h eventlog.Head) bool { return h.Branch.Site != site || h.Branch.Fork != "" })
 }
 
-// close records a vote with its closings: in one fact, or in as many as it takes.
-func (s *Service) close(ctx context.Context, site event.SiteID, heads []eventlog.Head) error {
-	var drafts []event.Draft
+// vote records that this site is for removing another one: first what that had said as far as it is known here, then where its logs
+// end, in as many facts as it takes.
+func (s *Service) vote(ctx context.Context, snap *snapshot, site event.SiteID) error {
+	heard := snap.facts.heardOf(func(by event.SiteID) bool { return by == site })
+	first := event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: site, Heard: heard}}
+	return s.record(ctx, append([]event.Draft{first}, closings(site, s.knownOf(site))...)...)
+}
+
+// closings are the facts that close logs of a site.
+func closings(site event.SiteID, heads []eventlog.Head) (drafts []event.Draft) {
 	for part := range slices.Chunk(heads, maxClosings) {
 		drafts = append(drafts, event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: site, Closes: part}})
 	}
-	if len(drafts) == 0 {
-		drafts = append(drafts, event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: site}})
-	}
-	return s.record(ctx, drafts...)
+	return drafts
 }
 
 // NameLogs closes those logs of removed sites that nobody has named, at the last page that this site knows. Without it they would
@@ -178,7 +182,7 @@ func (s *Service) NameLogs(ctx context.Context) error {
 			return named || !s.Federation.Allowed(s.Identity.Site(), h.Branch.Authority)
 		})
 		if len(unnamed) > 0 {
-			errs = append(errs, s.close(ctx, r.Site, unnamed))
+			errs = append(errs, s.record(ctx, closings(r.Site, unnamed)...))
 		}
 	}
 	return errors.Join(errs...)

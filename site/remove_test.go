@@ -133,38 +133,59 @@ func TestRemovingAndForbiddingNameWhatWasKnown(t *testing.T) {
 	for _, id := range []event.AuthorityID{"kr-nordtal", "kr-suedtal"} {
 		must(t, c.AddAuthority(w.ctx, AuthorityDraft{ID: id, NameDE: "Kreis", NameEN: "County", Sites: sites}))
 	}
+	if _, err := w.site("d").join(c.invite("Vierte eG")); err != nil {
+		t.Fatal(err)
+	}
 	w.exchange()
 	c.note("kr-nordtal")
 	c.note("kr-nordtal")
 	w.exchange()
 	must(t, a.Forbid(w.ctx, "kr-nordtal", c.id.Site()))
-	state := a.Federation.snap.Load().authorities["kr-nordtal"].state
-	fact := state.Facts[len(state.Facts)-1]
-	if len(fact.Heard) != 1 || fact.Heard[0].Page == 0 || len(fact.Closes) != 1 || fact.Closes[0].Page != 2 {
-		t.Errorf("forbidding names as heard %v and closes %v; c has founded the authority in 1 log and written 2 pages in another", fact.Heard, fact.Closes)
+	var forbidden Forbidden
+	for _, e := range a.stated(KindForbidden) {
+		must(t, e.Decode(&forbidden))
+	}
+	if len(forbidden.Heard) != 1 || forbidden.Heard[0].Page == 0 || len(forbidden.Closes) != 1 || forbidden.Closes[0].Page != 2 {
+		t.Errorf("forbidding names as heard %v and closes %v; c has founded the authority in 1 log and written 2 pages in another",
+			forbidden.Heard, forbidden.Closes)
 	}
 	must(t, a.Remove(w.ctx, c.id.Site(), false))
-	var named []eventlog.LogID
-	for _, f := range mustMembership(t, a).Facts {
-		if f.Removed != nil {
-			for _, h := range f.Removed.Closes {
-				named = append(named, h.Branch.LogID)
-				if known, _ := a.log.Head(h.Branch); known.Page != h.Page || known.Hash != h.Hash {
-					t.Errorf("%s is closed at page %d, known to page %d", h.Branch, h.Page, known.Page)
+	var named, heard int
+	for _, e := range a.stated(KindRemoved) {
+		var r Removed
+		must(t, e.Decode(&r))
+		heard += len(r.Heard)
+		for _, h := range r.Closes {
+			named++
+			if known, _ := a.log.Head(h.Branch); known.Page != h.Page || known.Hash != h.Hash {
+				t.Errorf("%s is closed at page %d, known to page %d", h.Branch, h.Page, known.Page)
+			}
+		}
+	}
+	if known := len(a.knownOf(c.id.Site())); named != known || named < 2 {
+		t.Errorf("removing names %d logs of %d", named, known)
+	}
+	want := a.Federation.snap.Load().facts.heardOf(func(by event.SiteID) bool { return by == c.id.Site() })
+	if heard != len(want) || heard == 0 {
+		t.Errorf("removing names %d facts as heard, want %v", heard, want)
+	}
+}
+
+// stated returns what this site has said of a kind.
+func (n *node) stated(kind event.Kind) (events []event.Event) {
+	n.w.t.Helper()
+	for _, h := range n.log.OwnHeads() {
+		pages, err := n.log.Read(n.w.ctx, h.Branch, 0, 1<<20)
+		must(n.w.t, err)
+		for _, p := range pages {
+			for _, e := range p.Events {
+				if e.Kind == kind {
+					events = append(events, e)
 				}
 			}
 		}
 	}
-	if len(named) != len(a.knownOf(c.id.Site())) || len(named) < 2 {
-		t.Errorf("removing names %d logs of %d", len(named), len(a.knownOf(c.id.Site())))
-	}
-}
-
-func mustMembership(t *testing.T, n *node) Membership {
-	t.Helper()
-	f, err := readFolded(n.w.ctx, n.Model)
-	must(t, err)
-	return f.members
+	return events
 }
 
 // Neither voter may hold the authority; what the removed site wrote for it counts nevertheless, as far as its other site had it.
@@ -202,9 +223,9 @@ func TestLogsThatNoVoterHoldsAreNamedByWhoeverHoldsThem(t *testing.T) {
 		}
 	}
 	w.wantSameState(a, b, d)
-	facts := len(mustMembership(t, d).Facts)
+	facts := len(d.stated(KindRemoved))
 	must(t, d.NameLogs(w.ctx))
-	if got := len(mustMembership(t, d).Facts); got != facts {
+	if got := len(d.stated(KindRemoved)); got != facts || facts == 0 {
 		t.Error("logs are named again and again")
 	}
 }
@@ -247,7 +268,7 @@ func TestManyLogsAreClosedInSeveralFacts(t *testing.T) {
 		id := eventlog.LogID{Authority: "kr-nordtal", Class: event.Audit, Site: c.id.Site(), Incarnation: hex16(i)}
 		heads = append(heads, eventlog.Head{Branch: eventlog.Branch{LogID: id}, Page: uint64(i + 1)})
 	}
-	must(t, a.close(w.ctx, c.id.Site(), heads))
+	must(t, a.record(w.ctx, closings(c.id.Site(), heads)...))
 	w.exchange()
 	must(t, b.Remove(w.ctx, c.id.Site(), false))
 	for i, h := range heads {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -101,8 +102,9 @@ type Roll struct {
 	// Founder is the site whose founding counts; the federation is known by its id.
 	Founder event.SiteID `json:"founder,omitempty"`
 
-	admitted []event.SiteID // in that order, removed ones too
-	voters   map[event.SiteID][]event.SiteID
+	admitted  []event.SiteID         // in that order, removed ones too
+	proposals map[event.SiteID]*fact // by which each site waits or was admitted
+	voters    map[event.SiteID][]event.SiteID
 }
 
 // rank returns how many sites were admitted before the site; a site that never was comes last.
@@ -145,49 +147,88 @@ type roll struct {
 	founder    event.SiteID
 	members    map[event.SiteID]*Member
 	candidates map[event.SiteID]*Pending
+	early      map[event.SiteID][]event.SiteID // who has endorsed a site before it was proposed, by that site
+	proposals  map[event.SiteID]*fact
 	removed    map[event.SiteID]*RemovedSite
-	votes      map[event.SiteID][]vote
+	votes      map[event.SiteID][]*vote // one per voting site
 	admitted   []event.SiteID
+	need       int // how many operators it takes now to admit a site; 0: to be counted again
+	// unheard tells what sites that were just removed had said and those who removed them had not heard, see Removed.Heard.
+	unheard []func(*fact) bool
 }
 
-// vote is one site's wish to remove another.
+// vote is one site's wish to remove another, put together from all its facts about that.
 type vote struct {
 	by       event.SiteID
 	operator string
 	closes   []eventlog.Head
+	heard    []string
+	says     bool // what it had heard
 }
 
+// maxRolls bounds how often a roll is calculated again because of what is said for removing one site.
+const maxRolls = 8
+
 // Roll returns who belongs to the federation. The founding that counts is that of founder, or the first one if founder
-// is not known. It is a pure function of the facts.
+// is not known. It is a pure function of the set of facts. It is calculated again from the beginning, without them, if there are
+// facts of a removed site that do not count.
 func (m Membership) Roll(founder event.SiteID) Roll {
-	r := roll{founder: founder, members: map[event.SiteID]*Member{}, candidates: map[event.SiteID]*Pending{},
-		removed: map[event.SiteID]*RemovedSite{}, votes: map[event.SiteID][]vote{}}
-	for i := range m.Facts {
-		r.tell(&m.Facts[i])
+	facts := m.facts()
+	r := newRoll(founder)
+	again := make(map[event.SiteID]int)
+	for i := 0; i < len(facts); i++ {
+		f := facts[i]
+		r.tell(f)
+		if len(r.unheard) == 0 {
+			continue
+		}
+		counting := slices.DeleteFunc(slices.Clone(facts[:i]), r.isUnheard)
+		r.unheard = nil
+		if of := f.Fact.Removed.Site; len(counting) < i && again[of] < maxRolls {
+			again[of]++
+			facts = append(counting, facts[i:]...)
+			r, i = newRoll(founder), -1
+		}
 	}
-	for site, d := range m.descriptions() {
+	for site, d := range m.Described {
 		if member := r.members[site]; member != nil {
-			member.Description = d
+			member.Description = d.Description
 		}
 	}
 	return r.result()
 }
 
+func newRoll(founder event.SiteID) *roll {
+	return &roll{
+		founder:    founder,
+		members:    make(map[event.SiteID]*Member),
+		candidates: make(map[event.SiteID]*Pending),
+		early:      make(map[event.SiteID][]event.SiteID),
+		proposals:  make(map[event.SiteID]*fact),
+		removed:    make(map[event.SiteID]*RemovedSite),
+		votes:      make(map[event.SiteID][]*vote),
+	}
+}
+
+func (r *roll) isUnheard(f *fact) bool {
+	return slices.ContainsFunc(r.unheard, func(unheard func(*fact) bool) bool { return unheard(f) })
+}
+
 // Members returns the members according to the facts.
 func Members(state Membership) []Member { return state.Roll("").Members }
 
-func (r *roll) tell(f *MembershipFact) {
+func (r *roll) tell(f *fact) {
 	switch {
-	case f.Founded != nil:
-		r.founded(f.By, f.Founded)
-	case r.members[f.By] == nil:
+	case f.Fact.Founded != nil:
+		r.founded(f.by, f.Fact.Founded)
+	case r.members[f.by] == nil:
 		// Only members at this place propose, endorse and remove.
-	case f.Proposed != nil:
-		r.proposed(f.By, f.Proposed)
-	case f.Endorsed != nil:
-		r.endorse(f.By, f.Endorsed.Site)
-	case f.Removed != nil:
-		r.remove(f.By, f.Removed)
+	case f.Fact.Proposed != nil:
+		r.proposed(f)
+	case f.Fact.Endorsed != nil:
+		r.endorse(f.by, f.Fact.Endorsed.Site)
+	case f.Fact.Removed != nil:
+		r.remove(f.by, f.Fact.Removed)
 	}
 }
 
@@ -202,35 +243,47 @@ func (r *roll) founded(by event.SiteID, f *Founded) {
 func (r *roll) admit(site event.SiteID, p Profile) {
 	r.members[site] = &Member{Profile: p}
 	r.admitted = append(r.admitted, site)
+	r.need = 0
 }
 
-func (r *roll) proposed(by event.SiteID, p *Proposed) {
+func (r *roll) proposed(f *fact) {
+	p := f.Fact.Proposed
 	if p.Federation != r.founder || r.members[p.Site] != nil || r.removed[p.Site] != nil {
 		return // whoever is here needs no proposal, and a removed key never comes back
 	}
 	c := r.candidates[p.Site]
 	if c == nil {
-		c = &Pending{Profile: p.Profile}
-		r.candidates[p.Site] = c
+		c = &Pending{Profile: p.Profile, endorsers: r.early[p.Site]}
+		r.candidates[p.Site], r.proposals[p.Site] = c, f
+		delete(r.early, p.Site)
 	}
 	if operatorKey(c.Operator) != operatorKey(p.Operator) {
 		return // two inviters disagree about whose site it is: the first proposal stands, this is no endorsement of it
 	}
-	r.endorse(by, p.Site)
+	r.endorse(f.by, p.Site)
 }
 
+// endorse counts an endorsement. One that comes before its proposal counts when that comes.
 func (r *roll) endorse(by, candidate event.SiteID) {
 	c := r.candidates[candidate]
 	if c == nil {
+		if r.members[candidate] == nil && r.removed[candidate] == nil {
+			r.early[candidate] = append(r.early[candidate], by)
+		}
 		return
 	}
 	if !slices.Contains(c.endorsers, by) {
 		c.endorsers = append(c.endorsers, by)
 	}
+	r.consider(c)
+}
+
+// consider admits a candidate if enough operators have endorsed it.
+func (r *roll) consider(c *Pending) {
 	c.Endorsed, c.Needed = r.endorsements(c)
 	if len(c.Endorsed) >= c.Needed && len(r.members) < maxSites {
-		delete(r.candidates, candidate)
-		r.admit(candidate, c.Profile)
+		delete(r.candidates, c.Site)
+		r.admit(c.Site, c.Profile)
 	}
 }
 
@@ -243,33 +296,93 @@ func (r *roll) endorsements(c *Pending) (operators []string, need int) {
 			operators = append(operators, m.Operator)
 		}
 	}
-	return operators, needed(len(operatorsOf(r.members)))
+	if r.need == 0 {
+		r.need = needed(len(operatorsOf(r.members)))
+	}
+	return operators, r.need
 }
 
 func (r *roll) remove(by event.SiteID, f *Removed) {
-	v := vote{by, operatorKey(r.members[by].Operator), f.Closes}
 	if gone := r.removed[f.Site]; gone != nil {
 		// Another closing that was on its way at the same time.
-		gone.Closings = lowest(gone.Closings, ofSite(v.closes, f.Site))
+		gone.Closings = append(gone.Closings, ofSite(f.Closes, f.Site)...)
 		return
 	}
-	target := r.members[f.Site]
+	if r.members[f.Site] == nil {
+		return
+	}
+	v := r.vote(by, f.Site)
+	v.closes = append(v.closes, ofSite(f.Closes, f.Site)...)
+	v.heard, v.says = append(v.heard, f.Heard...), v.says || f.Heard != nil
+	r.decide(f.Site)
+}
+
+// vote returns what a site has said so far for removing another.
+func (r *roll) vote(by, site event.SiteID) *vote {
+	for _, v := range r.votes[site] {
+		if v.by == by {
+			return v
+		}
+	}
+	v := &vote{by: by, operator: operatorKey(r.members[by].Operator)}
+	r.votes[site] = append(r.votes[site], v)
+	return v
+}
+
+// decide takes a site out if enough operators are for it.
+func (r *roll) decide(site event.SiteID) {
+	target := r.members[site]
 	if target == nil || len(r.members) == 1 {
 		return
 	}
-	r.votes[f.Site] = append(r.votes[f.Site], v)
-	gone := &RemovedSite{Profile: target.Profile}
-	for _, v := range r.counted(target) {
-		gone.Closings = lowest(gone.Closings, ofSite(v.closes, f.Site))
+	if now := r.removing(target); len(now.Agreed) < now.Needed {
+		return
 	}
-	if now := r.removing(target); len(now.Agreed) >= now.Needed {
-		delete(r.members, f.Site)
-		r.removed[f.Site] = gone
+	counted := r.counted(target)
+	gone := &RemovedSite{Profile: target.Profile}
+	for _, v := range counted {
+		gone.Closings = append(gone.Closings, v.closes...)
+	}
+	r.leave(gone, counted)
+}
+
+// leave takes a site out. It may take fewer operators now, so whoever waits to be admitted or removed is looked at again: a site
+// that has said what it wants says it once.
+func (r *roll) leave(gone *RemovedSite, votes []*vote) {
+	delete(r.members, gone.Site)
+	r.removed[gone.Site] = gone
+	r.need = 0
+	if unheard := unheardBy(gone.Site, votes); unheard != nil {
+		r.unheard = append(r.unheard, unheard)
+	}
+	for _, site := range slices.Sorted(maps.Keys(r.candidates)) {
+		r.consider(r.candidates[site])
+	}
+	for _, site := range slices.Sorted(maps.Keys(r.votes)) {
+		r.decide(site)
+	}
+}
+
+// unheardBy returns what does not count of what a site has said before it was removed: all that none of the voters had heard. It
+// is nil if one of them does not say what it had heard.
+func unheardBy(site event.SiteID, votes []*vote) func(*fact) bool {
+	heard := make(map[string]bool)
+	for _, v := range votes {
+		if !v.says {
+			return nil
+		}
+		for _, name := range v.heard {
+			heard[name] = true
+		}
+	}
+	return func(f *fact) bool {
+		counts := f.Fact.Proposed != nil || f.Fact.Endorsed != nil || f.Fact.Removed != nil
+		return counts && f.by == site && !heard[f.name()]
 	}
 }
 
 func (r *roll) result() Roll {
-	out := Roll{Founder: r.founder, Members: []Member{}, admitted: r.admitted, voters: r.votersOf()}
+	out := Roll{Founder: r.founder, Members: []Member{}, admitted: r.admitted, proposals: r.proposals, voters: r.votersOf()}
 	for _, m := range r.members {
 		out.Members = append(out.Members, *m)
 	}
@@ -283,6 +396,7 @@ func (r *roll) result() Roll {
 		}
 	}
 	for _, g := range r.removed {
+		g.Closings = lowest(g.Closings)
 		out.Removed = append(out.Removed, *g)
 	}
 	slices.SortFunc(out.Members, func(a, b Member) int { return strings.Compare(string(a.Site), string(b.Site)) })
@@ -293,21 +407,17 @@ func (r *roll) result() Roll {
 }
 
 // lowest merges closings: of each log the lower page, of equal pages the lower hash. The result is in order.
-func lowest(a, b []eventlog.Head) []eventlog.Head {
-	all := append(slices.Clone(a), b...)
-	slices.SortFunc(all, func(x, y eventlog.Head) int {
-		if c := strings.Compare(x.Branch.LogID.String(), y.Branch.LogID.String()); c != 0 {
-			return c
+func lowest(closings ...[]eventlog.Head) []eventlog.Head {
+	first := make(map[eventlog.LogID]eventlog.Head)
+	for _, h := range slices.Concat(closings...) {
+		before, known := first[h.Branch.LogID]
+		if !known || h.Page < before.Page || h.Page == before.Page && bytes.Compare(h.Hash[:], before.Hash[:]) < 0 {
+			first[h.Branch.LogID] = h
 		}
-		if x.Page != y.Page {
-			if x.Page < y.Page {
-				return -1
-			}
-			return 1
-		}
-		return bytes.Compare(x.Hash[:], y.Hash[:])
+	}
+	return slices.SortedFunc(maps.Values(first), func(x, y eventlog.Head) int {
+		return strings.Compare(x.Branch.LogID.String(), y.Branch.LogID.String())
 	})
-	return slices.CompactFunc(all, func(x, y eventlog.Head) bool { return x.Branch.LogID == y.Branch.LogID })
 }
 
 // ofSite leaves out what is not the site's to be closed.

@@ -71,7 +71,7 @@ func (s *script) propose(by, who int) { s.add(by, KindProposed, proposalOf(who))
 func (s *script) endorse(by, who int) { s.add(by, KindEndorsed, Endorsed{cast[who].Site()}) }
 func (s *script) remove(by, who int, page uint64, hash byte) {
 	head := eventlog.Head{Branch: eventlog.Branch{LogID: logOf(who)}, Page: page, Hash: eventlog.Hash{hash}}
-	s.add(by, KindRemoved, Removed{cast[who].Site(), []eventlog.Head{head}})
+	s.add(by, KindRemoved, Removed{Site: cast[who].Site(), Closes: []eventlog.Head{head}})
 }
 
 func logOf(i int) eventlog.LogID {
@@ -439,7 +439,7 @@ func TestAnIDThatAnotherSiteHasCopiedDisplacesNoMembershipFact(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(state.Facts); n != 4 {
+	if n := len(state.facts()); n != 4 {
 		t.Errorf("%d facts, want all 4", n)
 	}
 }
@@ -477,7 +477,8 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 	named.Names = []string{"a.example.org", "holdfast.example.org"}
 	able, unable := full.Description, full.Description
 	able.Channels, unable.Channels = []string{"sms", "email"}, []string{}
-	proposal := proposalOf(2)
+	proposal, heard := proposalOf(2), proposalOf(2)
+	heard.Heard = []string{}
 	// A kind that has got a field has a file of its newer form too; the older one stays, because it is in logs.
 	for kind, fact := range map[event.Kind]any{
 		KindDescribed + ".channels":    &Described{able},
@@ -485,9 +486,12 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 		KindDescribed + ".names":       &Described{named},
 		KindForbidden + ".heard":       &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, []Heard{{"0000000000000001", 7}}},
 		KindFounded:                    &Founded{full},
+		KindProposed + ".heard":        &heard,
+		KindJoined:                     &Joined{cast[0].Site(), "0000000000000001", 7, eventlog.Hash{1, 2}, 3},
+		KindRemoved + ".heard":         &Removed{cast[2].Site(), []eventlog.Head{head}, []string{"000102030405060708090a0b0c0d0e0f"}},
 		KindProposed:                   &proposal,
 		KindEndorsed:                   &Endorsed{cast[2].Site()},
-		KindRemoved:                    &Removed{cast[2].Site(), []eventlog.Head{head}},
+		KindRemoved:                    &Removed{cast[2].Site(), []eventlog.Head{head}, nil},
 		KindDescribed:                  &Described{full.Description},
 		KindAuthorityFounded:           &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
 		KindAllowed:                    &Allowed{cast[2].Site()},
@@ -517,7 +521,7 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 	var m MembershipFact
 	stored, err := os.ReadFile(filepath.Join("testdata", string(KindProposed)+".json"))
 	must(t, err)
-	if !m.decode(event.Event{Kind: KindProposed, Data: stored}) {
+	if !m.decode(event.Event{Kind: KindProposed, Data: stored}) || !m.checked() {
 		t.Error("a stored proposal is no longer believed")
 	}
 }

@@ -5,8 +5,10 @@ package site
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/readmodel"
@@ -15,21 +17,41 @@ import (
 //go:embed schema.sql
 var authoritySchema string
 
-func saveAuthority(tx *readmodel.Tx, ref readmodel.Ref, _, _ AuthorityState) error {
-	_, err := tx.Exec(`INSERT INTO site_authority (id) VALUES (?) ON CONFLICT DO NOTHING`, ref.Subject.Part(1))
-	return err
+func saveMembership(tx *readmodel.Tx, _ readmodel.Ref, _, m Membership) error {
+	return keepApart(tx, m.Said.over())
+}
+
+func saveAuthority(tx *readmodel.Tx, ref readmodel.Ref, _, s AuthorityState) error {
+	if _, err := tx.Exec(`INSERT INTO site_authority (id) VALUES (?) ON CONFLICT DO NOTHING`, ref.Subject.Part(1)); err != nil {
+		return err
+	}
+	return keepApart(tx, s.Said.over())
+}
+
+// keepApart tells which sites have said more in the subject than is taken.
+func keepApart(tx *readmodel.Tx, over map[event.SiteID]bool) error {
+	reasons := make(map[event.SiteID]string)
+	for site := range over {
+		reasons[site] = fmt.Sprintf("site %s says more there than is taken from one log of a site, %d facts that differ, %d KiB together; "+
+			"what is behind that does not count", site.Short(), maxSaid, maxSaidBytes>>10)
+	}
+	return tx.KeepApart(reasons)
 }
 
 // folded is what the read model knows of the federation, at one moment.
 type folded struct {
 	members     Membership
 	authorities map[event.AuthorityID]AuthorityState
+	raw         map[event.Subject]string // the stored states that this was read from
 }
 
-func readFolded(ctx context.Context, m *readmodel.Model) (folded, error) {
-	f := folded{authorities: make(map[event.AuthorityID]AuthorityState)}
-	err := m.View(ctx, func(q readmodel.Query) error {
-		if _, err := q.State(ctx, event.Federation, SubjectMembers, &f.members); err != nil {
+// readFolded returns what the read model knows, and whether that differs from before. States that have not changed are not
+// decoded again.
+func readFolded(ctx context.Context, m *readmodel.Model, before folded) (f folded, changed bool, err error) {
+	f = folded{authorities: make(map[event.AuthorityID]AuthorityState), raw: make(map[event.Subject]string)}
+	err = m.View(ctx, func(q readmodel.Query) error {
+		f.members, err = readOne(ctx, q, SubjectMembers, f.raw, before.raw, before.members)
+		if err != nil {
 			return err
 		}
 		ids, err := authorityIDs(ctx, q)
@@ -37,18 +59,36 @@ func readFolded(ctx context.Context, m *readmodel.Model) (folded, error) {
 			return err
 		}
 		for _, id := range ids {
-			var s AuthorityState
-			if _, err := q.State(ctx, event.Federation, SubjectOf(id), &s); err != nil {
+			f.authorities[id], err = readOne(ctx, q, SubjectOf(id), f.raw, before.raw, before.authorities[id])
+			if err != nil {
 				return err
 			}
-			f.authorities[id] = s
 		}
 		return nil
 	})
 	if err != nil {
-		return folded{}, fmt.Errorf("read the federation: %w", err)
+		return folded{}, false, fmt.Errorf("read the federation: %w", err)
 	}
-	return f, nil
+	return f, !maps.Equal(f.raw, before.raw), nil
+}
+
+// readOne reads one state, unless it is stored as it was before.
+func readOne[S any](ctx context.Context, q readmodel.Query, subject event.Subject, raw, before map[event.Subject]string, was S) (is S, err error) {
+	var stored []byte
+	if _, err := q.State(ctx, event.Federation, subject, &stored); err != nil {
+		return is, err
+	}
+	raw[subject] = string(stored)
+	if text, known := before[subject]; known && text == raw[subject] {
+		return was, nil
+	}
+	if len(stored) == 0 {
+		return is, nil
+	}
+	if err := json.Unmarshal(stored, &is); err != nil {
+		return is, fmt.Errorf("read the state of %s: %w", subject, err)
+	}
+	return is, nil
 }
 
 func authorityIDs(ctx context.Context, q readmodel.Query) (ids []event.AuthorityID, err error) {

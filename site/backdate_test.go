@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package site
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/seal"
+)
+
+// forged is a fact that somebody states later than he says.
+type forged struct {
+	incarnation string // "" is the log in which he has always written
+	stamp       event.Stamp
+	page        uint64 // 0 is the next one
+	hash        byte
+}
+
+// forge adds a fact at a place of the forger's choice.
+func (s *script) forge(at forged, by int, kind event.Kind, data any) {
+	s.add(by, kind, data)
+	p := &s.entries[len(s.entries)-1].Place
+	p.Stamp, p.Hash[0] = at.stamp, at.hash
+	if at.incarnation != "" {
+		p.Incarnation = at.incarnation
+	}
+	if at.page > 0 {
+		p.Page = at.page
+	}
+}
+
+func (s *script) state() (m Membership) {
+	for _, e := range s.entries {
+		m, _ = applyMembership(m, e)
+	}
+	return m
+}
+
+// hearing is a proposal that says what its operator has said so far.
+func (s *script) hearing(by, who int) Proposed {
+	p := proposalOf(who)
+	p.Heard = s.state().heardOf(func(site event.SiteID) bool { return operatorOf(castRank(site)) == operatorOf(by) })
+	return p
+}
+
+// admit has a site proposed by one that says what it had heard, and has it acknowledge that.
+func (s *script) admit(by, who int) {
+	s.add(by, KindProposed, s.hearing(by, who))
+	s.join(who, len(s.entries)-1)
+}
+
+// join has a site acknowledge the proposal that is the n-th fact.
+func (s *script) join(who, n int) {
+	p := s.entries[n].Place
+	s.add(who, KindJoined, Joined{p.Site, p.Incarnation, p.Page, p.Hash, p.Index})
+}
+
+// wantAlways compares the members for several orders in which the facts may arrive.
+func (s *script) wantAlways(t *testing.T, members ...int) {
+	t.Helper()
+	s.want(t, members...)
+	random := seeded(7)
+	order := make([]int, len(s.entries))
+	for i := range order {
+		order[i] = i
+	}
+	want := mustJSON(s.state())
+	for range 6 {
+		for i := len(order) - 1; i > 0; i-- {
+			j := int(random.Uint64() % uint64(i+1))
+			order[i], order[j] = order[j], order[i]
+		}
+		if got := s.fold(t, order); mustJSON(got) != want || mustJSON(got.Roll("")) != mustJSON(s.roll(t)) {
+			t.Fatalf("arriving as %v the facts come to something else", order)
+		}
+	}
+}
+
+const another = "00000000000000ff"
+
+// founded is a federation of a founder and the site of a second operator, before and since there is Proposed.Heard.
+var founded = map[string]func() *script{
+	"old": func() *script {
+		s := new(script)
+		s.found()
+		s.propose(0, 2)
+		return s
+	},
+	"new": func() *script {
+		s := new(script)
+		s.found()
+		s.admit(0, 2)
+		return s
+	},
+}
+
+// TestNobodyIsAdmittedByDatingBack is the founder who says that he had admitted somebody before there was a second operator.
+func TestNobodyIsAdmittedByDatingBack(t *testing.T) {
+	for name, found := range founded {
+		t.Run(name+": in the same log", func(t *testing.T) {
+			for _, who := range []int{1, 4} {
+				s := found()
+				s.forge(forged{stamp: 1}, 0, KindProposed, proposalOf(who))
+				s.wantAlways(t, 0, 2)
+			}
+		})
+	}
+	for name, at := range map[string]forged{
+		"in another log":                       {incarnation: another, stamp: 1, page: 1},
+		"in a log that sorts first":            {incarnation: "0000000000000000", stamp: 1, page: 1},
+		"in a fork of the log":                 {stamp: 1, page: 1, hash: 9},
+		"in a fork of the page that was heard": {stamp: 2, page: 2, hash: 0xff},
+		"before the founding, in another log":  {incarnation: another, stamp: 0, page: 1},
+	} {
+		for _, who := range []int{1, 4} {
+			for heard, p := range map[string]Proposed{"": proposalOf(who), "that claims to have heard nothing": hearingNothing(who)} {
+				t.Run(fmt.Sprintf("%s: site %d %s", name, who, heard), func(t *testing.T) {
+					s := founded["new"]()
+					s.forge(at, 0, KindProposed, p)
+					s.wantAlways(t, 0, 2)
+				})
+			}
+		}
+	}
+	t.Run("by another site of the operator", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.admit(0, 1)
+		s.admit(0, 2)
+		s.forge(forged{incarnation: another, stamp: 3, page: 1}, 1, KindProposed, proposalOf(4))
+		s.wantAlways(t, 0, 1, 2)
+	})
+	t.Run("with a founding under another name", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.admit(0, 1)
+		s.admit(0, 2)
+		other := profileOf(0)
+		other.Operator = operatorOf(6)
+		s.forge(forged{incarnation: another, stamp: 0, page: 1}, 0, KindFounded, Founded{other})
+		s.forge(forged{incarnation: another, stamp: 1, page: 2}, 0, KindProposed, proposalOf(4))
+		s.wantAlways(t, 0, 1, 2)
+	})
+	t.Run("it counts as one of two endorsements", func(t *testing.T) {
+		s := founded["new"]()
+		s.forge(forged{incarnation: another, stamp: 1, page: 1}, 0, KindProposed, proposalOf(4))
+		s.endorse(2, 4)
+		s.wantAlways(t, 0, 2, 4)
+	})
+}
+
+func hearingNothing(who int) Proposed {
+	p := proposalOf(who)
+	p.Heard = []string{}
+	return p
+}
+
+// TestWhoClaimsToHaveHeardNothingUndoesNothing is the same founder who wants to be rid of members that others know.
+func TestWhoClaimsToHaveHeardNothingUndoesNothing(t *testing.T) {
+	all := func() *script {
+		s := founded["new"]()
+		s.admit(0, 4)
+		s.endorse(2, 4)
+		s.propose(0, 1) // a site of his own that has not acknowledged anything yet
+		s.endorse(4, 1)
+		s.admit(2, 6) // whom another operator has proposed, and he has endorsed
+		s.endorse(0, 6)
+		s.propose(2, 5)
+		s.endorse(6, 5)
+		s.wantAlways(t, 0, 1, 2, 4, 5, 6)
+		return s
+	}
+	for name, stamp := range map[string]event.Stamp{"now": 99, "before the second operator": 1} {
+		t.Run(name, func(t *testing.T) {
+			s := all()
+			s.forge(forged{incarnation: another, stamp: stamp, page: 1}, 0, KindProposed, hearingNothing(1))
+			s.join(1, len(s.entries)-1)
+			s.wantAlways(t, 0, 1, 2, 4, 5, 6)
+		})
+	}
+	t.Run("nor does it move what another operator says", func(t *testing.T) {
+		s := founded["new"]()
+		s.admit(0, 4)
+		s.endorse(2, 4)
+		s.propose(2, 6) // who acknowledges nothing, as before there was Joined
+		s.endorse(4, 6)
+		s.admit(2, 5)
+		s.endorse(6, 5)
+		s.add(0, KindProposed, hearingNothing(1))
+		s.join(1, len(s.entries)-1)
+		s.endorse(4, 1)
+		s.wantAlways(t, 0, 1, 2, 4, 5, 6)
+	})
+	t.Run("nor postpone its own removal", func(t *testing.T) {
+		s := all()
+		s.remove(2, 0, 9, 1)
+		s.remove(4, 0, 9, 1)
+		s.forge(forged{incarnation: another, stamp: 1, page: 1}, 0, KindProposed, hearingNothing(7))
+		s.forge(forged{incarnation: another, stamp: 1, page: 2}, 0, KindRemoved, Removed{Site: cast[2].Site()})
+		s.wantAlways(t, 1, 2, 4, 5, 6)
+	})
+}
+
+// vote adds a vote that names what the site to be removed had said by then.
+func (s *script) vote(by, who int, facts int) {
+	heard := (&script{s.entries[:facts]}).state().heardOf(func(site event.SiteID) bool { return site == cast[who].Site() })
+	s.add(by, KindRemoved, Removed{Site: cast[who].Site(), Heard: heard})
+}
+
+// TestWhatNobodyHadHeardOfARemovedSiteDoesNotCount is a site that goes on dating back when it has been removed.
+func TestWhatNobodyHadHeardOfARemovedSiteDoesNotCount(t *testing.T) {
+	four := func() *script {
+		s := founded["new"]()
+		s.admit(0, 4)
+		s.endorse(2, 4)
+		s.admit(4, 6)
+		s.endorse(0, 6)
+		return s
+	}
+	for name, at := range map[string]forged{"in its log": {stamp: 6}, "in another one": {incarnation: another, stamp: 6, page: 1}} {
+		t.Run(name, func(t *testing.T) {
+			s := four()
+			n := len(s.entries)
+			s.vote(0, 4, n)
+			s.vote(2, 4, n)
+			s.forge(at, 4, KindProposed, proposalOf(3))
+			s.propose(6, 3) // as if for the first time
+			s.wantAlways(t, 0, 2, 6)
+		})
+	}
+	t.Run("what one of the voters had heard stays", func(t *testing.T) {
+		s := four()
+		s.propose(0, 3)
+		s.endorse(4, 3) // site 2 has not heard that yet
+		s.vote(0, 4, len(s.entries))
+		s.vote(2, 4, 0)
+		s.wantAlways(t, 0, 2, 3, 6)
+	})
+	t.Run("what none had heard is taken back", func(t *testing.T) {
+		s := four()
+		s.propose(0, 3)
+		n := len(s.entries)
+		s.endorse(4, 3)
+		s.vote(0, 4, n)
+		s.vote(2, 4, n)
+		s.wantAlways(t, 0, 2, 6)
+		s.endorse(2, 3)
+		s.wantAlways(t, 0, 2, 3, 6)
+	})
+	t.Run("a vote from before there was this field goes by dates", func(t *testing.T) {
+		s := four()
+		s.propose(0, 3)
+		n := len(s.entries)
+		s.endorse(4, 3)
+		s.vote(0, 4, n)
+		s.remove(2, 4, 9, 1)
+		s.wantAlways(t, 0, 2, 3, 6)
+	})
+	t.Run("a vote may be in several facts", func(t *testing.T) {
+		s := four()
+		s.propose(0, 3)
+		s.endorse(4, 3)
+		s.vote(0, 4, len(s.entries))
+		s.vote(0, 4, 0)
+		s.vote(2, 4, 0)
+		s.wantAlways(t, 0, 2, 3, 6)
+	})
+}
+
+func TestAnEndorsementThatComesFirstCountsWhenTheProposalComes(t *testing.T) {
+	s := founded["new"]()
+	s.endorse(2, 4)
+	s.propose(0, 4)
+	s.wantAlways(t, 0, 2, 4)
+	// Of who was no member when he said so, nothing counts.
+	s = founded["new"]()
+	s.endorse(4, 6)
+	s.propose(0, 4)
+	s.endorse(2, 4)
+	s.propose(0, 6)
+	s.wantAlways(t, 0, 2, 4)
+}
+
+func TestWhoWaitsIsLookedAtAgainWhenASiteHasGone(t *testing.T) {
+	s := founded["new"]()
+	s.propose(0, 4)
+	s.want(t, 0, 2)
+	s.remove(0, 2, 9, 1) // the only other operator
+	s.wantAlways(t, 0, 4)
+}
+
+// TestASiteAcknowledgesOnceByWhatItJoined joins real sites.
+func TestASiteAcknowledgesOnceByWhatItJoined(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.three()
+	w.exchange()
+	for _, at := range w.sites {
+		facts, joined := at.Federation.snap.Load().facts.facts(), 0
+		for _, f := range facts {
+			if f.Fact.Joined != nil {
+				joined++
+			}
+		}
+		if firm := firm(facts, acknowledged(facts)); joined != 2 || len(firm) != 2 {
+			t.Errorf("at %s %d sites have acknowledged, and %d proposals are firm, want 2", at.name, joined, len(firm))
+		}
+	}
+	w.wantMembers(a, b, c)
+}
+
+// signed is a page that a site signs whenever it likes, as a hostile one may.
+func signed(t *testing.T, by *node, h eventlog.Header, drafts ...event.Event) []byte {
+	t.Helper()
+	h.Log = eventlog.LogID{Authority: event.Federation, Class: event.Register, Site: by.id.Site(), Incarnation: h.Log.Incarnation}
+	p, err := eventlog.SignPage(by.id, h, drafts)
+	must(t, err)
+	return p.Raw()
+}
+
+// TestAFounderWhoDatesBackAdmitsNobody is the whole attack, with real logs: at every site, whoever hears of what first.
+func TestAFounderWhoDatesBackAdmitsNobody(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		t.Run(fmt.Sprintf("same log %v", same), func(t *testing.T) {
+			w := newWorld(t)
+			a, b := w.site("a"), w.site("b")
+			must(t, a.Found(w.ctx, "Nordwerk", a.describe()))
+			began := w.now
+			w.now = w.now.Add(1e9)
+			b.enter(a.invite("Südwerk"))
+			w.exchange()
+			page := forgedProposal(t, w, a, event.StampAt(began)+1, same)
+			_, err := b.log.Accept(w.ctx, [][]byte{page})
+			must(t, err)
+			_, err = b.Model.CatchUp(w.ctx)
+			must(t, err)
+			_, err = b.Refresh(w.ctx)
+			must(t, err)
+			if n := len(b.Federation.Members()); n != 2 || len(b.Federation.Pending()) != 1 {
+				t.Errorf("%d members and %d that wait, want 2 and 1", n, len(b.Federation.Pending()))
+			}
+		})
+	}
+}
+
+// forgedProposal is a page of a's in which it admits a site of its own, dated as it likes.
+func forgedProposal(t *testing.T, w *world, a *node, stamp event.Stamp, same bool) []byte {
+	t.Helper()
+	x, err := seal.NewIdentity(seeded(99))
+	must(t, err)
+	pub, cert := x.SealingKey()
+	p := Proposed{Profile: Profile{Site: x.Site(), Operator: "Nordwerk", SealKey: pub, SealCert: cert,
+		Description: Description{Name: "x", Kind: Provider}}, Invitation: "00000000000000aa", Federation: a.id.Site(), Heard: []string{}}
+	p.Consent = x.Sign("join", consent(p.Federation, p.Invitation, p.Profile))
+	data, err := json.Marshal(p)
+	must(t, err)
+	h := eventlog.Header{Log: eventlog.LogID{Incarnation: another}, Number: 1, Wall: w.now.UnixMilli()}
+	if same {
+		i := slices.IndexFunc(a.log.OwnHeads(), func(h eventlog.Head) bool { return h.Branch.Class == event.Register })
+		head := a.log.OwnHeads()[i]
+		h.Log.Incarnation, h.Number, h.Prev = head.Branch.Incarnation, head.Page+1, head.Hash
+	}
+	return signed(t, a, h, event.Event{ID: "00000000000000aa", Subject: SubjectMembers, Kind: KindProposed, Stamp: stamp, Data: data})
+}
