@@ -15,7 +15,7 @@ import (
 )
 
 // engineVersion changes whenever this package stores something else than before; read models are then rebuilt.
-const engineVersion = "1"
+const engineVersion = "2"
 
 // owner is a fold as the engine uses it.
 type owner struct {
