@@ -16,6 +16,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/health"
+	"codeberg.org/holdfast/holdfast/salvage"
 )
 
 // watch is what a Ring knows of its own file.
@@ -28,11 +29,11 @@ type watch struct {
 // OpenChecked is Open for a file that is checked first. One that is damaged is set aside, everything that can be read of it is
 // put into a fresh file, and what is missing then comes from other sites, because the fresh file asks them for everything. That
 // is told to the board, and returned; it is nil for a file that is in order, new, or in memory. It reads the whole file.
-func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *Damage, error) {
-	var found *Damage
+func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *salvage.Damage, error) {
+	var found *salvage.Damage
 	if path != ":memory:" {
 		var err error
-		if found, err = repair(path, cfg.Now()); err != nil {
+		if found, err = fileAt(path).Repair(cfg.Now()); err != nil {
 			return nil, nil, fmt.Errorf("check the keyring %s: %w", path, err)
 		}
 	}
@@ -53,12 +54,44 @@ func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *Damage, 
 	return r, found, nil
 }
 
+// maxAside is how many damaged files are kept.
+const maxAside = 3
+
+// fileAt returns the keyring at path as a file that can be repaired.
+func fileAt(path string) salvage.File {
+	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Keep: maxAside}
+}
+
+// leaveBehind drops what has lost its secret, because a key without its bytes would count as held; and what belongs to one
+// opening of the file, so that this site asks the others for everything, and they ask it.
+const leaveBehind = `
+	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
+	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
+	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
+	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
+
+// burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
+// could be read of them is in the keyring.
+func (r *Ring) burnAside(news []Changed) error {
+	if r.watch.path == "" || !slices.ContainsFunc(news, func(c Changed) bool { return c.Erased }) {
+		return nil
+	}
+	files, err := fileAt(r.watch.path).Aside()
+	for _, file := range files {
+		err = errors.Join(err, salvage.Burn(file))
+	}
+	if err != nil {
+		return fmt.Errorf("destroy a damaged keyring that was kept: %w", err)
+	}
+	return nil
+}
+
 // tellAside tells of the damaged files that are kept.
 func (r *Ring) tellAside() {
 	if r.watch.path == "" {
 		return
 	}
-	files, err := asideFiles(r.watch.path)
+	files, err := fileAt(r.watch.path).Aside()
 	if err != nil {
 		return // the next check looks again
 	}
@@ -107,7 +140,7 @@ var ErrDamaged = fault.New(fault.Unavailable, "keyring.damaged", "the keyring on
 // rest now and then, which may wait and whose error ends the check.
 func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (damaged int, err error) {
 	suspected := r.watch.suspected.Swap(false)
-	reason, err := integrity(ctx, r.db)
+	reason, err := salvage.Integrity(ctx, r.db)
 	if err != nil {
 		return 0, fmt.Errorf("check the keyring: %w", err)
 	}
@@ -308,13 +341,15 @@ func (w *writer) askAgain(authority event.AuthorityID) error {
 	return err
 }
 
-// The changes that byTrial undoes. A box takes a hundred times as long to try as a key, so only single bits of it are tried.
+// anyBit are the changes that are tried of a box, which takes a hundred times as long to open as a key; anyByte those of a key.
 var (
-	anyByte = slices.Collect(func(yield func(byte) bool) {
-		for b := 1; b < 256 && yield(byte(b)); b++ {
+	anyBit  = []byte{1, 2, 4, 8, 16, 32, 64, 128}
+	anyByte = func() (all []byte) {
+		for change := 1; change < 256; change++ {
+			all = append(all, byte(change))
 		}
-	})
-	anyBit = []byte{1, 2, 4, 8, 16, 32, 64, 128}
+		return all
+	}()
 )
 
 // byTrial looks for the one change in one byte that a disk may have made: what is sealed carries its proof, so trying all is safe.

@@ -6,16 +6,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/health"
+	"codeberg.org/holdfast/holdfast/salvage"
 )
 
 // damaged is a site with a keyring of many pages, and another one that holds the half of its keys.
@@ -47,7 +48,7 @@ func newDamaged(t *testing.T) *damaged {
 }
 
 // reopen opens the file as a site does that starts.
-func (d *damaged) reopen() *Damage {
+func (d *damaged) reopen() *salvage.Damage {
 	d.t.Helper()
 	d.said.Reset()
 	d.board = health.NewBoard(at, slog.New(slog.NewTextHandler(&d.said, nil)))
@@ -156,7 +157,7 @@ func TestADamagedKeyringIsRepairedAndItsKeysAreFetchedAgain(t *testing.T) {
 // sealed returns the bytes under which a key lies in the file.
 func (d *damaged) sealed(k Key) []byte {
 	d.t.Helper()
-	db, err := openRaw(d.site.path)
+	db, err := sql.Open("sqlite", d.site.path)
 	must(d.t, err)
 	defer db.Close()
 	row, err := findSecret(context.Background(), db, nordtal, k.ID)
@@ -176,7 +177,7 @@ func TestErasingAKeyDestroysTheDamagedFilesThatAreKept(t *testing.T) {
 		t.Errorf("told is %+v", list)
 	}
 	must(t, d.site.Erase(t.Context(), nordtal, d.own[3].ID))
-	if left, err := asideFiles(d.site.path); err != nil || len(left) > 0 {
+	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) > 0 {
 		t.Errorf("still kept: %v, %v", left, err)
 	}
 	if _, err := d.site.Check(t.Context(), noRest); err != nil {
@@ -284,34 +285,14 @@ func TestAKeyringThatCannotBeReadWhileTheSiteRunsIsToldAndStopsNobody(t *testing
 	}
 }
 
-// A crash in the middle of a repair must not end with an empty keyring.
-func TestARepairThatWasInterruptedIsFinished(t *testing.T) {
-	for name, leave := range map[string]func(path string) error{
-		"while the fresh file was filled":    func(path string) error { return os.WriteFile(path+suffixFresh, []byte("half"), 0o600) },
-		"before the fresh file had its name": func(path string) error { return os.Rename(path, path+suffixFresh) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := newDamaged(t)
-			must(t, leave(d.site.path))
-			d.reopen()
-			if n := d.lost(d.own); n != 0 {
-				t.Errorf("%d keys are gone", n)
-			}
-			if left, _ := filepath.Glob(d.site.path + ".*"); len(left) != 0 {
-				t.Errorf("left over: %v", left)
-			}
-		})
-	}
-}
-
 func TestAtMostThreeDamagedFilesAreKept(t *testing.T) {
 	d := newDamaged(t)
 	for i := range 6 {
-		must(t, os.WriteFile(fmt.Sprintf("%s%s2026112%dT000000Z", d.site.path, suffixAside, i), []byte("old"), 0o600))
+		must(t, os.WriteFile(fmt.Sprintf("%s.damaged-2026112%dT000000Z", d.site.path, i), []byte("old"), 0o600))
 	}
 	d.change(func(f []byte) []byte { copy(f[4096:], bytes.Repeat([]byte{0xff}, 300)); return f })
 	d.reopen()
-	if left, err := asideFiles(d.site.path); err != nil || len(left) != maxAside {
+	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) != maxAside {
 		t.Errorf("kept are %v, %v", left, err)
 	}
 }

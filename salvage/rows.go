@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 
-package keyring
+package salvage
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -12,15 +11,14 @@ import (
 )
 
 // salvage puts all rows that can be read of the file at from into a new file at to, and returns how many. A page that cannot be
-// read costs its own rows: they are read from the beginning up to it, and from the end down to it. What belongs to one opening
-// of the file stays behind, so that this site asks the others for everything, and they ask it.
-func salvage(from, to string) (rows int, err error) {
-	src, tables, err := openDamaged(from)
+// read costs its own rows: the others are read from the beginning up to it, and from the end down to it.
+func (f File) salvage(from, to string) (rows int, err error) {
+	src, tables, err := f.openDamaged(from)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = src.Close() }() // it was only read
-	dst, err := openRaw(to)
+	dst, err := makeRaw(to)
 	if err != nil {
 		return 0, err
 	}
@@ -40,16 +38,9 @@ func salvage(from, to string) (rows int, err error) {
 		}
 		rows += n
 	}
-	_, err = dst.Exec(leaveBehind + `; COMMIT`)
+	_, err = dst.Exec(f.Finish + `; COMMIT`)
 	return rows, err
 }
-
-// leaveBehind drops what has lost its secret, and what belongs to one opening. A key without its bytes would count as held.
-const leaveBehind = `
-	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
-	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
-	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
-	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
 
 // table is a table of the damaged file.
 type table struct {
@@ -62,11 +53,11 @@ const headerBytes = 100
 
 // openDamaged opens a damaged file as far as it goes. If its header is unreadable it gets that of a new one, and if its list of
 // tables is, the whole first page: today's tables lie where a new file has them.
-func openDamaged(path string) (*sql.DB, []table, error) {
+func (f File) openDamaged(path string) (*sql.DB, []table, error) {
 	var tried error
 	for _, patch := range []int{0, headerBytes, 4096} {
 		if patch > 0 {
-			if err := patchHead(path, patch); err != nil {
+			if err := f.patchHead(path, patch); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -88,21 +79,21 @@ func openDamaged(path string) (*sql.DB, []table, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := db.Exec(schema); err != nil {
+	if _, err := db.Exec(f.Schema); err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	tables, err := tablesOf(db)
 	return db, tables, err
 }
 
-// patchHead overwrites the beginning of a file with that of a new keyring.
-func patchHead(path string, n int) error {
+// patchHead overwrites the beginning of a file with that of a new one.
+func (f File) patchHead(path string, n int) error {
 	sample := path + ".sample"
 	db, err := openRaw(sample)
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(schema)
+	_, err = db.Exec(f.Schema)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -113,12 +104,12 @@ func patchHead(path string, n int) error {
 	// Zero for "version valid for" has SQLite take the number of pages from the file's size (Database File Format, 1.3.8).
 	copy(head[92:96], []byte{0, 0, 0, 0})
 	copy(head[18:20], []byte{2, 2}) // the write-ahead log belongs to it
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(head[:n], 0)
-	return errors.Join(err, f.Close())
+	_, err = file.WriteAt(head[:n], 0)
+	return errors.Join(err, file.Close())
 }
 
 func tablesOf(db *sql.DB) (list []table, err error) {
@@ -155,12 +146,23 @@ func (t table) copy(src, dst *sql.DB) (rows int, err error) {
 }
 
 // key returns the columns of the table's primary key.
-func (t table) key(src *sql.DB) ([]string, error) {
-	key, err := column[string](context.Background(), src, `SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk`, t.name)
-	if err == nil && len(key) == 0 {
+func (t table) key(src *sql.DB) (key []string, err error) {
+	rows, err := src.Query(`SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk`, t.name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		key = append(key, name)
+	}
+	if len(key) == 0 {
 		key = []string{"rowid"}
 	}
-	return key, err
+	return key, nil
 }
 
 // copyIn copies rows until one cannot be read; whole says that all could.

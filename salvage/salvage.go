@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: EUPL-1.2
 
-package keyring
+// Package salvage repairs SQLite files that a disk has damaged and that nothing else can replace: the keyring, the local store.
+//
+// Such a file is never thrown away. It is set aside under another name, everything that can still be read is put into a fresh one,
+// and the owner gets the rest elsewhere. The steps, each of which may be the last before a crash:
+//
+//	FILE ─copy─► FILE.reading ─rows that can be read─► FILE.fresh
+//	FILE ─rename─► FILE.damaged-TIME           FILE.fresh ─rename─► FILE
+//
+// # Invariants
+//
+//   - A file that is in order is not touched. One that cannot be read for another reason (no rights, no room) is not taken for
+//     damaged.
+//   - The damaged file is kept, with its write-ahead log moved into it as far as SQLite does that, for its user only; of several
+//     the last File.Keep.
+//   - Nobody may have the file open meanwhile.
+package salvage
 
 import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/url"
@@ -20,21 +34,26 @@ import (
 	"codeberg.org/holdfast/holdfast/synced"
 )
 
-// A keyring is no copy of anything: what it alone has is lost with it. So a damaged file is never thrown away. It is set aside
-// under another name, everything that can still be read is put into a fresh one, and what is missing then is fetched from other
-// sites. The steps, each of which may be the last before a crash:
-//
-//	keyring.db ─copy─► keyring.db.reading ─rows that can be read─► keyring.db.fresh
-//	keyring.db ─rename─► keyring.db.damaged-TIME       keyring.db.fresh ─rename─► keyring.db
+// What is put behind a file's name.
 const (
 	suffixAside   = ".damaged-"
 	suffixReading = ".reading"
 	suffixFresh   = ".fresh"
 	suffixWAL     = "-wal"
 	suffixIndex   = "-shm"
-	// maxAside is how many damaged files are kept. Of an older one everything that could be read is in those after it.
-	maxAside = 3
 )
+
+// File is a SQLite file that can be repaired. The owner of the file has registered the driver "sqlite". Path, Schema and Keep are
+// required.
+type File struct {
+	Path string
+	// Schema makes the tables of a new file. It is used where nothing of the damaged file's own tables can be read.
+	Schema string
+	// Finish is SQL that leaves out of the fresh file what is of no use without what was lost. It may be empty.
+	Finish string
+	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it.
+	Keep int
+}
 
 // Damage says what became of a damaged file.
 type Damage struct {
@@ -46,9 +65,10 @@ type Damage struct {
 	Rows int
 }
 
-// repair looks whether the file at path is what was written, and if it is damaged puts a fresh one with all that can be read in
+// Repair looks whether the file is well formed, and if it is damaged puts a fresh one with all that can be read in
 // its place. It returns nil for a file that is in order, or not there. It reads the whole file: about a second for 100 MiB.
-func repair(path string, now time.Time) (*Damage, error) {
+func (f File) Repair(now time.Time) (*Damage, error) {
+	path := f.Path
 	if err := finishRepair(path); err != nil {
 		return nil, err
 	}
@@ -60,13 +80,13 @@ func repair(path string, now time.Time) (*Damage, error) {
 	if err := copyDatabase(path, path+suffixReading); err != nil {
 		return nil, err
 	}
-	if d.Rows, err = salvage(path+suffixReading, path+suffixFresh); err != nil {
+	if d.Rows, err = f.salvage(path+suffixReading, path+suffixFresh); err != nil {
 		return nil, err
 	}
 	if err := replaceDamaged(path, d.Aside); err != nil {
 		return nil, err
 	}
-	return d, errors.Join(burnDatabase(path+suffixReading), burnOldest(path))
+	return d, errors.Join(Burn(path+suffixReading), f.burnOldest())
 }
 
 // finishRepair does what a crash has left undone: the fresh file is whole before the damaged one gets its other name.
@@ -78,7 +98,7 @@ func finishRepair(path string) error {
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, burnDatabase(path+suffixFresh), burnDatabase(path+suffixReading))
+	return errors.Join(err, Burn(path+suffixFresh), Burn(path+suffixReading))
 }
 
 // reasonOf returns why the file cannot be used, "" if it can or if there is none.
@@ -95,11 +115,11 @@ func reasonOf(path string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = db.Close() }() // it was only read
-	return integrity(context.Background(), db)
+	return Integrity(context.Background(), db)
 }
 
-// integrity returns what SQLite has against the database, "" if nothing.
-func integrity(ctx context.Context, q querier) (string, error) {
+// Integrity returns what SQLite has against the database, "" if nothing.
+func Integrity(ctx context.Context, q Querier) (string, error) {
 	said := ""
 	err := q.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&said)
 	switch f := fault.OfDisk(err); {
@@ -113,6 +133,11 @@ func integrity(ctx context.Context, q querier) (string, error) {
 	return "", nil
 }
 
+// Querier is a database, or a part of one.
+type Querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
 func openRaw(path string) (*sql.DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -123,6 +148,18 @@ func openRaw(path string) (*sql.DB, error) {
 		db.SetMaxOpenConns(1)
 	}
 	return db, err
+}
+
+// makeRaw makes a new file for this user only.
+func makeRaw(path string) (*sql.DB, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	return openRaw(path)
 }
 
 func copyDatabase(from, to string) error {
@@ -161,42 +198,26 @@ func replaceDamaged(path, aside string) error {
 	return d.Rename(path+suffixFresh, path)
 }
 
-// asideFiles returns the damaged files that are kept beside the one at path, the oldest first.
-func asideFiles(path string) ([]string, error) {
-	found, err := filepath.Glob(path + suffixAside + "*")
+// Aside returns the damaged files that are kept, the oldest first.
+func (f File) Aside() ([]string, error) {
+	found, err := filepath.Glob(f.Path + suffixAside + "*")
 	slices.Sort(found)
 	return slices.DeleteFunc(found, func(name string) bool {
 		return strings.HasSuffix(name, suffixWAL) || strings.HasSuffix(name, suffixIndex)
 	}), err
 }
 
-func burnOldest(path string) error {
-	files, err := asideFiles(path)
-	for len(files) > maxAside && err == nil {
-		err = burnDatabase(files[0])
+func (f File) burnOldest() error {
+	files, err := f.Aside()
+	for len(files) > f.Keep && err == nil {
+		err = Burn(files[0])
 		files = files[1:]
 	}
 	return err
 }
 
-// burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
-// could be read of them is in the keyring.
-func (r *Ring) burnAside(news []Changed) error {
-	if r.watch.path == "" || !slices.ContainsFunc(news, func(c Changed) bool { return c.Erased }) {
-		return nil
-	}
-	files, err := asideFiles(r.watch.path)
-	for _, file := range files {
-		err = errors.Join(err, burnDatabase(file))
-	}
-	if err != nil {
-		return fmt.Errorf("destroy a damaged keyring that was kept: %w", err)
-	}
-	return nil
-}
-
-// burnDatabase overwrites and removes a file with its write-ahead log. One that is not there is no error.
-func burnDatabase(path string) error {
+// Burn overwrites with zeros, and removes, a file with its write-ahead log. One that is not there is no error.
+func Burn(path string) error {
 	var errs []error
 	for _, suffix := range []string{"", suffixWAL, suffixIndex} {
 		errs = append(errs, burnFile(path+suffix))
