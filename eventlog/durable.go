@@ -14,6 +14,7 @@ type durability struct {
 	hash    Hash
 	next    []needs // pages that follow it, in order, as far as they are in memory
 	blocked bool    // the first of them lacks a key; see Recheck
+	trouble string  // why nobody can tell, as it was logged last
 }
 
 // needs is what a page needs to be durable.
@@ -50,7 +51,7 @@ func (d *durability) push(p *Page, noKeys bool) {
 
 // pop moves past the first page in memory.
 func (d *durability) pop() {
-	d.page, d.hash = d.next[0].page, d.next[0].hash
+	d.page, d.hash, d.trouble = d.next[0].page, d.next[0].hash, ""
 	d.next = d.next[1:]
 }
 
@@ -71,7 +72,7 @@ func (l *Log) durable(ctx context.Context) []Head {
 	budget := durableStepBytes
 	for _, b := range branches {
 		if err := l.advance(ctx, b, &budget); err != nil {
-			l.cfg.Logger.Warn("cannot tell how far a log is durable", "log", b.id.String(), "error", err)
+			l.tellBlocked(b, err)
 		}
 	}
 	if budget <= 0 {
@@ -86,6 +87,17 @@ func (l *Log) durable(ctx context.Context) []Head {
 		}
 	}
 	return heads
+}
+
+// tellBlocked logs once why it cannot be told how far a branch is durable; it is asked several times a second.
+func (l *Log) tellBlocked(b *branch, err error) {
+	l.mu.Lock()
+	again := b.ready.trouble == err.Error()
+	b.ready.trouble = err.Error()
+	l.mu.Unlock()
+	if !again {
+		l.cfg.Logger.Warn("cannot tell how far a log is durable", "log", b.id.String(), "error", err)
+	}
 }
 
 // Recheck looks again at the pages that lacked a key, and wakes the subscribers if more has become durable. It is to be
@@ -158,7 +170,7 @@ func (l *Log) loadNeeds(ctx context.Context, b *branch, budget *int) error {
 	l.mu.Lock()
 	after := b.ready.page
 	l.mu.Unlock()
-	pages, err := l.cfg.Store.Read(ctx, b.id, after, min(*budget, 2<<20))
+	pages, err := l.Read(ctx, b.id, after, min(*budget, 2<<20))
 	if err != nil {
 		return err
 	}

@@ -71,9 +71,9 @@ type Skew struct {
 // Damage is a branch that Scrub found not to be what was once stored.
 type Damage struct {
 	Branch Branch
-	// Page is the number of the first page that is not in order.
-	Page uint64
-	Err  error
+	// Page is the number of the first page that is not in order, Last that of the last page of all.
+	Page, Last uint64
+	Err        error
 	// Deleted says that the branch was removed so that it is fetched again; otherwise it was kept as the only copy.
 	Deleted bool
 }
@@ -98,6 +98,9 @@ type Log struct {
 	ahead       map[subjectKey]event.Stamp
 	intakes     map[event.SiteID]*intake // of other sites; made again from the branches when one is missing
 	watchers    map[chan struct{}]struct{}
+	suspects    map[Branch]bool // see ScrubSuspected
+
+	suspected chan struct{}
 }
 
 // record is what is known of one log.
@@ -133,7 +136,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg: cfg, self: cfg.Identity.Site(), incarnation: cfg.Incarnation,
 		records: make(map[LogID]*record), lanes: make(map[laneKey]*lane),
 		ahead: make(map[subjectKey]event.Stamp), watchers: make(map[chan struct{}]struct{}),
-		intakes: make(map[event.SiteID]*intake),
+		intakes: make(map[event.SiteID]*intake), suspected: make(chan struct{}, 1),
 	}
 	heads, err := cfg.Store.Heads(ctx)
 	if err != nil {
@@ -246,7 +249,8 @@ func (l *Log) Head(b Branch) (Head, bool) {
 // Read returns pages of the branch after the given number as Store.Read does. Of a fork it returns the pages that
 // differ; those before are in the branch that it left.
 func (l *Log) Read(ctx context.Context, b Branch, after uint64, maxBytes int) ([]*Page, error) {
-	return l.cfg.Store.Read(ctx, b, after, maxBytes)
+	pages, err := l.cfg.Store.Read(ctx, b, after, maxBytes)
+	return pages, l.doubt(b, err)
 }
 
 // Subscribe returns a channel that gets a value after heads have changed, or may have, and a function that ends the
@@ -332,7 +336,7 @@ func (l *Log) HashAt(ctx context.Context, b Branch, page uint64) (Hash, bool, er
 	if near || !there {
 		return hash, near, nil
 	}
-	pages, err := l.cfg.Store.Read(ctx, b, page-1, 1)
+	pages, err := l.Read(ctx, b, page-1, 1)
 	if err != nil {
 		return Hash{}, false, fmt.Errorf("read page %d of %s: %w", page, b, err)
 	}

@@ -21,9 +21,55 @@ const scrubBytes = 2 << 20
 //
 // It reads as fast as the disk allows; run it rarely, and end ctx to stop it. The error is ctx's or the store's.
 func (l *Log) Scrub(ctx context.Context) ([]Damage, error) {
+	return l.ScrubGently(ctx, func(context.Context) error { return nil })
+}
+
+// ScrubGently is Scrub with a rest after every 2 MiB: rest may wait, and its error ends the scrub.
+func (l *Log) ScrubGently(ctx context.Context, rest func(context.Context) error) ([]Damage, error) {
+	return l.scrub(ctx, l.Heads(), rest)
+}
+
+// ScrubSuspected is Scrub for those branches of which somebody could not read a page since they were checked last.
+func (l *Log) ScrubSuspected(ctx context.Context) ([]Damage, error) {
+	l.mu.Lock()
+	suspected := l.suspects
+	l.suspects = nil
+	l.mu.Unlock()
+	found, err := l.scrub(ctx, l.headsOf(func(b *branch) bool { return suspected[b.id] }), func(context.Context) error { return nil })
+	if err != nil {
+		for b := range suspected {
+			l.doubt(b, ErrDamaged) // it is not known yet
+		}
+	}
+	return found, err
+}
+
+// Suspected returns a channel that gets a value when a page could not be read because it is damaged: ScrubSuspected then has
+// something to do.
+func (l *Log) Suspected() <-chan struct{} { return l.suspected }
+
+// doubt remembers a branch of which a page is damaged. It returns err.
+func (l *Log) doubt(b Branch, err error) error {
+	if !damaged(err) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.suspects == nil {
+		l.suspects = make(map[Branch]bool)
+	}
+	l.suspects[b] = true
+	select {
+	case l.suspected <- struct{}{}:
+	default: // it is known already that there is one
+	}
+	return err
+}
+
+func (l *Log) scrub(ctx context.Context, heads []Head, rest func(context.Context) error) ([]Damage, error) {
 	var found []Damage
-	for _, h := range l.Heads() {
-		page, err := l.check(ctx, h)
+	for _, h := range heads {
+		page, err := l.check(ctx, h, rest)
 		if ctx.Err() != nil {
 			return found, ctx.Err()
 		}
@@ -33,7 +79,7 @@ func (l *Log) Scrub(ctx context.Context) ([]Damage, error) {
 		if !damaged(err) {
 			return found, fmt.Errorf("check %s: %w", h.Branch, err)
 		}
-		d, err := l.mend(ctx, Damage{Branch: h.Branch, Page: page, Err: err})
+		d, err := l.mend(ctx, Damage{Branch: h.Branch, Page: page, Last: h.Page, Err: err})
 		if err != nil {
 			return found, err
 		}
@@ -48,7 +94,7 @@ func damaged(err error) bool {
 }
 
 // check reads the branch up to the head. It returns the number of the first page that is not in order, and why.
-func (l *Log) check(ctx context.Context, h Head) (uint64, error) {
+func (l *Log) check(ctx context.Context, h Head, rest func(context.Context) error) (uint64, error) {
 	prev, after, err := l.before(ctx, h.Branch)
 	if err != nil {
 		return after + 1, err
@@ -66,6 +112,9 @@ func (l *Log) check(ctx context.Context, h Head) (uint64, error) {
 				return after + 1, err
 			}
 			prev, after = p.Hash, p.Number
+		}
+		if err := rest(ctx); err != nil {
+			return after, err
 		}
 	}
 	return 0, nil
@@ -111,7 +160,6 @@ func (l *Log) mend(ctx context.Context, d Damage) (Damage, error) {
 	}
 	head, there := l.Head(d.Branch)
 	elsewhere := there && l.cfg.Elsewhere != nil && l.cfg.Elsewhere(head)
-	l.cfg.Logger.Error("a log is damaged", "log", d.Branch.String(), "page", d.Page, "deleted", elsewhere, "error", d.Err)
 	if !elsewhere {
 		return d, nil
 	}

@@ -84,6 +84,7 @@ type Ring struct {
 	self  event.SiteID
 	db    *sql.DB
 	epoch string
+	watch watch
 
 	// fill is held while a key goes from the database into the cache, and while an erased one is taken out, so that an
 	// erased key cannot slip back in.
@@ -129,6 +130,7 @@ func Open(path string, cfg Config) (*Ring, error) {
 	db.SetMaxOpenConns(1)
 	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
 		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time)}
+	r.watch.board = discard(cfg)
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
 	}
@@ -253,7 +255,7 @@ func (r *Ring) Key(ctx context.Context, authority event.AuthorityID, id event.Ke
 	defer r.fill.Unlock()
 	k, err := r.load(ctx, authority, id)
 	if err != nil {
-		return seal.Key{}, err
+		return seal.Key{}, r.unreadable(err)
 	}
 	r.keep(keyName{authority, id}, k)
 	return k, nil

@@ -92,12 +92,16 @@ func (n *network) add(t testing.TB, dir string) *testSite {
 	return s
 }
 
-func (s *testSite) open(t testing.TB) {
-	t.Helper()
-	r, err := Open(s.path, Config{Identity: s.id, Rand: rand.Reader, Now: at, Allowed: s.net.Allowed,
+func (s *testSite) config() Config {
+	return Config{Identity: s.id, Rand: rand.Reader, Now: at, Allowed: s.net.Allowed,
 		Grounds: func(_ context.Context, _ event.AuthorityID, ids []event.KeyID) (map[event.KeyID]Ground, error) {
 			return s.net.grounds(s.id.Site(), ids), nil
-		}})
+		}}
+}
+
+func (s *testSite) open(t testing.TB) {
+	t.Helper()
+	r, err := Open(s.path, s.config())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,9 +112,9 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	r.subs.tell(w.news, w.change != before)
 	if w.burnt {
 		// The marks are durable; a cancelled caller must not keep the bytes alive.
-		return r.forget(context.WithoutCancel(ctx))
+		err = r.forget(context.WithoutCancel(ctx))
 	}
-	return nil
+	return errors.Join(err, r.burnAside(w.news))
 }
 
 // forget empties the write-ahead log, which still holds what was overwritten.

@@ -21,5 +21,8 @@
 //     longer be trusted to be ours alone.
 //   - A file is never sealed by halves: a crash leaves it as it was or sealed. What is sealed is never opened by chance: a
 //     missing or wrong key is a fault that says so.
+//   - Every entry has a checksum beside it. An entry that is not what was written is never returned: it is as if it were not
+//     there, but keeps its place, so that what was used once is not used again. A file that is not well formed is set aside when it
+//     is opened, and what can be read of it goes on in a fresh one (package salvage). Either is told to the health.Board.
 //   - Nothing here is replicated, and nothing here may be needed by another site.
 package localstore

@@ -43,9 +43,10 @@ var (
 // Store is a small durable map of buckets. It is safe for concurrent use; every method blocks until its work is on the
 // disk or ctx ends.
 type Store struct {
-	db   *sql.DB
-	now  func() time.Time
-	lock *lock // nil: values lie in the clear
+	db    *sql.DB
+	now   func() time.Time
+	lock  *lock // nil: values lie in the clear
+	watch watch
 
 	mu    sync.Mutex
 	swept time.Time
@@ -57,13 +58,14 @@ CREATE TABLE IF NOT EXISTS entry (
 	key     TEXT NOT NULL,
 	value   BLOB NOT NULL,
 	expires INTEGER NOT NULL, -- milliseconds since 1970, 0: never
+	sum     INTEGER,          -- see sumOf; NULL: written by a version that knew no sums
 	PRIMARY KEY (bucket, key)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_expires ON entry (expires) WHERE expires > 0;`
 
 // Open opens or creates the database file at path, readable by this user only. The path ":memory:" keeps everything in
 // memory, for simulations. The directory must exist. Close it when done. It returns ErrStoreSealed for a file whose values are
-// sealed.
+// sealed. A damaged file is set aside and what can be read of it goes on in a fresh one, see TakeRepair.
 func Open(path string, now func() time.Time) (*Store, error) {
 	return open(path, now, nil)
 }
@@ -76,6 +78,10 @@ func OpenSealed(path string, now func() time.Time, key seal.Key, random io.Reade
 }
 
 func open(path string, now func() time.Time, l *lock) (*Store, error) {
+	repaired, err := repair(path, now())
+	if err != nil {
+		return nil, fmt.Errorf("check the local store %s: %w", path, err)
+	}
 	dsn, err := create(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the local store: %w", err)
@@ -86,13 +92,17 @@ func open(path string, now func() time.Time, l *lock) (*Store, error) {
 	}
 	// One connection: writes are few and small, and an in-memory database lives in its connection.
 	db.SetMaxOpenConns(1)
-	if _, err := db.Exec(schema); err != nil {
+	if err := makeTables(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the local store %s: %w", path, err), db.Close())
 	}
 	s := &Store{db: db, now: now, lock: l}
+	s.watch.begin(path, now)
 	_, err = s.Sweep(context.Background())
 	if err == nil {
-		err = s.engage(context.Background())
+		err = s.engage(context.Background(), repaired != nil)
+	}
+	if err == nil && repaired != nil {
+		err = s.noteRepair(context.Background(), *repaired)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -130,9 +140,9 @@ func (s *Store) Put(ctx context.Context, bucket, key string, value []byte, expir
 	if err != nil {
 		return err
 	}
-	_, err = s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires`,
-		bucket, key, value, millis(expires))
+	_, err = s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires, sum) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires, sum = excluded.sum`,
+		bucket, key, value, millis(expires), sumOf(bucket, key, value, millis(expires)))
 	if err != nil {
 		return fmt.Errorf("store an entry of %s: %w", bucket, err)
 	}
@@ -145,10 +155,10 @@ func (s *Store) PutNew(ctx context.Context, bucket, key string, value []byte, ex
 	if err != nil {
 		return err
 	}
-	res, err := s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires
+	res, err := s.db.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires, sum) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires, sum = excluded.sum
 		WHERE entry.expires > 0 AND entry.expires <= ?`,
-		bucket, key, value, millis(expires), s.now().UnixMilli())
+		bucket, key, value, millis(expires), sumOf(bucket, key, value, millis(expires)), s.now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("store a new entry of %s: %w", bucket, err)
 	}
@@ -160,7 +170,8 @@ func (s *Store) PutNew(ctx context.Context, bucket, key string, value []byte, ex
 
 // Get returns the value under the key, or ErrNotFound.
 func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
-	row := s.db.QueryRowContext(ctx, `SELECT value FROM entry WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?)`,
+	row := s.db.QueryRowContext(ctx, `SELECT value, expires, sum FROM entry
+		WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?)`,
 		bucket, key, s.now().UnixMilli())
 	return s.scanValue(row, "read", bucket, key)
 }
@@ -168,7 +179,8 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 // Take returns the value under the key and removes it, in one step: of several callers one gets it, the others get
 // ErrNotFound.
 func (s *Store) Take(ctx context.Context, bucket, key string) ([]byte, error) {
-	row := s.db.QueryRowContext(ctx, `DELETE FROM entry WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?) RETURNING value`,
+	row := s.db.QueryRowContext(ctx, `DELETE FROM entry
+		WHERE bucket = ? AND key = ? AND (expires = 0 OR expires > ?) RETURNING value, expires, sum`,
 		bucket, key, s.now().UnixMilli())
 	return s.scanValue(row, "take", bucket, key)
 }
@@ -191,7 +203,14 @@ func (s *Store) Each(ctx context.Context, bucket string, fn func(key string, val
 			return err
 		}
 		for _, e := range batch {
-			if err := fn(e.key, e.value); err != nil {
+			value, err := s.valueOf(e)
+			if errors.Is(err, ErrNotFound) {
+				continue // it is damaged
+			}
+			if err == nil {
+				err = fn(e.key, value)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -200,12 +219,14 @@ func (s *Store) Each(ctx context.Context, bucket string, fn func(key string, val
 }
 
 type entry struct {
-	key   string
-	value []byte
+	bucket, key string
+	value       []byte
+	expires     int64
+	sum         sql.NullInt64
 }
 
 func (s *Store) batch(ctx context.Context, bucket, after string, first bool) (batch []entry, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT key, value FROM entry
+	rows, err := s.db.QueryContext(ctx, `SELECT key, value, expires, sum FROM entry
 		WHERE bucket = ? AND (key > ? OR ?) AND (expires = 0 OR expires > ?) ORDER BY key LIMIT 256`,
 		bucket, after, first, s.now().UnixMilli())
 	if err != nil {
@@ -213,12 +234,9 @@ func (s *Store) batch(ctx context.Context, bucket, after string, first bool) (ba
 	}
 	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
 	for rows.Next() {
-		var e entry
-		if err := rows.Scan(&e.key, &e.value); err != nil {
+		e := entry{bucket: bucket}
+		if err := rows.Scan(&e.key, &e.value, &e.expires, &e.sum); err != nil {
 			return nil, fmt.Errorf("list entries of %s: %w", bucket, err)
-		}
-		if e.value, err = s.lock.open(bucket, e.key, e.value); err != nil {
-			return nil, err
 		}
 		batch = append(batch, e)
 	}
@@ -251,14 +269,14 @@ func (s *Store) sweepSometimes(ctx context.Context) error {
 }
 
 func (s *Store) scanValue(row *sql.Row, deed, bucket, key string) ([]byte, error) {
-	var value []byte
-	switch err := row.Scan(&value); {
+	e := entry{bucket: bucket, key: key}
+	switch err := row.Scan(&e.value, &e.expires, &e.sum); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, ErrNotFound
 	case err != nil:
-		return nil, fmt.Errorf("%s an entry of %s: %w", deed, bucket, err)
+		return nil, s.watch.note(fmt.Errorf("%s an entry of %s: %w", deed, bucket, err))
 	}
-	return s.lock.open(bucket, key, value)
+	return s.valueOf(e)
 }
 
 // prepare checks the bounds and returns the value as it is stored: sealed or not, and never SQL's NULL.

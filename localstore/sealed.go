@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -60,22 +61,47 @@ func (l *lock) open(bucket, key string, value []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// engage compares the file with what was asked for, and seals a file that was not sealed so far.
-func (s *Store) engage(ctx context.Context) (err error) {
-	var proof []byte
-	err = s.db.QueryRowContext(ctx, `SELECT value FROM entry WHERE bucket = ? AND key = ?`, sealBucket, sealKey).Scan(&proof)
+// engage compares the file with what was asked for, and seals a file that was not sealed so far. Of a repaired file the proof may
+// be lost; then any entry that opens is one.
+func (s *Store) engage(ctx context.Context, repaired bool) error {
+	proof := entry{bucket: sealBucket, key: sealKey}
+	err := s.db.QueryRowContext(ctx, `SELECT value, expires, sum FROM entry WHERE bucket = ? AND key = ?`, sealBucket, sealKey).
+		Scan(&proof.value, &proof.expires, &proof.sum)
+	missing := errors.Is(err, sql.ErrNoRows)
 	switch {
-	case errors.Is(err, sql.ErrNoRows) && s.lock == nil:
+	case missing && s.lock == nil:
 		return nil
-	case errors.Is(err, sql.ErrNoRows):
+	case missing && !repaired:
 		return s.sealAll(ctx)
-	case err != nil:
+	case err != nil && !missing:
 		return fmt.Errorf("open the local store: %w", err)
 	case s.lock == nil:
 		return ErrStoreSealed
+	case missing || !proof.whole():
+		return s.proveAgain(ctx)
 	}
-	_, err = s.lock.open(sealBucket, sealKey, proof)
+	_, err = s.lock.open(sealBucket, sealKey, proof.value)
 	return err
+}
+
+// proveAgain writes a proof that was lost, if the key opens what is there.
+func (s *Store) proveAgain(ctx context.Context) error {
+	opens, others := false, false
+	err := s.eachStored(ctx, func(context.Context) error { return nil }, func(e entry) {
+		if e.bucket == sealBucket || !e.whole() {
+			return
+		}
+		others = true
+		_, err := s.lock.open(e.bucket, e.key, e.value)
+		opens = opens || err == nil
+	})
+	if err != nil {
+		return fmt.Errorf("open the local store: %w", err)
+	}
+	if others && !opens {
+		return ErrStoreKey.Because("its proof is damaged, and nothing in it opens")
+	}
+	return s.Put(ctx, sealBucket, sealKey, []byte(sealProof), time.Time{})
 }
 
 // sealAll seals every value in one transaction. Then it moves the write-ahead log into the file and cuts it off, so that no
@@ -98,34 +124,41 @@ func (s *Store) sealAll(ctx context.Context) error {
 }
 
 func (s *Store) sealRows(ctx context.Context, tx *sql.Tx) error {
-	type row struct {
-		bucket, key string
-		value       []byte
-	}
-	all := []row{{sealBucket, sealKey, []byte(sealProof)}}
-	rows, err := tx.QueryContext(ctx, `SELECT bucket, key, value FROM entry`)
+	all := []entry{{bucket: sealBucket, key: sealKey, value: []byte(sealProof)}}
+	rows, err := tx.QueryContext(ctx, `SELECT bucket, key, value, expires, sum FROM entry`)
 	if err != nil {
 		return err
 	}
 	for rows.Next() {
-		var r row
-		if err := rows.Scan(&r.bucket, &r.key, &r.value); err != nil {
+		var e entry
+		if err := rows.Scan(&e.bucket, &e.key, &e.value, &e.expires, &e.sum); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		all = append(all, r)
+		all = append(all, e)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
-	for _, r := range all {
-		sealed, err := s.lock.seal(r.bucket, r.key, r.value)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires) VALUES (?, ?, ?, 0)
-			ON CONFLICT DO UPDATE SET value = excluded.value`, r.bucket, r.key, sealed); err != nil {
+	for _, e := range all {
+		if err := s.sealRow(ctx, tx, e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sealRow leaves out a damaged entry: sealed, it would pass for one that is in order.
+func (s *Store) sealRow(ctx context.Context, tx *sql.Tx, e entry) error {
+	if !e.whole() {
+		_, err := tx.ExecContext(ctx, `DELETE FROM entry WHERE bucket = ? AND key = ?`, e.bucket, e.key)
+		return err
+	}
+	sealed, err := s.lock.seal(e.bucket, e.key, e.value)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO entry (bucket, key, value, expires, sum) VALUES (?, ?, ?, 0, ?)
+		ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum`, e.bucket, e.key, sealed,
+		sumOf(e.bucket, e.key, sealed, e.expires))
+	return err
 }

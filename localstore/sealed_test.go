@@ -119,8 +119,9 @@ func TestAValueThatWasMovedDoesNotOpen(t *testing.T) {
 	ok(t, err)
 	t.Cleanup(func() { ok(t, s.Close()) })
 	ok(t, s.Put(ctx, "b", "k", []byte("x"), time.Time{}))
-	_, err = s.db.Exec(`UPDATE entry SET key = 'other' WHERE key = 'k'`)
+	_, err = s.db.Exec(`UPDATE entry SET key = 'other', sum = NULL WHERE key = 'k'`)
 	ok(t, err)
+	// Without a sum, as somebody leaves it who does that on purpose.
 	if _, err := s.Get(ctx, "b", "other"); !errors.Is(err, ErrStoreKey) {
 		t.Error(err)
 	}

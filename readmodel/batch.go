@@ -73,7 +73,7 @@ func (e *engine) transact(ctx context.Context, fill func(*batch) error) (events 
 		return 0, err
 	}
 	e.committed(b.saved)
-	return b.events, nil
+	return b.events, e.checkpointLong(ctx)
 }
 
 func (e *engine) attemptTwice(ctx context.Context, fill func(*batch) error) (*batch, error) {

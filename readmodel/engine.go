@@ -58,6 +58,8 @@ type engine struct {
 	exclusive *gate
 	// committed is called after each commit with the names of the subjects saved in it.
 	committed func(saved []Ref)
+	// summed is how far the sums know the write-ahead log.
+	summed round
 }
 
 // cursor is how far a branch has been folded.
@@ -73,11 +75,12 @@ func openEngine(ctx context.Context, cfg *Config, folds *registry, path string, 
 	if path == memoryPath {
 		e.exclusive = g
 	}
-	version, err := e.connectAndAsk(ctx)
-	if err == nil && version == folds.version {
-		if err = e.load(ctx); err == nil && !e.outlived(ctx) {
-			return e, nil
-		}
+	err := e.resume(ctx)
+	if err == nil {
+		return e, nil
+	}
+	if !errors.Is(err, errStale) {
+		tellDamaged(cfg.Health, err)
 	}
 	kept := e.observations(ctx)
 	if err := e.startAnew(ctx); err != nil {
@@ -85,6 +88,33 @@ func openEngine(ctx context.Context, cfg *Config, folds *registry, path string, 
 		return nil, fmt.Errorf("make a new read model: %w", err)
 	}
 	return e, e.keep(ctx, kept)
+}
+
+// errStale is the answer of resume for a database that is in order and cannot be gone on with: it is new, of another version, or
+// the logs have lost what was folded.
+var errStale = errors.New("the read model is of no use any more")
+
+// resume connects to the database and takes up what it has. It returns errStale, or another error for one that is damaged.
+func (e *engine) resume(ctx context.Context) error {
+	version, err := e.connectAndAsk(ctx)
+	switch {
+	case damaged(err):
+		return err
+	case err != nil || version != e.folds.version:
+		return errors.Join(errStale, err)
+	}
+	if e.path != memoryPath {
+		if err := checkAll(e.path); err != nil {
+			return err
+		}
+	}
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	if e.outlived(ctx) {
+		return errStale
+	}
+	return nil
 }
 
 // outlived reports whether something was folded that is not in the logs any more: they were put back from a backup and the
@@ -161,11 +191,11 @@ func (e *engine) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	common := dsn + "&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)&_pragma=foreign_keys(0)"
+	// No connection makes checkpoints by itself, see sums.go.
+	common := dsn + "&_pragma=busy_timeout(5000)&_pragma=temp_store(memory)&_pragma=foreign_keys(0)&_pragma=wal_autocheckpoint(0)"
 	e.prepared = make(map[string]*sql.Stmt)
 	if e.writerDB, err = sql.Open("sqlite", common+"&_pragma=journal_mode(wal)&_pragma=synchronous(normal)"+
-		"&_pragma=secure_delete(1)&_pragma=cache_size(-32768)&_pragma=wal_autocheckpoint(4000)"+
-		"&_pragma=journal_size_limit(67108864)"); err != nil {
+		"&_pragma=secure_delete(1)&_pragma=cache_size(-32768)&_pragma=journal_size_limit(67108864)"); err != nil {
 		return err
 	}
 	e.writerDB.SetMaxOpenConns(1)
@@ -273,6 +303,11 @@ func (e *engine) queryRow(query string, args ...any) *sql.Row {
 
 // close releases the database. Rows that are being read stay readable until they are closed.
 func (e *engine) close() {
+	if e.writer != nil {
+		if _, err := e.checkpoint(context.Background()); err != nil {
+			e.cfg.Logger.Warn("the read model is closed without its sums; it is folded anew at the next start", "error", err)
+		}
+	}
 	for _, s := range e.prepared {
 		_ = s.Close()
 	}
@@ -292,7 +327,7 @@ func removeDatabase(path string) error {
 	if path == memoryPath {
 		return nil
 	}
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, suffix := range []string{"", walSuffix, "-shm", sumsSuffix} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

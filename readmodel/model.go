@@ -17,6 +17,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/health"
 )
 
 // tick is how often Run looks for pages when nobody has woken it.
@@ -39,6 +40,10 @@ type Config struct {
 	Now func() time.Time
 	// Logger may be nil.
 	Logger *slog.Logger
+	// Health is told what is wrong with the database. It may be nil.
+	Health *health.Board
+
+	longWAL int64 // see defaultLongWAL, which 0 means; for this package's tests
 }
 
 // The refusals of a model.
@@ -64,6 +69,8 @@ type Model struct {
 	watchers watchers
 	wake     chan struct{}
 	running  atomic.Int32
+	// suspected is set when a reader has found the database damaged; Run then checks it.
+	suspected atomic.Bool
 
 	mu       sync.Mutex
 	folded   map[eventlog.Branch]uint64
@@ -86,6 +93,12 @@ func Open(ctx context.Context, c Config) (*Model, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.longWAL == 0 {
+		c.longWAL = defaultLongWAL
+	}
+	if c.Health == nil {
+		c.Health = health.NewBoard(func() time.Time { return time.Time{} }, c.Logger)
 	}
 	folds, err := newRegistry(c.Folds)
 	if err != nil {
@@ -204,7 +217,7 @@ func (m *Model) catchUp(ctx context.Context) (n int, overshot bool, err error) {
 }
 
 // Run catches up whenever the source or Wake says that there is something, and every second, until ctx ends. An error is
-// logged and tried again; a database that has become unreadable is rebuilt.
+// told to Config.Health and tried again; a database that is damaged is rebuilt.
 func (m *Model) Run(ctx context.Context) {
 	m.running.Add(1)
 	defer m.stopped()
@@ -246,18 +259,19 @@ func (m *Model) broadcast() {
 	m.advanced = make(chan struct{})
 }
 
+// runOnce reports whether all went well. What is wrong is told to Config.Health, once.
 func (m *Model) runOnce(ctx context.Context) bool {
 	_, err := m.CatchUp(ctx)
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		err = m.look(ctx)
+	} else if damaged(err) {
+		err = m.mend(ctx, err)
+	}
+	if ctx.Err() != nil {
 		return true
 	}
-	m.cfg.Logger.Error("the read model could not catch up; it is tried again", "error", err)
-	if corrupt(err) {
-		if err := m.Rebuild(ctx); err != nil && ctx.Err() == nil {
-			m.cfg.Logger.Error("the damaged read model could not be rebuilt", "error", err)
-		}
-	}
-	return false
+	m.tell(err)
+	return err == nil
 }
 
 // Wake makes Run look at once. It does not block.
@@ -352,8 +366,12 @@ func (m *Model) View(ctx context.Context, read func(q Query) error) error {
 	})
 }
 
-// read holds the current database for the time of f.
+// read holds the current database for the time of f. Its troubles become faults.
 func (m *Model) read(ctx context.Context, f func(e *engine) error) error {
+	return m.judge(m.readRaw(ctx, f))
+}
+
+func (m *Model) readRaw(ctx context.Context, f func(e *engine) error) error {
 	if err := m.gate.enter(ctx); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package readmodel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -45,6 +46,9 @@ func (m *Model) KeysChanged(ctx context.Context, keys []KeyRef) error {
 func (e *engine) emptyWAL(ctx context.Context) error {
 	if e.path == memoryPath {
 		return nil
+	}
+	if _, err := e.checkpoint(ctx); err != nil {
+		return err
 	}
 	var busy, frames, moved int
 	err := e.writer.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
@@ -161,7 +165,7 @@ func (m *Model) replace(ctx context.Context, next *engine) error {
 	if err := removeDatabase(old.path); err != nil {
 		m.cfg.Logger.Warn("the read model that is replaced could not be removed", "error", err)
 	}
-	if err := os.Rename(next.path, old.path); err != nil {
+	if err := errors.Join(os.Rename(next.path, old.path), os.Rename(next.path+sumsSuffix, old.path+sumsSuffix)); err != nil {
 		// What is opened now is the old one or an empty one: right in either case, and caught up soon.
 		m.cfg.Logger.Warn("the rebuilt read model could not be put in its place", "error", err)
 	}

@@ -27,6 +27,10 @@ type Opener interface {
 var errNoKeys = fault.New(fault.Internal, "readmodel.no_keys", "this read model was opened without a keyring",
 	"this is a mistake in the program")
 
+// errKeysFail hides the keyring's own errors, so that they are not taken for errors of the model's database.
+var errKeysFail = fault.New(fault.Unavailable, "readmodel.keys_fail", "the keyring of this site cannot be read",
+	"the operator runs 'holdfast status', which names the cause")
+
 // Tx is what Save writes with: the batch's transaction. It is valid until Save returns and not safe for concurrent use.
 // Rows must be closed before the same query runs again.
 type Tx struct {
@@ -84,6 +88,10 @@ func openSealed(ctx context.Context, keys Opener, ref KeyRef, context string, se
 		return nil, errNoKeys
 	}
 	key, err := keys.Key(ctx, ref.Authority, ref.KeyID)
+	if err != nil && ours(err) {
+		// It is the keyring's database, and not ours, that is in trouble: the fold goes on without the key.
+		return nil, errKeysFail.Because("%v", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/health"
+	"codeberg.org/holdfast/holdfast/salvage"
+)
+
+// watch is what a Ring knows of its own file.
+type watch struct {
+	path      string // "" for one in memory
+	board     *health.Board
+	suspected atomic.Bool // a reader has met a damaged page
+}
+
+// OpenChecked is Open for a file that is checked first. One that is damaged is set aside, everything that can be read of it is
+// put into a fresh file, and what is missing then comes from other sites, because the fresh file asks them for everything. That
+// is told to the board, and returned; it is nil for a file that is in order, new, or in memory. It reads the whole file.
+func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *salvage.Damage, error) {
+	var found *salvage.Damage
+	if path != ":memory:" {
+		var err error
+		if found, err = fileAt(path).Repair(cfg.Now()); err != nil {
+			return nil, nil, fmt.Errorf("check the keyring %s: %w", path, err)
+		}
+	}
+	r, err := Open(path, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.watch.board = board
+	if path != ":memory:" {
+		r.watch.path = path
+	}
+	if found != nil {
+		board.Tell(health.Condition{Store: health.Keyring, Cause: health.Damaged,
+			Message: fmt.Sprintf("the keyring on this site's disk was damaged (%s); %d rows of it could be read", found.Reason, found.Rows),
+			Doing:   "the keys that are missing are fetched from the other sites", WayOut: "check this machine's disk and memory"})
+	}
+	r.tellAside()
+	return r, found, nil
+}
+
+// maxAside is how many damaged files are kept.
+const maxAside = 3
+
+// fileAt returns the keyring at path as a file that can be repaired.
+func fileAt(path string) salvage.File {
+	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Keep: maxAside}
+}
+
+// leaveBehind drops what has lost its secret, because a key without its bytes would count as held; and what belongs to one
+// opening of the file, so that this site asks the others for everything, and they ask it.
+const leaveBehind = `
+	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
+	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
+	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
+	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
+
+// burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
+// could be read of them is in the keyring.
+func (r *Ring) burnAside(news []Changed) error {
+	if r.watch.path == "" || !slices.ContainsFunc(news, func(c Changed) bool { return c.Erased }) {
+		return nil
+	}
+	files, err := fileAt(r.watch.path).Aside()
+	for _, file := range files {
+		err = errors.Join(err, salvage.Burn(file))
+	}
+	if err != nil {
+		return fmt.Errorf("destroy a damaged keyring that was kept: %w", err)
+	}
+	return nil
+}
+
+// tellAside tells of the damaged files that are kept.
+func (r *Ring) tellAside() {
+	if r.watch.path == "" {
+		return
+	}
+	files, err := fileAt(r.watch.path).Aside()
+	if err != nil {
+		return // the next check looks again
+	}
+	list := make([]health.Condition, 0, len(files))
+	for _, f := range files {
+		list = append(list, health.Condition{Detail: filepath.Base(f), Message: "a damaged keyring is kept beside the new one",
+			Doing:  "it is destroyed when the next key is erased here, because an erased key must not survive in it",
+			WayOut: "delete the file when no keys are missing any more"})
+	}
+	r.watch.board.Replace(health.Keyring, health.SetAside, list)
+}
+
+// unreadable turns a trouble of the keyring's file into ErrMissing: the key may come back, and nobody stops for it. The board and
+// the next Check learn what is wrong. Other errors stay as they are.
+func (r *Ring) unreadable(err error) error {
+	f := fault.OfDisk(err)
+	if f == nil {
+		return err
+	}
+	r.watch.suspected.Store(true)
+	if r.watch.board != nil {
+		r.watch.board.Tell(failing(f))
+	}
+	return ErrMissing.Because("%s", f.Message)
+}
+
+func failing(f *fault.Fault) health.Condition {
+	return health.Condition{Store: health.Keyring, Cause: health.Failing, Blocks: true,
+		Message: "the keyring of this site cannot be read: " + f.Message, Doing: "what needs no key goes on; the file is checked",
+		WayOut: "look at the data disk of this machine"}
+}
+
+// Suspected reports whether a reader has met trouble since the last Check.
+func (r *Ring) Suspected() bool { return r.watch.suspected.Load() }
+
+// checkedAtOnce is how many keys Check opens between two rests.
+const checkedAtOnce = 2000
+
+// ErrDamaged is returned by Check for a file that must be opened anew with OpenChecked, which repairs it.
+var ErrDamaged = fault.New(fault.Unavailable, "keyring.damaged", "the keyring on this site's disk is damaged",
+	"use another site for a moment: the file is repaired when it is opened anew; check this machine's disk and memory")
+
+// Check reads the whole file back: its form, and every key, by opening it. A key that does not open although this site has the
+// authority's key is damaged: it is restored if a single byte was changed, else it counts as missing from then on and all other
+// sites are asked for everything again. Check returns how many keys were damaged, and ErrDamaged if the file as such is. It calls
+// rest now and then, which may wait and whose error ends the check.
+func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (damaged int, err error) {
+	suspected := r.watch.suspected.Swap(false)
+	reason, err := salvage.Integrity(ctx, r.db)
+	if err != nil {
+		return 0, fmt.Errorf("check the keyring: %w", err)
+	}
+	if reason != "" {
+		r.watch.suspected.Store(true)
+		return 0, ErrDamaged.Because("%s", reason)
+	}
+	r.tellAside()
+	damaged, err = r.checkBoxes(ctx)
+	if err == nil {
+		var keys int
+		keys, err = r.checkKeys(ctx, rest)
+		damaged += keys
+	}
+	if err != nil {
+		return damaged, fmt.Errorf("check the keyring: %w", err)
+	}
+	r.watch.board.Mend(health.Keyring, health.Failing, "")
+	if suspected {
+		r.subs.tell([]Changed{{}}, true) // whoever was told that a key is missing looks again
+	}
+	return damaged, nil
+}
+
+// place names a key.
+type place keyName
+
+func (r *Ring) checkKeys(ctx context.Context, rest func(context.Context) error) (damaged int, err error) {
+	var after place
+	for {
+		batch, err := r.keysAfter(ctx, after)
+		if err != nil || len(batch) == 0 {
+			return damaged, err
+		}
+		for _, p := range batch {
+			bad, err := r.checkKey(ctx, p)
+			if err != nil {
+				return damaged, err
+			}
+			if bad {
+				damaged++
+			}
+		}
+		after = batch[len(batch)-1]
+		if err := rest(ctx); err != nil {
+			return damaged, err
+		}
+	}
+}
+
+func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err error) {
+	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE erased = 0 AND (authority, id) > (?, ?)
+		ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	for rows.Next() {
+		var p place
+		if err := rows.Scan(&p.authority, &p.id); err != nil {
+			return nil, err
+		}
+		batch = append(batch, p)
+	}
+	return batch, nil
+}
+
+// checkKey reports whether a key is damaged, and repairs it or gives it up.
+func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) {
+	r.fill.Lock()
+	_, err = r.load(ctx, p.authority, p.id)
+	r.fill.Unlock()
+	if err == nil || errors.Is(err, ErrErased) {
+		return false, nil
+	}
+	if !errors.Is(err, ErrMissing) {
+		return false, err
+	}
+	row, err := findSecret(ctx, r.db, p.authority, p.id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil // it was dropped meanwhile
+	}
+	if err != nil {
+		return false, err
+	}
+	held, err := r.authorityKeys(ctx, r.db, p.authority, row.by)
+	if err != nil {
+		return false, nil // without the authority's key nobody can tell
+	}
+	whole, ok := byTrial(row.sealed, anyByte, func(sealed []byte) bool {
+		return slices.ContainsFunc(held, func(h heldKey) bool {
+			_, err := openSecret(h.secret, p.authority, p.id, row.name, sealed)
+			return err == nil
+		})
+	})
+	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) error {
+		if ok {
+			return w.restore(row.slot, whole)
+		}
+		return w.giveUp(p)
+	})
+}
+
+func keyDetail(p place) string { return fmt.Sprintf("key %s of %s", p.id, p.authority) }
+
+// checkBoxes does for the authority keys that are sealed to this site what checkKey does for the others.
+func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
+	boxes, err := r.ownBoxes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range boxes {
+		opens := func(sealed []byte) bool {
+			rec := b.record
+			rec.Sealed = sealed
+			_, err := r.openBox(b.authority, rec)
+			return err == nil
+		}
+		if opens(b.record.Sealed) { // a box for this site is stored only if it opens
+			continue
+		}
+		damaged++
+		whole, ok := byTrial(b.record.Sealed, anyBit, opens)
+		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) error {
+			if ok {
+				return w.restore(b.slot, whole)
+			}
+			return w.giveUpBox(b)
+		})
+		if err != nil {
+			return damaged, err
+		}
+	}
+	return damaged, nil
+}
+
+// ownBox is an authority key that is sealed to this site.
+type ownBox struct {
+	place
+	slot   int64
+	record Record
+}
+
+func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
+	rows, err := r.db.QueryContext(ctx, `SELECT b.authority, b.id, b.slot, b.maker, b.generation, b.origin, b.digest, v.sealed
+		FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRows(rows, &err)
+	for rows.Next() {
+		var b ownBox
+		rec := &b.record
+		if err := rows.Scan(&b.authority, &b.id, &b.slot, &rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Sealed); err != nil {
+			return nil, err
+		}
+		rec.ID, rec.Site = b.id, r.self
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// settleDamage carries out what was decided about a damaged record, and tells it.
+func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, do func(*writer) error) error {
+	if err := r.write(ctx, do); err != nil {
+		return err
+	}
+	c := health.Condition{Store: health.Keyring, Cause: health.Damaged, Detail: detail, Message: "a key in the keyring is damaged",
+		Doing: "it is fetched again from the other sites", WayOut: "check this machine's disk and memory"}
+	if restored {
+		c.Doing = "a single change in it was found by trial, and the key is whole again"
+	}
+	r.watch.board.Tell(c)
+	if restored {
+		r.watch.board.Mend(c.Store, c.Cause, c.Detail)
+	}
+	return nil
+}
+
+func (w *writer) restore(slot int64, sealed []byte) error {
+	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, slot)
+	return err
+}
+
+// giveUp makes a key that does not open a missing one. All other sites are asked for everything again.
+func (w *writer) giveUp(p place) error {
+	w.gone = append(w.gone, keyName(p))
+	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
+	if _, err := w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND id = ? AND erased = 0`, p.authority, p.id); err != nil {
+		return err
+	}
+	return w.askAgain(p.authority)
+}
+
+func (w *writer) giveUpBox(b ownBox) error {
+	if err := w.unbox(b.authority, b.record, b.slot); err != nil {
+		return err
+	}
+	return w.askAgain(b.authority)
+}
+
+func (w *writer) askAgain(authority event.AuthorityID) error {
+	_, err := w.ExecContext(w.ctx, `DELETE FROM cursor WHERE authority = ?`, authority)
+	return err
+}
+
+// anyBit are the changes that are tried of a box, which takes a hundred times as long to open as a key; anyByte those of a key.
+var (
+	anyBit  = []byte{1, 2, 4, 8, 16, 32, 64, 128}
+	anyByte = func() (all []byte) {
+		for change := 1; change < 256; change++ {
+			all = append(all, byte(change))
+		}
+		return all
+	}()
+)
+
+// byTrial looks for the one change in one byte that a disk may have made: what is sealed carries its proof, so trying all is safe.
+// It takes about 20 ms for a key, and 100 ms for a box.
+func byTrial(sealed, changes []byte, opens func([]byte) bool) (whole []byte, ok bool) {
+	try := bytes.Clone(sealed)
+	for i := range try {
+		for _, c := range changes {
+			try[i] ^= c
+			if opens(try) {
+				return try, true
+			}
+			try[i] ^= c
+		}
+	}
+	return nil, false
+}
+
+// discard is a board for a ring that nobody has given one.
+func discard(cfg Config) *health.Board {
+	return health.NewBoard(cfg.Now, slog.New(slog.DiscardHandler))
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/health"
+	"codeberg.org/holdfast/holdfast/salvage"
+)
+
+// damaged is a site with a keyring of many pages, and another one that holds the half of its keys.
+type damaged struct {
+	t           *testing.T
+	site, other *testSite
+	shared, own []Key // shared are at the other site, too
+	erased      Key
+	board       *health.Board
+	said        bytes.Buffer
+}
+
+func newDamaged(t *testing.T) *damaged {
+	n := newNetwork()
+	dir := t.TempDir()
+	d := &damaged{t: t, site: n.add(t, dir), other: n.add(t, dir)}
+	n.allow(d.site, d.other)
+	ctx := t.Context()
+	must(t, d.site.Found(ctx, nordtal), d.site.Grant(ctx, nordtal, d.other.Self(), d.other.pub()))
+	var err error
+	d.shared, err = d.site.NewKeys(ctx, nordtal, 300)
+	must(t, err)
+	d.erased = d.shared[7]
+	must(t, d.site.erase(d.erased.ID))
+	d.other.pull(t, d.site)
+	d.own, err = d.site.NewKeys(ctx, nordtal, 300)
+	must(t, err, d.site.Close())
+	return d
+}
+
+// reopen opens the file as a site does that starts.
+func (d *damaged) reopen() *salvage.Damage {
+	d.t.Helper()
+	d.said.Reset()
+	d.board = health.NewBoard(at, slog.New(slog.NewTextHandler(&d.said, nil)))
+	r, found, err := OpenChecked(d.site.path, d.site.config(), d.board)
+	must(d.t, err)
+	d.t.Cleanup(func() { _ = r.Close() })
+	d.site.Ring, d.site.sync.Ring = r, r
+	return found
+}
+
+// lost returns how many of the keys cannot be had, and fails if one is another than it was.
+func (d *damaged) lost(keys []Key) (n int) {
+	d.t.Helper()
+	for _, k := range keys {
+		secret, err := d.site.Key(context.Background(), nordtal, k.ID)
+		switch {
+		case err == nil && secret != k.Secret:
+			d.t.Errorf("key %s is another one", k.ID)
+		case k.ID == d.erased.ID:
+			if !errors.Is(err, ErrErased) {
+				d.t.Errorf("the erased key: %v", err)
+			}
+		case errors.Is(err, ErrMissing):
+			n++
+		case err != nil:
+			d.t.Errorf("key %s: %v", k.ID, err)
+		}
+	}
+	return n
+}
+
+func (d *damaged) change(do func(file []byte) []byte) {
+	d.t.Helper()
+	file, err := os.ReadFile(d.site.path)
+	must(d.t, err, os.WriteFile(d.site.path, do(bytes.Clone(file)), 0o600))
+}
+
+// pageWith returns the first page that holds the bytes, but for the first of all.
+func pageWith(t *testing.T, file, what []byte) []byte {
+	t.Helper()
+	for p := 4096; p < len(file); p += 4096 {
+		if bytes.Contains(file[p:p+4096], what) {
+			return file[p : p+4096]
+		}
+	}
+	t.Fatal("no page has these bytes")
+	return nil
+}
+
+func TestADamagedKeyringIsRepairedAndItsKeysAreFetchedAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		do func(d *damaged, file []byte) []byte
+		// mayLose is how many of 300 keys that no other site has may be gone.
+		mayLose int
+	}{
+		"its header":     {func(_ *damaged, f []byte) []byte { copy(f, make([]byte, 100)); return f }, 0},
+		"its first page": {func(_ *damaged, f []byte) []byte { copy(f, bytes.Repeat([]byte{0xaa}, 4096)); return f }, 0},
+		"a page of sealed keys": {func(d *damaged, f []byte) []byte {
+			page := pageWith(d.t, f, d.sealed(d.own[150]))
+			copy(page, bytes.Repeat([]byte{0x55}, 4096))
+			return f
+		}, 60},
+		"a page of ids": {func(d *damaged, f []byte) []byte {
+			page := pageWith(d.t, f, []byte(string(nordtal)+string(d.own[150].ID)))
+			copy(page, make([]byte, 4096))
+			return f
+		}, 60},
+		"its second half cut off": {func(_ *damaged, f []byte) []byte { return f[:len(f)/2] }, 300},
+		"all of it":               {func(_ *damaged, f []byte) []byte { return bytes.Repeat([]byte("no database "), 4000) }, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDamaged(t)
+			d.change(func(f []byte) []byte { return c.do(d, f) })
+			before, err := os.ReadFile(d.site.path)
+			must(t, err)
+			found := d.reopen()
+			if found == nil || !strings.Contains(d.said.String(), "was damaged") {
+				t.Fatalf("found is %+v; told is %s", found, d.said.String())
+			}
+			if kept, err := os.ReadFile(found.Aside); err != nil || !bytes.Equal(kept, before) {
+				t.Errorf("the damaged file is not kept as it was: %d bytes of %d, %v", len(kept), len(before), err)
+			}
+			if info, err := os.Stat(found.Aside); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the damaged file has mode %v", info.Mode())
+			}
+			alone := d.lost(d.own)
+			for range 3 {
+				d.other.pull(t, d.site)
+				d.site.pull(t, d.other)
+			}
+			lost := d.lost(d.shared)
+			t.Logf("%s; %d rows were read; of 300 keys of its own %d are gone, of 300 that another site has %d", found.Reason, found.Rows, alone, lost)
+			if alone > c.mayLose || lost > 0 {
+				t.Errorf("of 300 keys of its own %d are gone, of 300 that another site has %d", alone, lost)
+			}
+			if _, err := d.site.NewKeys(t.Context(), nordtal, 1); err != nil {
+				t.Errorf("a new key: %v", err)
+			}
+			if d.reopen() != nil {
+				t.Error("the repaired file is taken for damaged")
+			}
+		})
+	}
+}
+
+// sealed returns the bytes under which a key lies in the file.
+func (d *damaged) sealed(k Key) []byte {
+	d.t.Helper()
+	db, err := sql.Open("sqlite", d.site.path)
+	must(d.t, err)
+	defer db.Close()
+	row, err := findSecret(context.Background(), db, nordtal, k.ID)
+	must(d.t, err)
+	return row.sealed
+}
+
+// Erasing is for ever: what was kept for its other keys must not keep this one.
+func TestErasingAKeyDestroysTheDamagedFilesThatAreKept(t *testing.T) {
+	d := newDamaged(t)
+	d.change(func(f []byte) []byte { copy(f[4096:], bytes.Repeat([]byte{0xff}, 300)); return f })
+	found := d.reopen()
+	if found == nil {
+		t.Fatal("the damage was not found")
+	}
+	if list := d.board.List(); len(list) != 2 {
+		t.Errorf("told is %+v", list)
+	}
+	must(t, d.site.erase(d.own[3].ID))
+	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) > 0 {
+		t.Errorf("still kept: %v, %v", left, err)
+	}
+	if _, err := d.site.Check(t.Context(), noRest); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range d.board.List() {
+		if c.Cause == health.SetAside && c.Open() {
+			t.Errorf("still told: %+v", c)
+		}
+	}
+}
+
+func noRest(context.Context) error { return nil }
+
+func TestTheCheckFindsEveryDamagedKey(t *testing.T) {
+	d := newDamaged(t)
+	one, two := d.sealed(d.own[10]), d.sealed(d.shared[20])
+	d.change(func(f []byte) []byte {
+		at := bytes.Index(f, one)
+		f[at+9] ^= 0xff
+		at = bytes.Index(f, two)
+		f[at+9], f[at+30] = ^f[at+9], ^f[at+30]
+		return f
+	})
+	if found := d.reopen(); found != nil {
+		t.Fatalf("SQLite itself has found %+v", found)
+	}
+	if n, err := d.site.Check(t.Context(), noRest); n != 2 || err != nil {
+		t.Errorf("%d damaged keys, %v; want two", n, err)
+	}
+	if n := d.lost(d.own); n != 0 {
+		t.Error("a key of which one byte was changed is gone")
+	}
+	if n := d.lost(d.shared); n != 1 {
+		t.Errorf("%d keys are missing before the others are asked", n)
+	}
+	if missing, err := d.site.Missing(t.Context(), nordtal, []event.KeyID{d.shared[20].ID}); err != nil || len(missing) != 1 {
+		t.Errorf("a key that does not open counts as held: %v, %v", missing, err)
+	}
+	d.site.pull(t, d.other)
+	if n := d.lost(d.shared); n != 0 {
+		t.Errorf("%d keys are missing after the others were asked", n)
+	}
+	if n, err := d.site.Check(t.Context(), noRest); n != 0 || err != nil {
+		t.Errorf("afterwards: %d damaged keys, %v", n, err)
+	}
+	if n := strings.Count(d.said.String(), "level=ERROR"); n != 2 {
+		t.Errorf("told %d times:\n%s", n, d.said.String())
+	}
+}
+
+// Everything hangs on the box that has the authority's key for this site.
+func TestADamagedBoxCostsNoKey(t *testing.T) {
+	for name, flips := range map[string][]int{"one bit, mended by trial": {40}, "two bits, fetched again": {40, 60}} {
+		t.Run(name, func(t *testing.T) {
+			d := newDamaged(t)
+			found := d.reopen()
+			boxes, err := d.site.ownBoxes(t.Context())
+			must(t, err, d.site.Close())
+			if found != nil || len(boxes) != 1 {
+				t.Fatal(found, boxes)
+			}
+			d.change(func(f []byte) []byte {
+				at := bytes.Index(f, boxes[0].record.Sealed)
+				for _, i := range flips {
+					f[at+i] ^= 0x10
+				}
+				return f
+			})
+			d.reopen()
+			if n := d.lost(d.own); n != 300 {
+				t.Errorf("%d keys are missing with a damaged box", n)
+			}
+			if n, err := d.site.Check(t.Context(), noRest); n != 1 || err != nil {
+				t.Errorf("%d damaged, %v", n, err)
+			}
+			d.site.pull(t, d.other)
+			if n := d.lost(d.own) + d.lost(d.shared); n != 0 {
+				t.Errorf("%d keys are missing", n)
+			}
+		})
+	}
+}
+
+// A damaged page that is met while the site runs is the keyring's trouble alone: the key is missing, and nothing stops.
+func TestAKeyringThatCannotBeReadWhileTheSiteRunsIsToldAndStopsNobody(t *testing.T) {
+	d := newDamaged(t)
+	d.reopen()
+	file, err := os.ReadFile(d.site.path)
+	must(t, err)
+	f, err := os.OpenFile(d.site.path, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteAt(bytes.Repeat([]byte{0xee}, len(file)-4096), 4096)
+	must(t, err, f.Close())
+	_, err = d.site.Key(t.Context(), nordtal, d.own[77].ID)
+	var foreign interface{ Code() int }
+	if !errors.Is(err, ErrMissing) || errors.As(err, &foreign) {
+		t.Errorf("got %v", err)
+	}
+	if b := d.board.Blocking(); len(b) != 1 || b[0].Store != health.Keyring {
+		t.Errorf("told is %+v", b)
+	}
+	if _, err := d.site.Check(t.Context(), noRest); !errors.Is(err, ErrDamaged) || !d.site.Suspected() {
+		t.Errorf("the check says %v", err)
+	}
+}
+
+func TestAtMostThreeDamagedFilesAreKept(t *testing.T) {
+	d := newDamaged(t)
+	for i := range 6 {
+		must(t, os.WriteFile(fmt.Sprintf("%s.damaged-2026112%dT000000Z", d.site.path, i), []byte("old"), 0o600))
+	}
+	d.change(func(f []byte) []byte { copy(f[4096:], bytes.Repeat([]byte{0xff}, 300)); return f })
+	d.reopen()
+	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) != maxAside {
+		t.Errorf("kept are %v, %v", left, err)
+	}
+}

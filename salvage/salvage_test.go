@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package salvage
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+const schema = `CREATE TABLE IF NOT EXISTS note (id TEXT NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, part)) WITHOUT ROWID;
+	CREATE INDEX IF NOT EXISTS note_body ON note (body)`
+
+const noteCount = 1000
+
+var now = time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newNotes makes a file with a thousand rows. With inLog the last fifty are in its write-ahead log, as kill -9 leaves it.
+func newNotes(t *testing.T, inLog bool) File {
+	t.Helper()
+	live := filepath.Join(t.TempDir(), "live.db")
+	db, err := sql.Open("sqlite", "file:"+live+"?_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+	must(t, err)
+	db.SetMaxOpenConns(1)
+	exec := func(query string, args ...any) {
+		t.Helper()
+		_, err := db.Exec(query, args...)
+		must(t, err)
+	}
+	exec(schema)
+	exec(`BEGIN`)
+	for i := range noteCount {
+		if i == noteCount-50 {
+			exec(`COMMIT`)
+			exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
+			exec(`BEGIN`)
+		}
+		exec(`INSERT INTO note VALUES (?, ?, ?)`, fmt.Sprintf("note-%04d", i), i, strings.Repeat("x", 100))
+	}
+	exec(`COMMIT`)
+	if !inLog {
+		exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
+	}
+	f := File{Path: filepath.Join(t.TempDir(), "notes.db"), Schema: schema, Keep: 2}
+	must(t, copyDatabase(live, f.Path), db.Close())
+	return f
+}
+
+func rowsOf(t *testing.T, path string) (n int) {
+	t.Helper()
+	db, err := openRaw(path)
+	must(t, err)
+	defer db.Close()
+	must(t, db.QueryRow(`SELECT count(*) FROM note`).Scan(&n))
+	return n
+}
+
+func TestAFileInOrderIsNotTouched(t *testing.T) {
+	f := newNotes(t, true)
+	if d, err := f.Repair(now); d != nil || err != nil {
+		t.Errorf("repaired: %+v, %v", d, err)
+	}
+	if n := rowsOf(t, f.Path); n != noteCount {
+		t.Errorf("%d rows", n)
+	}
+	for name, path := range map[string]string{"not there": filepath.Join(t.TempDir(), "none.db"), "empty": filepath.Join(t.TempDir(), "empty.db")} {
+		if name == "empty" {
+			must(t, os.WriteFile(path, nil, 0o600))
+		}
+		if d, err := (File{Path: path, Schema: schema, Keep: 2}).Repair(now); d != nil || err != nil {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+}
+
+func TestWhatCanBeReadIsKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm    func([]byte) []byte
+		mayLose int
+	}{
+		"the header":        {func(b []byte) []byte { copy(b, make([]byte, 100)); return b }, 0},
+		"the first page":    {func(b []byte) []byte { copy(b, make([]byte, 4096)); return b }, 0},
+		"one page of rows":  {func(b []byte) []byte { harmPage(b, 500); return b }, 40},
+		"two pages of rows": {func(b []byte) []byte { harmPage(b, 300); harmPage(b, 600); return b }, 400},
+		"all":               {func(b []byte) []byte { return bytes.Repeat([]byte("nothing "), len(b)/8) }, noteCount},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newNotes(t, false)
+			good, err := os.ReadFile(f.Path)
+			must(t, err)
+			bad := c.harm(bytes.Clone(good))
+			must(t, os.WriteFile(f.Path, bad, 0o600))
+			d, err := f.Repair(now)
+			if d == nil || err != nil {
+				t.Fatalf("repaired: %+v, %v", d, err)
+			}
+			if kept, err := os.ReadFile(d.Aside); err != nil || !bytes.Equal(kept, bad) || d.Aside != f.Path+".damaged-20261130T080000Z" {
+				t.Errorf("%s does not have the damaged bytes: %v", d.Aside, err)
+			}
+			for _, path := range []string{f.Path, d.Aside} {
+				if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+					t.Errorf("%s has mode %v, %v", path, info.Mode(), err)
+				}
+			}
+			n := rowsOf(t, f.Path)
+			t.Logf("%s: %d of %d rows", d.Reason, n, noteCount)
+			if n < noteCount-c.mayLose || n != d.Rows {
+				t.Errorf("%d rows were kept, reported are %d; want at least %d", n, d.Rows, noteCount-c.mayLose)
+			}
+			if again, err := f.Repair(now); again != nil || err != nil {
+				t.Errorf("afterwards: %+v, %v", again, err)
+			}
+		})
+	}
+}
+
+// What is in the write-ahead log is read, too.
+func TestTheWriteAheadLogIsReadToo(t *testing.T) {
+	f := newNotes(t, true)
+	b, err := os.ReadFile(f.Path)
+	must(t, err)
+	harmPage(b, 500)
+	must(t, os.WriteFile(f.Path, b, 0o600))
+	d, err := f.Repair(now)
+	if d == nil || err != nil || rowsOf(t, f.Path) < noteCount-40 {
+		t.Errorf("repaired: %+v, %v", d, err)
+	}
+}
+
+// harmPage overwrites the page of the table that has row i; in the index the columns have another order.
+func harmPage(file []byte, i int) {
+	row := append(fmt.Appendf(nil, "note-%04d", i), byte(i>>8), byte(i), 'x')
+	at := bytes.Index(file, row) / 4096 * 4096
+	copy(file[at:], bytes.Repeat([]byte{0x77}, 4096))
+}
+
+// A crash in the middle of a repair must not end with an empty file.
+func TestARepairThatWasInterruptedIsFinished(t *testing.T) {
+	for name, leave := range map[string]func(path string) error{
+		"while the fresh file was filled": func(path string) error {
+			return errors.Join(os.WriteFile(path+suffixFresh, []byte("half"), 0o600), os.WriteFile(path+suffixReading, []byte("half"), 0o600))
+		},
+		"before the fresh file had its name": func(path string) error {
+			return os.Rename(path, path+suffixFresh)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newNotes(t, false)
+			must(t, leave(f.Path))
+			if d, err := f.Repair(now); d != nil || err != nil {
+				t.Fatal(d, err)
+			}
+			if n := rowsOf(t, f.Path); n != noteCount {
+				t.Errorf("%d rows", n)
+			}
+			if left, _ := filepath.Glob(f.Path + ".*"); len(left) != 0 {
+				t.Errorf("left over: %v", left)
+			}
+		})
+	}
+}
+
+func TestSoManyDamagedFilesAreKept(t *testing.T) {
+	f := newNotes(t, false)
+	for i := range 5 {
+		must(t, os.WriteFile(fmt.Sprintf("%s%s2026112%dT000000Z", f.Path, suffixAside, i), []byte("old"), 0o600))
+	}
+	must(t, os.WriteFile(f.Path, []byte(strings.Repeat("nothing ", 1000)), 0o600))
+	d, err := f.Repair(now)
+	must(t, err)
+	left, err := f.Aside()
+	if err != nil || len(left) != 2 || left[1] != d.Aside {
+		t.Errorf("kept are %v, %v", left, err)
+	}
+}
+
+// What cannot be read because of something else is not damaged.
+func TestAFileThatMayNotBeReadIsNotTakenForDamaged(t *testing.T) {
+	f := newNotes(t, false)
+	must(t, os.Remove(f.Path), os.Mkdir(f.Path, 0o700))
+	if d, err := f.Repair(now); d != nil || err == nil {
+		t.Errorf("repaired: %+v, %v", d, err)
+	}
+}
+
+func TestBurnOverwrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "old.db")
+	must(t, os.WriteFile(path, []byte("secret"), 0o600))
+	same, err := os.Open(path) // keeps the bytes reachable after the name is gone
+	must(t, err)
+	defer same.Close()
+	must(t, Burn(path), Burn(path))
+	got := make([]byte, 6)
+	if _, err := same.ReadAt(got, 0); err != nil || !bytes.Equal(got, make([]byte, 6)) {
+		t.Errorf("the file still has %q, %v", got, err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file is still there")
+	}
+}
