@@ -175,7 +175,7 @@ func (r *Replicator) pullLog(ctx context.Context, peer event.SiteID, target Head
 		}
 		n, err := r.cfg.Log.Accept(ctx, raw)
 		pulled += n
-		if errors.Is(err, ErrTooManyLogs) && r.mustWait(target) {
+		if (errors.Is(err, ErrTooManyLogs) || errors.Is(err, ErrShare)) && r.mustWait(target) {
 			return pulled, nil // another pull was quicker; Waiting tells of it
 		}
 		if err != nil {
