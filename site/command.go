@@ -110,7 +110,17 @@ func (s *Service) Refresh(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	snap := newSnapshot(s.Identity.Site(), f, s.boot)
+	s.tellSurplus(snap.surplus)
 	return s.Federation.update(snap), s.keepPins(ctx, snap)
+}
+
+// tellSurplus warns when more foundings of authorities do not count than at the last look.
+func (s *Service) tellSurplus(now []Surplus) {
+	for _, n := range now {
+		if !slices.Contains(s.Federation.Surplus(), n) {
+			s.Logger.Warn("a site has founded more authorities than count; remove it if it is hostile", "site", n.Site.Short(), "beyond", n.Authorities)
+		}
+	}
 }
 
 // Found begins a federation with this site as its only member. It returns ErrFounded if the site belongs to one, and

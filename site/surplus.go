@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package site
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// maxFounded bounds the authorities that one site founds under one incarnation: every other member keeps a policy of each, and
+// logs and keys where it is allowed.
+const maxFounded = 256
+
+// Surplus is foundings of authorities that do not count, because the site has founded too many.
+type Surplus struct {
+	Site        event.SiteID
+	Authorities int
+}
+
+// founding names one founding of an authority.
+type founding struct {
+	authority event.AuthorityID
+	fact      *PolicyFact
+}
+
+// withoutSurplus returns the states without the foundings beyond maxFounded, and whose they are, in order. The states themselves
+// stay as they are. It is a pure function of the facts.
+//
+// It goes by the order in the founder's own log. Any other order could be dated back: a site that has founded all authorities of a
+// state, and was broken into, would make them disappear by founding others before them.
+func withoutSurplus(states map[event.AuthorityID]AuthorityState) (map[event.AuthorityID]AuthorityState, []Surplus) {
+	beyond := make(map[*PolicyFact]bool)
+	counts := make(map[event.SiteID]int)
+	for _, list := range foundings(states) {
+		for _, f := range list[min(len(list), maxFounded):] {
+			beyond[f.fact] = true
+			counts[f.fact.By]++
+		}
+	}
+	if len(beyond) == 0 {
+		return states, nil
+	}
+	less := make(map[event.AuthorityID]AuthorityState, len(states))
+	for id, s := range states {
+		var kept AuthorityState
+		for i := range s.Facts {
+			if !beyond[&s.Facts[i]] {
+				kept.Facts = append(kept.Facts, s.Facts[i])
+			}
+		}
+		less[id] = kept
+	}
+	var sites []Surplus
+	for _, site := range slices.Sorted(maps.Keys(counts)) {
+		sites = append(sites, Surplus{site, counts[site]})
+	}
+	return less, sites
+}
+
+// foundings returns the foundings of each log in the order of the log.
+func foundings(states map[event.AuthorityID]AuthorityState) map[string][]founding {
+	logs := make(map[string][]founding)
+	for id, s := range states {
+		for i := range s.Facts {
+			if f := &s.Facts[i]; f.founds() {
+				log := string(f.By) + "/" + f.Incarnation
+				logs[log] = append(logs[log], founding{id, f})
+			}
+		}
+	}
+	for _, list := range logs {
+		slices.SortFunc(list, func(a, b founding) int {
+			return cmp.Or(cmp.Compare(a.fact.Page, b.fact.Page), bytes.Compare(a.fact.Place, b.fact.Place),
+				strings.Compare(string(a.authority), string(b.authority)))
+		})
+	}
+	return logs
+}
+
+// Surplus returns which sites have founded more authorities than count, in order of their ids.
+func (f *Federation) Surplus() []Surplus { return slices.Clone(f.snap.Load().surplus) }
