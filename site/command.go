@@ -438,10 +438,12 @@ type Status struct {
 	Self event.SiteID `json:"self"`
 	Roll
 	Authorities []Authority `json:"authorities"`
+	// Surplus are the foundings that do not count, by site.
+	Surplus []Surplus `json:"surplus,omitempty"`
 }
 
 // Status returns who belongs to the federation, who waits, and the authorities with their allowed sites.
 func (s *Service) Status(context.Context) (Status, error) {
 	snap := s.Federation.snap.Load()
-	return Status{Self: s.Identity.Site(), Roll: snap.roll, Authorities: slices.Clone(snap.list)}, nil
+	return Status{Self: s.Identity.Site(), Roll: snap.roll, Authorities: slices.Clone(snap.list), Surplus: slices.Clone(snap.surplus)}, nil
 }

@@ -18,8 +18,8 @@ const maxFounded = 256
 
 // Surplus is foundings of authorities that do not count, because the site has founded too many.
 type Surplus struct {
-	Site        event.SiteID
-	Authorities int
+	Site        event.SiteID `json:"site"`
+	Authorities int          `json:"authorities"`
 }
 
 // founding names one founding of an authority.
