@@ -74,6 +74,7 @@ func originKeyOf(id LogID) originKey { return originKey{id.Authority, id.Class, 
 // so a restart forgets nothing but the present word. Guarded by Log.mu.
 type intake struct {
 	branches int
+	waiting  int   // logs noted as waiting, in all lanes
 	bytes    int64 // of its pages
 	freeAt   time.Time
 	lanes    map[originKey]*laneIntake
@@ -95,22 +96,32 @@ type laneIntake struct {
 	space    bool           // it was for want of space
 }
 
-// refuse notes that a log must wait, and reports whether it is the first one that does.
-func (lane *laneIntake) refuse(id LogID, now time.Time) (first bool) {
+// refuse notes that a log must wait, and reports whether it is the first one of its lane that does.
+func (in *intake) refuse(lane *laneIntake, id LogID, now time.Time) (first bool) {
 	first = lane.since.IsZero() || now.Sub(lane.last) > waitingShown
 	if first {
+		in.waiting -= len(lane.waiting)
 		clear(lane.waiting)
 		lane.since, lane.space = now, false
 	}
 	lane.last = now
-	if len(lane.waiting) < maxWaitingLogs {
+	if !lane.waiting[id] && (in.waiting < maxWaitingLogs || len(lane.waiting) == 0) {
 		lane.waiting[id] = true
+		in.waiting++
 	}
 	return first
 }
 
-// maxWaitingLogs bounds how many waiting logs of one lane are told apart; more are counted as that many.
-const maxWaitingLogs = 4096
+// taken notes that a log waits no longer.
+func (in *intake) taken(lane *laneIntake, id LogID) {
+	if lane.waiting[id] {
+		delete(lane.waiting, id)
+		in.waiting--
+	}
+}
+
+// maxWaitingLogs bounds how many waiting logs of one site are told apart, besides one in each lane; more are not counted.
+const maxWaitingLogs = 8192
 
 // waitingShown is how long after its last refusal a log counts as waiting: longer than the minute after which everything is
 // asked for again.
@@ -156,6 +167,7 @@ func (in *intake) inherit(old *intake) {
 	if old == nil {
 		return
 	}
+	in.waiting = old.waiting
 	in.present, in.presentFreeAt, in.urgentFreeAt = old.present, old.presentFreeAt, old.urgentFreeAt
 	for k, lane := range old.lanes {
 		in.lanes[k] = &laneIntake{waiting: lane.waiting, since: lane.since, last: lane.last, space: lane.space}
@@ -181,7 +193,7 @@ func (in *intake) add(id LogID, t time.Time) {
 	in.branches++
 	lane.branches++
 	lane.freeAt = logsOfLane.take(lane.freeAt, t, 1)
-	delete(lane.waiting, id)
+	in.taken(lane, id)
 }
 
 // hasRoom is the rule for one more branch. The first log of an authority and class is always taken: so a site is heard
@@ -240,7 +252,7 @@ func (l *Log) roomFor(id LogID, why reason) error {
 		return nil
 	}
 	lane := in.lane(originKeyOf(id))
-	if lane.refuse(id, now) {
+	if in.refuse(lane, id, now) {
 		l.cfg.Logger.Warn("a site has begun more logs than are taken at once; they wait", "site", id.Site.Short(),
 			"authority", string(id.Authority), "class", string(id.Class), "here", lane.branches)
 	}
@@ -271,7 +283,7 @@ type Waiting struct {
 	Site      event.SiteID
 	Authority event.AuthorityID
 	Class     event.Class
-	// Logs is how many wait, at most 4,096 are counted; Here how many are here.
+	// Logs is how many wait, of one site at most 8,192 are counted; Here how many are here.
 	Logs, Here int
 	// Space is set when they wait for space on this site's disk; Bytes is what all pages of the site take here.
 	Space bool

@@ -58,6 +58,35 @@ func TestTheLogsThatOneSiteCanMakeAnotherKeepAreBoundedInTime(t *testing.T) {
 	equal(t, "logs taken after a year", r.offer(pages), 64)
 }
 
+// The list of what waits is bounded too, and names each authority and class.
+func TestWhatWaitsIsCountedUpToABound(t *testing.T) {
+	r, site := newRig(t), logtest.Identity(t, 2).Site()
+	pages := firstPages(t, 64)
+	r.offer(pages)
+	ask := func(class event.Class, n int) {
+		r.log.Room(eventlog.LogID{Authority: nordtal, Class: class, Site: site, Incarnation: word(n)}, false)
+	}
+	for n := range 20_000 {
+		ask(event.Operations, 64+n)
+	}
+	record := logtest.NewWriter(t, 2, 0)
+	record.Log.Class = event.Record
+	for n := range 64 {
+		v := *record
+		v.Log.Incarnation = word(n)
+		r.accepts(1, nil, v.Page(t, "one"))
+	}
+	ask(event.Record, 64)
+	ask(event.Record, 65)
+	var counts []int
+	for _, w := range r.log.Waiting() {
+		counts = append(counts, w.Logs)
+	}
+	if !slices.Equal(counts, []int{8192, 1}) {
+		t.Errorf("waiting are %v, want 8192 and 1", counts)
+	}
+}
+
 func TestWhatIsTakenNoLongerWaits(t *testing.T) {
 	r, pages := newRig(t), firstPages(t, 70)
 	r.offer(pages)

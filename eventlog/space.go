@@ -84,7 +84,7 @@ func (l *Log) spaceFor(id LogID, p pressure) error {
 		return nil
 	}
 	lane := in.lane(originKeyOf(id))
-	if lane.refuse(id, now) || !lane.space {
+	if in.refuse(lane, id, now) || !lane.space {
 		l.cfg.Logger.Warn("space on the disk is scarce; what a site writes waits", "site", id.Site.Short(),
 			"authority", string(id.Authority), "class", string(id.Class), "bytes", in.bytes)
 	}
@@ -94,14 +94,18 @@ func (l *Log) spaceFor(id LogID, p pressure) error {
 
 // mayGrow returns ErrShare if the page must wait for space, and counts it otherwise.
 func (l *Log) mayGrow(p *Page) error {
+	if p.Log.Site == l.self {
+		return nil
+	}
 	pressure := l.pressure()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.spaceFor(p.Log, pressure); err != nil {
 		return err
 	}
-	if pressure != plenty && p.Log.Site != l.self && urgent(p.Log) {
-		in := l.intakeOf(p.Log.Site)
+	in := l.intakeOf(p.Log.Site)
+	in.taken(in.lane(originKeyOf(p.Log)), p.Log)
+	if pressure != plenty && urgent(p.Log) {
 		in.urgentFreeAt = urgentWhenScarce.take(in.urgentFreeAt, l.cfg.Now(), 1+len(p.Raw())>>10)
 	}
 	return nil
