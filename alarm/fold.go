@@ -29,7 +29,8 @@ type AlarmState struct {
 	RaisedBy   string `json:"raisedBy,omitempty"`
 	// Origin is the site at which the alarm was raised.
 	Origin event.SiteID `json:"origin,omitempty"`
-	// Closings are all closings, in their order; the first one that refers to Event counts.
+	// Closings are the closings that refer to Event, in their order, and the first of them counts. While Event is not known they
+	// are the first of each that is referred to, at most maxClosings.
 	Closings []Closed `json:"closings,omitempty"`
 }
 
@@ -197,6 +198,7 @@ func (s State) applyAlarm(e readmodel.Entry) (State, error) {
 		if s.Alarm.Event == "" {
 			s.Alarm.Event, s.Alarm.Raised = e.ID, f
 			s.Alarm.RaisedWall, s.Alarm.RaisedBy, s.Alarm.Origin = e.Wall, e.Actor, e.Place.Site
+			s.Alarm.Closings = slices.DeleteFunc(s.Alarm.Closings, func(c Closed) bool { return c.Raised != e.ID })
 		}
 		return s, nil
 	}
@@ -208,8 +210,22 @@ func (s State) applyAlarm(e readmodel.Entry) (State, error) {
 	if e.Kind == KindCancelled {
 		c.Ending = WasCancelled
 	}
-	s.Alarm.Closings = append(s.Alarm.Closings, c)
+	s.Alarm.close(c)
 	return s, nil
+}
+
+// maxClosings bounds the closings of an alarm that has not arrived. A real one follows the alarm that it refers to, unless its
+// site's clock is wrong.
+const maxClosings = 64
+
+// close takes a closing in unless it can never count: a site that closes an alarm ten thousand times must not make its state ten
+// thousand times as large, since the state is read and written with each event.
+func (a *AlarmState) close(c Closed) {
+	known := slices.ContainsFunc(a.Closings, func(o Closed) bool { return o.Raised == c.Raised })
+	if known || a.Event != "" && c.Raised != a.Event || len(a.Closings) >= maxClosings {
+		return
+	}
+	a.Closings = append(a.Closings, c)
 }
 
 func (s State) applyPerson(e readmodel.Entry) (State, error) {
@@ -266,6 +282,9 @@ func (s State) applyCaller(e readmodel.Entry) (State, error) {
 	var f TakenOver // CallerReported has a part of its fields
 	if err := e.Decode(&f); err != nil {
 		return s, err
+	}
+	if f.Site != e.Place.Site {
+		return s, nil // nobody gives a sign of life for another site, or for sites that do not exist
 	}
 	s.Caller.Sites[f.Site] = Sign{Stamp: e.Stamp, Wall: e.Wall, Wave: f.Wave, Pending: f.Pending}
 	if e.Kind == KindTakenOver {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +73,7 @@ func told(t *testing.T, list ...any) State {
 	var s State
 	for i, f := range list {
 		e := readmodel.Entry{Event: event.Event{ID: event.ID(strings.Repeat("0", 15) + string(rune('a'+i))), Wall: int64(1000 * i), Stamp: event.Stamp(i)}}
-		switch f.(type) {
+		switch f := f.(type) {
 		case Raised:
 			e.Kind = KindRaised
 		case RecipientsNamed:
@@ -88,9 +89,9 @@ func told(t *testing.T, list ...any) State {
 		case AllClear:
 			e.Kind = KindAllClear
 		case CallerReported:
-			e.Kind = KindCallerReported
+			e.Kind, e.Place.Site = KindCallerReported, f.Site
 		case TakenOver:
-			e.Kind = KindTakenOver
+			e.Kind, e.Place.Site = KindTakenOver, f.Site
 		}
 		var err error
 		if e.Data, err = json.Marshal(f); err != nil {
@@ -193,6 +194,42 @@ func TestCountersAreTheSameWhateverComesFirst(t *testing.T) {
 	all := direct[total]
 	if all.Recipients != all.Coming+all.Cannot+all.Safe+all.Silent+all.Without+all.Pending+all.Failed {
 		t.Errorf("the statuses do not add up: %+v", all)
+	}
+}
+
+// What one site can say again and again about an alarm does not make the alarm's state grow with it.
+func TestTheStateOfAnAlarmIsBounded(t *testing.T) {
+	closings := func(n int, of func(int) event.ID) (list []any) {
+		for i := range n {
+			list = append(list, AllClear{Raised: of(i)})
+		}
+		return list
+	}
+	first := event.ID("000000000000000a")
+	invented := func(i int) event.ID { return event.ID(fmt.Sprintf("%016x", 0xf000+i)) }
+	s := told(t, append([]any{Raised{}}, closings(20, func(int) event.ID { return first })...)...)
+	if n := len(s.Alarm.Closings); n != 1 {
+		t.Errorf("of twenty closings of one alarm %d are kept", n)
+	}
+	s = told(t, append(append([]any{Raised{}}, closings(20, invented)...), Cancelled{Raised: first})...)
+	if c, closed := s.Alarm.Closing(); len(s.Alarm.Closings) != 1 || !closed || c.Ending != WasCancelled {
+		t.Errorf("beside closings of invented alarms %+v is kept", s.Alarm.Closings)
+	}
+	if s = told(t, closings(200, invented)...); len(s.Alarm.Closings) != maxClosings {
+		t.Errorf("of 200 closings of an unknown alarm %d are kept", len(s.Alarm.Closings))
+	}
+}
+
+func TestNobodyGivesASignForAnotherSite(t *testing.T) {
+	e := readmodel.Entry{Event: event.Event{ID: "000000000000000a", Kind: KindCallerReported, Data: []byte(`{"site":"first","pending":3}`)}}
+	e.Place.Site = "rogue"
+	s, err := Apply(State{}, e)
+	if err != nil || len(s.Caller.Sites) != 0 {
+		t.Errorf("a site speaks for another one: %+v, %v", s.Caller, err)
+	}
+	e.Place.Site = "first"
+	if s, err = Apply(s, e); err != nil || s.Caller.Sites["first"].Pending != 3 {
+		t.Errorf("a site does not speak for itself: %+v, %v", s.Caller, err)
 	}
 }
 

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: EUPL-1.2
--- Disposable: built from the logs, rebuilt when this file changes. Times are milliseconds since 1970.
+-- Disposable: built from the logs, rebuilt when this file changes. Times are milliseconds since 1970. A state keeps only the
+-- closings that can count, and only the signs that a site gave of itself.
 
 -- One row per alarm of which any part has arrived; event is '' until Raised has.
 CREATE TABLE IF NOT EXISTS alarm (

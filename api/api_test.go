@@ -41,6 +41,9 @@ func TestClientAndRoutesAgree(t *testing.T) {
 	if status.Self != self || status.BehindPages != 3 || len(status.Lag) != 1 || status.Lag[0].OffsetSeconds != 1.5 || status.Members == nil {
 		t.Errorf("status %+v", status)
 	}
+	if !slices.ContainsFunc(status.Warnings, func(w string) bool { return strings.Contains(w, "44 authorities more than count") }) {
+		t.Errorf("the warnings are %q", status.Warnings)
+	}
 	if s := must(c.State(ctx))(t); s.Hash != "beef" || s.Site != self {
 		t.Errorf("state %+v", s)
 	}

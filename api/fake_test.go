@@ -115,7 +115,8 @@ func (h *house) Gateways(_ event.AuthorityID, kinds ...string) (out []site.Gatew
 }
 
 func (h *house) Status(context.Context) (site.Status, error) {
-	return site.Status{Self: self, Authorities: []site.Authority{{ID: nordtal, NameDE: "Nordtal", NameEN: "Nordtal", Sites: []event.SiteID{self}}, {ID: suedau, NameDE: "Südau"}}}, nil
+	return site.Status{Self: self, Authorities: []site.Authority{{ID: nordtal, NameDE: "Nordtal", NameEN: "Nordtal", Sites: []event.SiteID{self}}, {ID: suedau, NameDE: "Südau"}},
+		Surplus: []site.Surplus{{Site: self, Authorities: 44}}}, nil
 }
 
 func (h *house) Invite(_ context.Context, name, operator string, ttl time.Duration) (string, error) {

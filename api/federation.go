@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -24,8 +25,15 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Members, s.Authorities = orEmpty(s.Members), seen(r, s.Authorities)
-	s.Warnings = a.warnings(s.Authorities)
+	s.Warnings = append(a.warnings(s.Authorities), surplusWarnings(s.Surplus)...)
 	return ok(w, s)
+}
+
+func surplusWarnings(list []site.Surplus) (out []string) {
+	for _, n := range list {
+		out = append(out, fmt.Sprintf("site %s has founded %d authorities more than count: see whether it is hostile", n.Site.Short(), n.Authorities))
+	}
+	return out
 }
 
 func lags(list []eventlog.PeerLag) []Lag {

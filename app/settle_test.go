@@ -5,6 +5,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -119,4 +120,32 @@ func TestNobodyComesInBeforeAppendsWait(t *testing.T) {
 			t.Errorf("an append goes on with logs that nobody has confirmed: %v", err)
 		}
 	}))
+}
+
+// A site that starts again and again while nobody can be reached begins a log only when it has something to write: each costs all
+// others a stream, and they take a bounded number of them.
+func TestASiteThatStartsAgainAndAgainAloneBeginsNoLogs(t *testing.T) {
+	data := withPeer(t)
+	var before int
+	for n := range 4 {
+		s := opened(t, data)
+		if n == 0 {
+			before = len(s.log.Heads())
+		}
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx, func(cli.Ready) {}) }()
+		eventually(t, "it has asked the others", func() error {
+			if !s.settled.Load() || s.model.Behind() > 0 {
+				return errors.New("it has not")
+			}
+			return nil
+		})
+		end()
+		mustWork(t, <-ended)
+		if heads := s.log.Heads(); len(heads) != before {
+			t.Errorf("after start %d it has %d logs, want %d: %v", n+1, len(heads), before, heads[len(heads)-1].Branch)
+		}
+		mustWork(t, s.Close())
+	}
 }

@@ -153,7 +153,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 		Identity: s.identity, Store: s.server.Store(), Clock: event.NewClock(s.now), Rand: rand.Reader,
 		Policy: s.federation, Keys: s.ring, Now: s.now, Logger: s.logger,
 		Incarnation: incarnation, OnIncarnation: s.keepIncarnation, OnFork: s.tellFork, OnSkew: s.tellSkew,
-		Elsewhere: s.elsewhere, Vouched: s.vouched,
+		Elsewhere: s.elsewhere, Vouched: s.vouched, Space: s.server.Store().Space,
 	})
 	if err != nil {
 		return fmt.Errorf("open the logs: %w", err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
@@ -27,10 +26,6 @@ var (
 
 // maxBranches bounds what one broken or hostile site can make everybody store of one log.
 const maxBranches = 32
-
-// maxApart bounds how many pages behind the ends of a site's closed logs of one authority are kept: enough for what an
-// honest site writes before it hears of the closing, and not enough to fill a disk with.
-const maxApart = 4096
 
 // Closer is what a Policy may be besides: it names the logs that were closed, because their site was removed or may no
 // longer hold the authority's data. What was written up to the head is accepted whoever the site is now. What comes after
@@ -79,7 +74,7 @@ func (l *Log) acceptOne(ctx context.Context, p *Page) (bool, error) {
 	if err := l.MayHold(p.Log); err != nil {
 		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
 	}
-	if err := l.open(p); err != nil {
+	if err := l.open(ctx, p); err != nil {
 		return false, fmt.Errorf("accept page %d of %s: %w", p.Number, p.Log, err)
 	}
 	if err := checkPlaces(p); err != nil {
@@ -143,36 +138,13 @@ func (l *Log) closing(id LogID) (Head, bool) {
 	return Head{}, false
 }
 
-// open returns ErrClosed if the page's log ends before it and the page is not kept apart either. Of two pages of the last
-// number only the named one counts.
-func (l *Log) open(p *Page) error {
-	last, closed := l.closing(p.Log)
-	if closed && beyond(Head{Page: p.Number, Hash: p.Hash}, last) && l.apart(p.Log.Authority, p.Log.Site) >= maxApart {
-		return ErrClosed
-	}
-	return nil
-}
-
-// beyond reports whether a page does not count in a log that was closed at last.
-func beyond(h, last Head) bool {
-	return h.Page > last.Page || h.Page == last.Page && h.Hash != last.Hash
-}
-
-// apart counts the pages that are kept behind the ends of a site's closed logs of an authority.
-func (l *Log) apart(authority event.AuthorityID, site event.SiteID) (pages uint64) {
-	heads := l.headsOf(func(b *branch) bool { return b.id.Authority == authority && b.id.Site == site })
-	for _, h := range heads {
-		if last, closed := l.closing(h.Branch.LogID); closed && beyond(h, last) {
-			pages += max(1, h.Page-last.Page)
-		}
-	}
-	return pages
-}
-
 // acceptLocked stores the page where it belongs. The caller holds the record's lock.
 func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork, stored bool, err error) {
 	to, err := l.belongs(ctx, r, p)
 	if err != nil || to.duplicate {
+		return nil, false, err
+	}
+	if err := l.mayGrow(p); err != nil {
 		return nil, false, err
 	}
 	if to.forks {
@@ -195,6 +167,7 @@ func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork,
 		return nil, false, err
 	}
 	l.put(r, to.branch, p)
+	l.countApart(p)
 	if to.forks {
 		fork = &Fork{Branch: to.branch, Page: p.Number}
 	}

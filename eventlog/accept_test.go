@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -165,6 +166,33 @@ func TestWhatIsKeptApartIsBounded(t *testing.T) {
 		r.accepts(1, nil, w.Page(t, "a"))
 	}
 	r.accepts(0, eventlog.ErrClosed, w.Page(t, "one too many"))
+}
+
+// The pages of all authorities together have a bound in bytes, which a restart does not lift.
+func TestTheBytesThatAreKeptApartAreBounded(t *testing.T) {
+	r := newRig(t)
+	r.log.BoundApart(64 << 10)
+	v, w := logtest.NewWriter(t, 2, 1), logtest.NewWriter(t, 2, 1)
+	v.Log.Authority = "lk-suedtal"
+	r.accepts(1, nil, v.Page(t, "counts"))
+	for _, closed := range []*logtest.Writer{v, w} {
+		r.closed[closed.Log.String()] = eventlog.Head{Branch: eventlog.Branch{LogID: closed.Log}, Page: closed.Number, Hash: closed.Prev}
+	}
+	text := strings.Repeat("x", 10<<10)
+	for range 3 {
+		r.accepts(1, nil, v.Page(t, text))
+		r.accepts(1, nil, w.Page(t, text))
+	}
+	seventh := w.Page(t, text)
+	r.accepts(0, eventlog.ErrClosed, seventh)
+	r.open()
+	r.log.BoundApart(64 << 10)
+	r.accepts(0, eventlog.ErrClosed, seventh)
+	other := logtest.NewWriter(t, 3, 1)
+	r.closed[other.Log.String()] = eventlog.Head{Branch: eventlog.Branch{LogID: other.Log}}
+	r.accepts(1, nil, other.Page(t, text)) // another site has a bound of its own
+	r.log.BoundApart(100 << 10)
+	r.accepts(1, nil, seventh)
 }
 
 func TestOfTheFederationsLogsPagesAreKeptApartToo(t *testing.T) {

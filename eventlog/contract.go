@@ -25,13 +25,20 @@ type Store interface {
 	Read(ctx context.Context, branch Branch, after uint64, maxBytes int) ([]*Page, error)
 	// Heads returns the head of every branch, in no particular order.
 	Heads(ctx context.Context) ([]Head, error)
-	// Born returns when the first page of the branch was stored, by this site's clock; the zero time for a branch that has
-	// none. It answers from memory.
-	Born(branch Branch) time.Time
+	// Stat tells about a branch what bounds go by; it is zero for a branch that has no page. It answers from memory.
+	Stat(branch Branch) Stat
 	// Delete removes a branch with all its pages. An unknown branch is no error.
 	Delete(ctx context.Context, branch Branch) error
 	// Close releases the store. What was acknowledged stays.
 	Close() error
+}
+
+// Stat is what a Store knows of a branch besides its pages.
+type Stat struct {
+	// Born is when the first page was stored, by this site's clock.
+	Born time.Time
+	// Bytes is what its pages take, about.
+	Bytes int64
 }
 
 // ErrOutOfOrder is returned by Store.Append when the page does not follow the branch's last page.

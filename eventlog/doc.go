@@ -15,6 +15,8 @@
 //     reported, and the log is closed. A Branch names one of them by the hash of its first page that differs.
 //   - A Head is how far a branch goes: (page, hash). Sites push each other their durable heads.
 //   - A page is durable at a site when it is on its disk together with the keys its events need, or their erasure marks.
+//   - A log waits, kept apart, when it is known and not taken yet, because its origin has begun too many or space is scarce. A
+//     site of another operator that holds a log vouches for it: then it does not wait for its number.
 //   - A position is secured when sites of at least two operators have reported it as durable.
 //
 // # The stored form of a page
@@ -30,6 +32,10 @@
 //   - Nothing is accepted that is not signed by its origin, that does not follow the page before, or whose origin is no
 //     member or may not hold the authority's logs.
 //   - A page is never changed. Copies are compared by hash.
+//   - What one other site can make this one keep is bounded: logs in number and time (intake.go), bytes when space is scarce
+//     (space.go), pages behind the end of a closed log (apart.go). What is beyond waits, is reported by Log.Waiting, and is
+//     taken as time passes or when there is room. A new table or file that another site can fill gets a bound and a row in
+//     ADR 0021.
 //
 // # How a page comes about
 //

@@ -2,7 +2,12 @@
 
 package eventlog
 
-import "codeberg.org/holdfast/holdfast/event"
+import (
+	"testing"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
 
 // Records returns of how many logs something is kept in memory.
 func (l *Log) Records() int {
@@ -17,3 +22,13 @@ func (r *Replicator) Failures(peer event.SiteID) int {
 	defer r.mu.Unlock()
 	return len(r.peer(peer).failures)
 }
+
+// BoundUrgent sets, for the time of a test, how many KiB of alarms are taken from one site in a day while space is scarce.
+func BoundUrgent(t *testing.T, kib int) {
+	was := urgentWhenScarce
+	urgentWhenScarce = allowance{kib, 24 * time.Hour / time.Duration(kib)}
+	t.Cleanup(func() { urgentWhenScarce = was })
+}
+
+// BoundApart sets how many bytes of pages behind the ends of closed logs are kept of one site.
+func (l *Log) BoundApart(bytes int64) { l.apartLimit = bytes }

@@ -42,6 +42,7 @@ type testSite struct {
 	log         *eventlog.Log
 	port        *logtest.Port
 	rep         *eventlog.Replicator
+	space       func() (free, reserve uint64)
 }
 
 // testKeys is a keyring that knows only which keys are missing.
@@ -127,6 +128,7 @@ func (s *testSite) start() {
 		Identity: s.id, Store: s.disk, Clock: event.NewClock(s.f.clock), Rand: s.rnd, Policy: s.policy, Keys: s.keys,
 		Now: s.f.clock, Logger: logger, Incarnation: s.incarnation,
 		OnIncarnation: func(i string) error { s.incarnation = i; return nil },
+		Space:         s.space,
 		Vouched:       func(id eventlog.LogID) bool { return s.rep.Vouched(id) },
 	})
 	if err != nil {
@@ -145,7 +147,18 @@ func (s *testSite) start() {
 
 func (s *testSite) append(authority event.AuthorityID, what string, keys ...event.KeyID) eventlog.Receipt {
 	s.f.t.Helper()
-	r, err := s.log.Append(s.f.t.Context(), authority, event.Operations, event.Draft{
+	return s.write(authority, event.Operations, what, keys...)
+}
+
+// record writes what is not urgent.
+func (s *testSite) record(authority event.AuthorityID, what string) eventlog.Receipt {
+	s.f.t.Helper()
+	return s.write(authority, event.Record, what)
+}
+
+func (s *testSite) write(authority event.AuthorityID, class event.Class, what string, keys ...event.KeyID) eventlog.Receipt {
+	s.f.t.Helper()
+	r, err := s.log.Append(s.f.t.Context(), authority, class, event.Draft{
 		Subject: event.Subject("note/" + what), Kind: "note.Written", Actor: "operator", Mode: event.Test, Keys: keys,
 	})
 	if err != nil {

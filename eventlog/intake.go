@@ -32,14 +32,14 @@ const (
 	maxOriginBranches = 16384
 )
 
-// take returns freeAt after one more arrival at t. More than the burst is never owed, so that a clock which was wrong, or
+// take returns freeAt after n more arrivals at t. More than the burst is never owed, so that a clock which was wrong, or
 // many arrivals that had to be taken, do not close the door for longer than the burst takes to come back.
-func (a allowance) take(freeAt, t time.Time) time.Time {
+func (a allowance) take(freeAt, t time.Time, n int) time.Time {
 	next := t
 	if freeAt.After(t) {
 		next = freeAt
 	}
-	next = next.Add(a.every)
+	next = next.Add(time.Duration(n) * a.every)
 	if full := t.Add(a.full()); next.After(full) {
 		return full
 	}
@@ -74,6 +74,8 @@ func originKeyOf(id LogID) originKey { return originKey{id.Authority, id.Class, 
 // so a restart forgets nothing but the present word. Guarded by Log.mu.
 type intake struct {
 	branches int
+	waiting  int   // logs noted as waiting, in all lanes
+	bytes    int64 // of its pages
 	freeAt   time.Time
 	lanes    map[originKey]*laneIntake
 	stale    bool // a branch is gone: the above is made again
@@ -81,6 +83,8 @@ type intake struct {
 	// presentWords.
 	present       string
 	presentFreeAt time.Time
+	// urgentFreeAt is what it has used of urgentWhenScarce.
+	urgentFreeAt time.Time
 }
 
 type laneIntake struct {
@@ -89,10 +93,35 @@ type laneIntake struct {
 	waiting  map[LogID]bool // logs that are known and not taken yet, at most maxWaitingLogs of them
 	since    time.Time      // of the oldest refusal that still counts
 	last     time.Time      // of the latest one
+	space    bool           // it was for want of space
 }
 
-// maxWaitingLogs bounds how many waiting logs of one lane are told apart; more are counted as that many.
-const maxWaitingLogs = 4096
+// refuse notes that a log must wait, and reports whether it is the first one of its lane that does.
+func (in *intake) refuse(lane *laneIntake, id LogID, now time.Time) (first bool) {
+	first = lane.since.IsZero() || now.Sub(lane.last) > waitingShown
+	if first {
+		in.waiting -= len(lane.waiting)
+		clear(lane.waiting)
+		lane.since, lane.space = now, false
+	}
+	lane.last = now
+	if !lane.waiting[id] && (in.waiting < maxWaitingLogs || len(lane.waiting) == 0) {
+		lane.waiting[id] = true
+		in.waiting++
+	}
+	return first
+}
+
+// taken notes that a log waits no longer.
+func (in *intake) taken(lane *laneIntake, id LogID) {
+	if lane.waiting[id] {
+		delete(lane.waiting, id)
+		in.waiting--
+	}
+}
+
+// maxWaitingLogs bounds how many waiting logs of one site are told apart, besides one in each lane; more are not counted.
+const maxWaitingLogs = 8192
 
 // waitingShown is how long after its last refusal a log counts as waiting: longer than the minute after which everything is
 // asked for again.
@@ -118,9 +147,10 @@ func (l *Log) intakeOf(site event.SiteID) *intake {
 			begun = append(begun, b)
 		}
 	}
-	slices.SortStableFunc(begun, func(a, b *branch) int { return a.born.Compare(b.born) })
+	slices.SortStableFunc(begun, func(a, b *branch) int { return a.stat.Born.Compare(b.stat.Born) })
 	for _, b := range begun {
-		in.add(b.id.LogID, earlier(b.born, l.cfg.Now()))
+		in.add(b.id.LogID, earlier(b.stat.Born, l.cfg.Now()))
+		in.bytes += b.stat.Bytes
 	}
 	return in
 }
@@ -137,9 +167,10 @@ func (in *intake) inherit(old *intake) {
 	if old == nil {
 		return
 	}
-	in.present, in.presentFreeAt = old.present, old.presentFreeAt
+	in.waiting = old.waiting
+	in.present, in.presentFreeAt, in.urgentFreeAt = old.present, old.presentFreeAt, old.urgentFreeAt
 	for k, lane := range old.lanes {
-		in.lanes[k] = &laneIntake{waiting: lane.waiting, since: lane.since, last: lane.last}
+		in.lanes[k] = &laneIntake{waiting: lane.waiting, since: lane.since, last: lane.last, space: lane.space}
 	}
 }
 
@@ -157,12 +188,12 @@ func (in *intake) lane(k originKey) *laneIntake {
 func (in *intake) add(id LogID, t time.Time) {
 	lane := in.lane(originKeyOf(id))
 	if lane.branches > 0 {
-		in.freeAt = logsOfOrigin.take(in.freeAt, t)
+		in.freeAt = logsOfOrigin.take(in.freeAt, t, 1)
 	}
 	in.branches++
 	lane.branches++
-	lane.freeAt = logsOfLane.take(lane.freeAt, t)
-	delete(lane.waiting, id)
+	lane.freeAt = logsOfLane.take(lane.freeAt, t, 1)
+	in.taken(lane, id)
 }
 
 // hasRoom is the rule for one more branch. The first log of an authority and class is always taken: so a site is heard
@@ -183,12 +214,16 @@ func (in *intake) hasRoom(id LogID, why reason, now time.Time) bool {
 	return logsOfLane.room(lane.freeAt, now) && logsOfOrigin.room(in.freeAt, now)
 }
 
-// Room returns ErrTooManyLogs if the log is another site's, is not here, and must wait until more time has passed; nil if
-// its first page would be taken now. vouched says that a site of another operator than the origin's holds the log. It does
-// not block.
+// Room returns ErrTooManyLogs if the log is another site's, is not here, and must wait until more time has passed; ErrShare if
+// its pages must wait for space; nil if its next page would be taken now. vouched says that a site of another operator than
+// the origin's holds the log. It does not block.
 func (l *Log) Room(id LogID, vouched bool) error {
+	pressure := l.pressure()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.spaceFor(id, pressure); err != nil {
+		return err
+	}
 	if r := l.records[id]; r != nil && len(r.branches) > 0 {
 		return nil
 	}
@@ -217,15 +252,9 @@ func (l *Log) roomFor(id LogID, why reason) error {
 		return nil
 	}
 	lane := in.lane(originKeyOf(id))
-	if lane.since.IsZero() || now.Sub(lane.last) > waitingShown {
-		clear(lane.waiting)
-		lane.since = now
+	if in.refuse(lane, id, now) {
 		l.cfg.Logger.Warn("a site has begun more logs than are taken at once; they wait", "site", id.Site.Short(),
 			"authority", string(id.Authority), "class", string(id.Class), "here", lane.branches)
-	}
-	lane.last = now
-	if len(lane.waiting) < maxWaitingLogs {
-		lane.waiting[id] = true
 	}
 	return ErrTooManyLogs
 }
@@ -246,7 +275,7 @@ func (l *Log) Present(site event.SiteID, incarnation string) {
 	if in.present == incarnation || !presentWords.room(in.presentFreeAt, now) {
 		return
 	}
-	in.present, in.presentFreeAt = incarnation, presentWords.take(in.presentFreeAt, now)
+	in.present, in.presentFreeAt = incarnation, presentWords.take(in.presentFreeAt, now, 1)
 }
 
 // Waiting is logs of one site, in one authority and class, that are known here and kept apart until there is room for them.
@@ -254,9 +283,12 @@ type Waiting struct {
 	Site      event.SiteID
 	Authority event.AuthorityID
 	Class     event.Class
-	// Logs is how many wait, at most 4,096 are counted; Here how many are here.
+	// Logs is how many wait, of one site at most 8,192 are counted; Here how many are here.
 	Logs, Here int
-	Since      time.Time
+	// Space is set when they wait for space on this site's disk; Bytes is what all pages of the site take here.
+	Space bool
+	Bytes int64
+	Since time.Time
 }
 
 // Waiting returns which logs of other sites wait, in order of site, authority and class. It does not block.
@@ -268,7 +300,7 @@ func (l *Log) Waiting() []Waiting {
 		for k, lane := range in.lanes {
 			if len(lane.waiting) > 0 && l.cfg.Now().Sub(lane.last) <= waitingShown {
 				out = append(out, Waiting{Site: k.site, Authority: k.authority, Class: k.class, Logs: len(lane.waiting),
-					Here: lane.branches, Since: lane.since})
+					Here: lane.branches, Space: lane.space, Bytes: in.bytes, Since: lane.since})
 			}
 		}
 	}
@@ -278,10 +310,24 @@ func (l *Log) Waiting() []Waiting {
 	return out
 }
 
-// recount makes what is known of an origin follow from its branches again at the next question, since one of them is gone. The
-// caller holds mu.
-func (l *Log) recount(site event.SiteID) {
-	if in := l.intakes[site]; in != nil {
+// grow notes that a branch has become longer. The caller holds mu.
+func (l *Log) grow(b *branch, bytes int) {
+	b.stat.Bytes += int64(bytes)
+	l.bytes += int64(bytes)
+	if in := l.intakes[b.id.Site]; in != nil {
+		in.bytes += int64(bytes)
+	}
+}
+
+// shrink makes what is known of an origin follow from its branches again at the next question, since this one goes; nil is
+// none. The caller holds mu.
+func (l *Log) shrink(b *branch) {
+	if b == nil {
+		return
+	}
+	l.bytes -= b.stat.Bytes
+	if in := l.intakes[b.id.Site]; in != nil {
 		in.stale = true
 	}
+	delete(l.apartCount, b.id.Site)
 }

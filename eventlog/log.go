@@ -44,6 +44,9 @@ type Config struct {
 	// Vouched reports whether a site of another operator than the origin's holds the log: then it is taken whatever the
 	// origin has begun besides, see Room. It is called without locks and must not block. nil means that nobody does.
 	Vouched func(LogID) bool
+	// Space tells how many bytes are free for the logs, and how many of them are the reserve: then bulk of other sites waits
+	// before the reserve is reached, see ErrShare. It is called without locks. nil means that there is always room.
+	Space func() (free, reserve uint64)
 	// HoldLimit is how long an append waits at most while the log is on hold; 0 means three seconds: longer than
 	// Replicator.Settle takes when a peer does not answer, or the first append after a start would give up what another
 	// peer is about to confirm.
@@ -89,6 +92,8 @@ type Log struct {
 
 	durableMu sync.Mutex // one Durable at a time
 
+	apartLimit int64 // bytes, see maxApartBytes
+
 	mu          sync.Mutex // guards all below; never held while the store works
 	records     map[LogID]*record
 	order       []*branch // of all records, sorted; nil when it must be made again
@@ -96,6 +101,8 @@ type Log struct {
 	incarnation string
 	held        chan struct{} // closed by Release; nil when not on hold
 	ahead       map[subjectKey]event.Stamp
+	bytes       int64                    // of all branches
+	apartCount  map[event.SiteID]int64   // see apartBytes
 	intakes     map[event.SiteID]*intake // of other sites; made again from the branches when one is missing
 	watchers    map[chan struct{}]struct{}
 	suspects    map[Branch]bool // see ScrubSuspected
@@ -115,9 +122,9 @@ type record struct {
 type branch struct {
 	id     Branch
 	head   Head
-	first  uint64    // number of the first page: 1 unless it is a fork's
-	born   time.Time // when its first page was stored here
-	recent []Hash    // hashes of the last pages; the last one is head.Hash
+	first  uint64 // number of the first page: 1 unless it is a fork's
+	stat   Stat
+	recent []Hash // hashes of the last pages; the last one is head.Hash
 	ready  durability
 }
 
@@ -136,7 +143,8 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg: cfg, self: cfg.Identity.Site(), incarnation: cfg.Incarnation,
 		records: make(map[LogID]*record), lanes: make(map[laneKey]*lane),
 		ahead: make(map[subjectKey]event.Stamp), watchers: make(map[chan struct{}]struct{}),
-		intakes: make(map[event.SiteID]*intake), suspected: make(chan struct{}, 1),
+		intakes: make(map[event.SiteID]*intake), apartCount: make(map[event.SiteID]int64), apartLimit: maxApartBytes,
+		suspected: make(chan struct{}, 1),
 	}
 	heads, err := cfg.Store.Heads(ctx)
 	if err != nil {
@@ -153,7 +161,8 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 
 // adopt takes over a branch that the store already has.
 func (l *Log) adopt(ctx context.Context, h Head) error {
-	b := &branch{id: h.Branch, head: h, first: 1, recent: []Hash{h.Hash}, born: l.cfg.Store.Born(h.Branch)}
+	b := &branch{id: h.Branch, head: h, first: 1, recent: []Hash{h.Hash}, stat: l.cfg.Store.Stat(h.Branch)}
+	l.bytes += b.stat.Bytes
 	if h.Branch.Fork != "" {
 		first, err := l.cfg.Store.Read(ctx, h.Branch, 0, 1)
 		if err != nil && !errors.Is(err, ErrDamaged) {
@@ -309,13 +318,14 @@ func (l *Log) put(r *record, id Branch, p *Page) {
 	defer l.mu.Unlock()
 	b := r.branches[id.Fork]
 	if b == nil {
-		b = &branch{id: id, first: p.Number, ready: durability{page: p.Number - 1}, born: l.cfg.Now()}
+		b = &branch{id: id, first: p.Number, ready: durability{page: p.Number - 1}, stat: Stat{Born: l.cfg.Now()}}
 		if id.Site != l.self {
-			l.intakeOf(id.Site).add(id.LogID, b.born)
+			l.intakeOf(id.Site).add(id.LogID, b.stat.Born)
 		}
 		r.branches[id.Fork] = b
 		l.order = nil
 	}
+	l.grow(b, len(p.Raw()))
 	b.head = Head{id, p.Number, p.Hash}
 	if len(b.recent) == recentHashes {
 		b.recent = slices.Delete(b.recent, 0, recentHashes/2)

@@ -141,14 +141,17 @@ func (m *Memory) Heads(ctx context.Context) ([]Head, error) {
 	return heads, nil
 }
 
-// Born implements Store.
-func (m *Memory) Born(branch Branch) time.Time {
+// Stat implements Store.
+func (m *Memory) Stat(branch Branch) (s Stat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if pages := m.branches[branch]; len(pages) > 0 {
-		return pages[0].at
+	for i, p := range m.branches[branch] {
+		if i == 0 {
+			s.Born = p.at
+		}
+		s.Bytes += int64(len(p.raw))
 	}
-	return time.Time{}
+	return s
 }
 
 // Delete implements Store.

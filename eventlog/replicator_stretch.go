@@ -160,7 +160,7 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 		}
 		n, err := r.arrive(ctx, f)
 		pulled += n
-		if errors.Is(err, ErrTooManyLogs) && r.mustWait(f.target) {
+		if (errors.Is(err, ErrTooManyLogs) || errors.Is(err, ErrShare)) && r.mustWait(f.target) {
 			return pulled, nil // another pull was quicker; Waiting tells of it
 		}
 		if err != nil {

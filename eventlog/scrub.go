@@ -208,9 +208,9 @@ func (l *Log) drop(ctx context.Context, b Branch) error {
 // forget drops what is known of a branch, and the subscribers hear that it is gone.
 func (l *Log) forget(r *record, b Branch) {
 	l.mu.Lock()
+	l.shrink(r.branches[b.Fork])
 	delete(r.branches, b.Fork)
 	l.order = nil
-	l.recount(b.Site)
 	l.mu.Unlock()
 	l.wake()
 }

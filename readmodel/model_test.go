@@ -636,13 +636,15 @@ func TestWhatIsKeptApartIsShown(t *testing.T) {
 type waitingSource struct{ *fakeSource }
 
 func (waitingSource) Waiting() []eventlog.Waiting {
-	return []eventlog.Waiting{{Site: "site-b", Authority: town, Class: event.Operations, Logs: 7, Here: 64, Since: epoch}}
+	return []eventlog.Waiting{{Site: "site-b", Authority: town, Class: event.Operations, Logs: 7, Here: 64, Since: epoch},
+		{Site: "site-b", Authority: town, Class: event.Record, Logs: 1, Space: true, Bytes: 300 << 20, Since: epoch}}
 }
 
 func TestLogsThatWaitAreShown(t *testing.T) {
 	m := open(t, Config{Source: waitingSource{newSource()}})
 	aside, err := m.SetAside(t.Context())
-	if err != nil || len(aside) != 1 || !aside[0].Apart || aside[0].Authority != town || aside[0].Branch.Site != "site-b" ||
+	if err != nil || len(aside) != 2 || !aside[0].Apart || aside[0].Authority != town || aside[0].Branch.Site != "site-b" ||
+		!strings.Contains(aside[1].Reason, "takes 300 MiB") ||
 		!strings.Contains(aside[0].Reason, "64 are here, 7 wait") || !aside[0].Since.Equal(epoch) {
 		t.Errorf("set aside are %+v, %v", aside, err)
 	}

@@ -98,10 +98,18 @@ func (m *Model) waiting() (found []Trouble) {
 	for _, w := range s.Waiting() {
 		id := eventlog.LogID{Authority: w.Authority, Class: w.Class, Site: w.Site}
 		found = append(found, Trouble{Ref: Ref{Authority: w.Authority}, Branch: eventlog.Branch{LogID: id}, Apart: true, Since: w.Since,
-			Reason: fmt.Sprintf("site %s has begun more logs than are taken at once: %d are here, %d wait and are taken one by one; "+
-				"see whether it starts again and again, and remove it if it is hostile", w.Site.Short(), w.Here, w.Logs)})
+			Reason: whyWaiting(w)})
 	}
 	return found
+}
+
+func whyWaiting(w eventlog.Waiting) string {
+	if w.Space {
+		return fmt.Sprintf("space on the disk is scarce: what site %s, which takes %d MiB of it, writes in bulk waits in %d logs; make room",
+			w.Site.Short(), w.Bytes>>20, w.Logs)
+	}
+	return fmt.Sprintf("site %s has begun more logs than are taken at once: %d are here, %d wait and are taken one by one; "+
+		"see whether it starts again and again, and remove it if it is hostile", w.Site.Short(), w.Here, w.Logs)
 }
 
 // tryAsideAgain folds every set-aside subject from nothing; the program may be a better one than when it failed.

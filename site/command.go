@@ -112,6 +112,7 @@ func (s *Service) Refresh(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	snap := newSnapshot(s.Identity.Site(), f, s.boot)
+	s.tellSurplus(snap.surplus)
 	changed = s.Federation.update(snap)
 	if err := s.keepPins(ctx, snap); err != nil {
 		s.known = folded{} // they are kept at the next refresh
@@ -119,6 +120,15 @@ func (s *Service) Refresh(ctx context.Context) (changed bool, err error) {
 	}
 	s.known = f
 	return changed, nil
+}
+
+// tellSurplus warns when more foundings of authorities do not count than at the last look.
+func (s *Service) tellSurplus(now []Surplus) {
+	for _, n := range now {
+		if !slices.Contains(s.Federation.Surplus(), n) {
+			s.Logger.Warn("a site has founded more authorities than count; remove it if it is hostile", "site", n.Site.Short(), "beyond", n.Authorities)
+		}
+	}
 }
 
 // Found begins a federation with this site as its only member. It returns ErrFounded if the site belongs to one, and
@@ -457,10 +467,12 @@ type Status struct {
 	Self event.SiteID `json:"self"`
 	Roll
 	Authorities []Authority `json:"authorities"`
+	// Surplus are the foundings that do not count, by site.
+	Surplus []Surplus `json:"surplus,omitempty"`
 }
 
 // Status returns who belongs to the federation, who waits, and the authorities with their allowed sites.
 func (s *Service) Status(context.Context) (Status, error) {
 	snap := s.Federation.snap.Load()
-	return Status{Self: s.Identity.Site(), Roll: snap.roll, Authorities: slices.Clone(snap.list)}, nil
+	return Status{Self: s.Identity.Site(), Roll: snap.roll, Authorities: slices.Clone(snap.list), Surplus: slices.Clone(snap.surplus)}, nil
 }

@@ -36,6 +36,7 @@ type snapshot struct {
 	authorities map[event.AuthorityID]*policy
 	list        []Authority
 	operators   map[string]string // one spelling for each operator
+	surplus     []Surplus
 	fingerprint string
 }
 
@@ -94,7 +95,9 @@ func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 		s.operators[operatorKey(m.Operator)] = m.Operator
 	}
 	s.roll.Pending = slices.DeleteFunc(s.roll.Pending, func(p Pending) bool { _, is := s.members[p.Site]; return is })
-	for id, state := range f.authorities {
+	states, beyond := withoutSurplus(f.authorities)
+	s.surplus = beyond
+	for id, state := range states {
 		if p := newPolicy(id, state, s.roll.rank); p != nil {
 			s.authorities[id] = p
 			s.list = append(s.list, p.Authority)

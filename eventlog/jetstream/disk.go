@@ -4,6 +4,7 @@ package jetstream
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -58,6 +59,20 @@ func (r *room) take(n int) error {
 	}
 	r.left -= uint64(n)
 	return nil
+}
+
+// space returns what is free, by an answer of the disk that is at most 100 ms old.
+func (r *room) space() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if since := r.now().Sub(r.checked); since < 0 || since >= roomInterval {
+		left, err := r.free()
+		if err != nil {
+			return math.MaxUint64
+		}
+		r.checked, r.left = r.now(), left
+	}
+	return r.left
 }
 
 // lockDir takes the directory for this process. Closing the file gives it back, and so does the end of the process.

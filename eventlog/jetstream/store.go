@@ -52,9 +52,9 @@ type branch struct {
 	first  uint64
 	page   uint64 // the last page; first-1 if there is none
 	hash   eventlog.Hash
-	born   time.Time // when the first page was stored
-	broken string    // why nothing more may be appended, "" if it may
-	unsure bool      // a page of unknown fate may follow the last one
+	stat   eventlog.Stat
+	broken string // why nothing more may be appended, "" if it may
+	unsure bool   // a page of unknown fate may follow the last one
 }
 
 func (b *branch) head() (eventlog.Head, bool) {
@@ -145,7 +145,7 @@ func (s *Store) loadHead(ctx context.Context, e *engine, b *branch, info *natsjs
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.exists, b.first, b.page, b.hash, b.broken, b.unsure = true, first, page, hash, broken, false
-	b.born = info.State.FirstTime
+	b.stat = eventlog.Stat{Born: info.State.FirstTime, Bytes: int64(info.State.Bytes)}
 	return nil
 }
 
@@ -258,8 +258,9 @@ func (b *branch) advance(p *eventlog.Page, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p.Number == b.first {
-		b.born = now
+		b.stat = eventlog.Stat{Born: now}
 	}
+	b.stat.Bytes += int64(len(p.Raw()))
 	b.page, b.hash = p.Number, p.Hash
 }
 
@@ -418,19 +419,23 @@ func (s *Store) Damaged() map[eventlog.Branch]string {
 	return found
 }
 
-// Born implements eventlog.Store.
-func (s *Store) Born(id eventlog.Branch) time.Time {
+// Stat implements eventlog.Store.
+func (s *Store) Stat(id eventlog.Branch) eventlog.Stat {
 	b := s.known(id)
 	if b == nil {
-		return time.Time{}
+		return eventlog.Stat{}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.exists || b.page < b.first {
-		return time.Time{}
+		return eventlog.Stat{}
 	}
-	return b.born
+	return b.stat
 }
+
+// Space returns how many bytes are free on the disk of the logs, and how many of them are the reserve that nothing is written
+// into. A disk that cannot be asked has as much as anybody wants.
+func (s *Store) Space() (free, reserve uint64) { return s.room.space(), s.room.reserve }
 
 // Delete implements eventlog.Store.
 func (s *Store) Delete(ctx context.Context, id eventlog.Branch) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 	}{
 		{"an empty store has no heads and no pages", testEmpty},
 		{"pages come back as they were stored, in order", testRoundTrip},
-		{"a branch has begun when its first page was stored", testBorn},
+		{"a branch has begun when its first page was stored, and has the size of its pages", testStat},
 		{"the head is the last page", testHead},
 		{"a page that does not follow is refused", testOutOfOrder},
 		{"of two pages with the same number one is stored", testRace},
@@ -136,31 +137,34 @@ func testEmpty(t *testing.T, d Disk) {
 	}
 }
 
-// testBorn: when a branch began survives everything but its deletion; bounds go by it.
-func testBorn(t *testing.T, d Disk) {
+// testStat: when a branch began survives everything but its deletion; bounds go by it.
+func testStat(t *testing.T, d Disk) {
 	s, w := open(t, d), NewWriter(t, 1, 1)
 	b := eventlog.Branch{LogID: w.Log}
-	if at := s.Born(b); !at.IsZero() {
-		t.Errorf("an unknown branch began at %s", at)
+	if got := s.Stat(b); got != (eventlog.Stat{}) {
+		t.Errorf("of an unknown branch it says %+v", got)
 	}
-	mustAppend(t, s, b, w.Page(t, "one"))
-	begun := s.Born(b)
-	mustAppend(t, s, b, w.Page(t, "two"))
-	if at := s.Born(b); at.IsZero() || !at.Equal(begun) {
-		t.Errorf("it began at %s, and after another page at %s", begun, at)
+	one, two := w.Page(t, "one"), w.Page(t, "two", strings.Repeat("x", 10_000))
+	mustAppend(t, s, b, one)
+	begun := s.Stat(b).Born
+	mustAppend(t, s, b, two)
+	bytes, size := s.Stat(b).Bytes, int64(len(one.Raw())+len(two.Raw()))
+	if at := s.Stat(b).Born; at.IsZero() || !at.Equal(begun) || bytes < size || bytes > size+2048 {
+		t.Errorf("it began at %s, and after another page at %s, with %d bytes for pages of %d", begun, at, bytes, size)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, d)
-	if at := s.Born(b); at.Sub(begun).Abs() > time.Second {
-		t.Errorf("it began at %s, and after a restart at %s", begun, at)
+	again := s.Stat(b)
+	if again.Born.Sub(begun).Abs() > time.Second || again.Bytes < size || again.Bytes > size+2048 {
+		t.Errorf("it began at %s with %d bytes, and after a restart it says %+v", begun, size, again)
 	}
 	if err := s.Delete(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if at := s.Born(b); !at.IsZero() {
-		t.Errorf("a deleted branch began at %s", at)
+	if got := s.Stat(b); got != (eventlog.Stat{}) {
+		t.Errorf("of a deleted branch it says %+v", got)
 	}
 }
 
