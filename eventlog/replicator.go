@@ -24,7 +24,8 @@ const (
 	maxHeadsPerPart = 1500   // about 500 KiB of JSON
 	maxHeadsPerPeer = 200000 // what one peer may make us remember, about 80 MB; what is beyond is counted and told
 	maxLogsAtOnce   = 64
-	maxRoundsPerLog = 12 // answers of pages taken from one log in one turn: a page of any size is whole after them
+	maxRoundsPerLog = 12 // answers of pages taken from one log in one turn; a page of any size is whole after two turns
+	maxRoundsDeep   = 32 // the same on a slow line: between two turns the line idles for a moment
 	maxPartsPerStep = 8  // parts of heads exchanged in one step
 	maxProbes       = 16
 	pushInterval    = time.Second
@@ -119,6 +120,7 @@ type Replicator struct {
 
 	mu      sync.Mutex
 	version uint64               // number of the last change of our announced heads
+	urgent  uint64               // number of the last one of a log that goes the urgent way
 	ours    map[Branch]announced // what we announce
 	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
 	peers   map[event.SiteID]*peerState

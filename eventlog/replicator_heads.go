@@ -108,6 +108,9 @@ func (r *Replicator) refresh(ctx context.Context) {
 			r.version++
 			next.Version = r.version
 			r.ours[h.Branch] = next
+			if wayOf(h.Branch) == urgentWay {
+				r.urgent = r.version
+			}
 			if next.Page < old.Page {
 				r.forgetRelations(h.Branch.LogID) // a damaged copy is being fetched again
 			}

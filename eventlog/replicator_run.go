@@ -13,14 +13,17 @@ import (
 // peerLoop is what looks after one peer, so that a silent one never delays the others: a goroutine that exchanges heads, and
 // one for each way that fetches, so that neither heads nor alarms wait until bulk has come.
 type peerLoop struct {
-	push chan struct{}    // our heads have changed
-	pull [2]chan struct{} // the peer's heads have changed; by way
-	stop context.CancelFunc
+	push  chan struct{}    // our heads have changed
+	hurry chan struct{}    // one of a log that goes the urgent way has changed
+	pull  [2]chan struct{} // the peer's heads have changed; by way
+	stop  context.CancelFunc
+
+	hurried uint64 // up to which change of ours hurry was told; guarded by Replicator.mu
 }
 
 func newPeerLoop(stop context.CancelFunc) *peerLoop {
 	return &peerLoop{
-		push: make(chan struct{}, 1), stop: stop,
+		push: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: stop,
 		pull: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)},
 	}
 }
@@ -108,7 +111,7 @@ func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 			continue
 		}
 		gap, quiet := r.pause(peer, r.cfg.Now().Sub(began), err)
-		if !wait(ctx, gap, nil) || !wait(ctx, quiet-gap, l.push) {
+		if !wait(ctx, gap, l.hurry) || !wait(ctx, quiet-gap, l.push) {
 			return
 		}
 	}
@@ -117,17 +120,16 @@ func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 // Pauses between two exchanges of heads. A peer that was not heard for heardLately counts as gone, so the longest silence
 // stays well below it, unless other messages are heard meanwhile.
 const (
-	maxGap       = time.Second
 	maxQuiet     = heardLately - time.Second
-	maxQuietBusy = 5 * time.Second
+	maxQuietBusy = 8 * time.Second
 	busyLately   = 3 * time.Second
+	slowExchange = 500 * time.Millisecond
 )
 
-// pause returns how long not to exchange at all after an exchange that took so long, and after which time to do so even if
-// nothing has changed: on a line on which an exchange takes long it costs a fifth of the time at most.
+// pause returns for how long, after an exchange that took so long, only changes of urgent logs are told, and after which time
+// to exchange even if nothing has changed. On a line on which an exchange takes long the heads take a fifth of the time at
+// most.
 func (r *Replicator) pause(peer event.SiteID, took time.Duration, err error) (gap, quiet time.Duration) {
-	took = max(0, took)
-	gap = min(took, maxGap)
 	if err != nil {
 		return 0, pushInterval
 	}
@@ -137,6 +139,10 @@ func (r *Replicator) pause(peer event.SiteID, took time.Duration, err error) (ga
 		most = maxQuietBusy
 	}
 	r.mu.Unlock()
+	gap = min(max(0, took), pushInterval)
+	if took >= slowExchange {
+		gap = min(4*took, most)
+	}
 	return gap, min(max(pushInterval, 4*took), most)
 }
 
@@ -194,6 +200,10 @@ func (r *Replicator) pushAll() {
 	defer r.mu.Unlock()
 	for _, l := range r.loops {
 		signal(l.push)
+		if r.urgent > l.hurried {
+			l.hurried = r.urgent
+			signal(l.hurry)
+		}
 	}
 }
 

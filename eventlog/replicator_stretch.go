@@ -145,8 +145,12 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 	r.resume(f)
 	defer r.leave(f)
 	defer cancel() // what is still under way after an error is of no use
+	rounds := maxRoundsPerLog
+	if f.deep {
+		rounds = maxRoundsDeep
+	}
 	for round := 0; ; round++ {
-		for round < maxRoundsPerLog && !f.ended && f.mayAsk() {
+		for round < rounds && !f.ended && f.mayAsk() {
 			if err := r.ask(ctx, f); err != nil {
 				return pulled, err
 			}
