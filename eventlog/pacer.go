@@ -40,7 +40,7 @@ type pacer struct {
 	mu       sync.Mutex
 	window   int
 	flying   int           // bytes asked for and not answered
-	quickest time.Duration // the shortest time that an answer took, apart from its bytes, since the line came up: its delay
+	quickest time.Duration // the shortest time that a short answer took since the line came up: its delay
 	measured bool          // quickest is one
 	era      int           // counts how often the line came up
 	rate     float64       // bytes per second that answers come at, smoothed; 0 is unknown
@@ -84,7 +84,9 @@ func (p *pacer) tryTake(urgent bool) (a asking, freed <-chan struct{}, ok bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := p.size()
-	if !urgent && p.flying > 0 && p.flying+size > p.window {
+	// A quarter of slack: when the window shrinks, what is under way is still of the old size, and a second question that waits
+	// for it would leave the line idle.
+	if !urgent && p.flying > 0 && p.flying+size > p.window+p.window/4 {
 		return asking{}, p.freed, false
 	}
 	a = p.begin(size)
@@ -129,7 +131,7 @@ func (p *pacer) done(a asking, bytes int, err error) {
 	p.got += int64(bytes)
 	p.gotAt = now
 	p.noteRate(float64(p.got-a.got), now.Sub(a.gotAt))
-	p.noteQuickest(a, bytes, took)
+	p.noteQuickest(a, took)
 	p.adjust(a.size, bytes, took)
 }
 
@@ -143,16 +145,13 @@ func (p *pacer) failed(took time.Duration, err error) {
 	}
 }
 
-// noteQuickest takes a measurement of the line's delay in. A question that began before the line came up says how long
-// connecting took.
-func (p *pacer) noteQuickest(a asking, bytes int, took time.Duration) {
-	if a.era != p.era {
+// noteQuickest takes a measurement of the line's delay in: of a short question while nothing else was under way. One that
+// began before the line came up says how long connecting took.
+func (p *pacer) noteQuickest(a asking, took time.Duration) {
+	if a.era != p.era || a.reserved > 0 || a.flying > 0 {
 		return
 	}
-	if p.rate > 0 {
-		took -= time.Duration(float64(bytes+a.flying) / p.rate * float64(time.Second))
-	}
-	if took = min(max(took, 0), maxRoundTrip); !p.measured || took < p.quickest {
+	if took = min(took, maxRoundTrip); !p.measured || took < p.quickest {
 		p.quickest, p.measured = took, true
 	}
 }
@@ -171,17 +170,19 @@ func (p *pacer) noteRate(bytes float64, in time.Duration) {
 	p.rate += (sample - p.rate) / 4
 }
 
-// adjust moves the window so that answers take fillTime, or twice the line's delay if that is longer. Only an answer that was as large as it
-// might be can make it grow. Each answer moves it by its own share, since those under way at the same time tell the same.
+// adjust moves the window so that answers take fillTime, or a good twice the line's delay if that is longer: with less, one
+// of two answers is carried before the next question is there. Only an answer that was as large as it might be can make the
+// window grow. Each answer moves it by half of its share, since those under way at the same time tell the same, and what it
+// changes is seen only one round later.
 func (p *pacer) adjust(asked, bytes int, took time.Duration) {
-	target := max(fillTime, 2*p.quickest)
+	target := max(fillTime, p.quickest*9/4)
 	full := bytes >= asked*2/3 // answers are made of whole things, so they are a little shorter than they might be
 	if !full && took <= 2*target {
 		return
 	}
 	factor := min(max(0.25, float64(target)/float64(max(took, 1))), 4)
 	if factor < 4 {
-		factor = math.Pow(factor, float64(asked)/float64(p.window))
+		factor = math.Pow(factor, float64(asked)/float64(p.window)/2)
 	}
 	p.window = min(max(int(float64(p.window)*min(factor, 2)), minWindow), maxWindow)
 }
@@ -212,6 +213,13 @@ func (p *pacer) fast() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.size() == maxAnswerBytes
+}
+
+// knowsDelay reports whether the line's delay has been measured since it came up.
+func (p *pacer) knowsDelay() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.measured
 }
 
 // carries returns what the line is known to carry in bytes per second, 0 if that is not known.

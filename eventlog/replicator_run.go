@@ -99,14 +99,18 @@ func (r *Replicator) forget(peer event.SiteID) {
 // talk exchanges heads with a peer: when ours have changed, and when it has been quiet for a while.
 func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 	defer l.stop()
-	for {
+	for again := false; ; {
 		began := r.cfg.Now()
 		more, err := r.exchange(ctx, peer)
 		if err != nil {
 			r.logger.Debug("a peer cannot be reached", "peer", peer.Short(), "error", err)
+		} else if !again && r.unmeasured(peer) {
+			again = true // the line has just come up, and while it is empty its delay can be seen
+			continue
 		} else {
 			l.wake()
 		}
+		again = false
 		if more {
 			continue
 		}
@@ -115,6 +119,11 @@ func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 			return
 		}
 	}
+}
+
+func (r *Replicator) unmeasured(peer event.SiteID) bool {
+	down, _ := r.paces(peer)
+	return !down.knowsDelay()
 }
 
 // Pauses between two exchanges of heads. A peer that was not heard for heardLately counts as gone, so the longest silence
