@@ -195,6 +195,18 @@ func (l *Log) Heads() []Head {
 	return l.headsOf(func(*branch) bool { return true })
 }
 
+// Branches returns how far the branches of one log on this site's disk go, the first branch first; none if it has no page
+// of the log. It does not block.
+func (l *Log) Branches(id LogID) []Head {
+	l.mu.Lock()
+	r := l.records[id]
+	l.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	return l.branchHeads(r)
+}
+
 // OwnHeads returns the heads of the site's own logs of the present incarnation: the tails that peers must confirm before
 // it may go on with them.
 func (l *Log) OwnHeads() []Head {

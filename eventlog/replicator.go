@@ -54,6 +54,8 @@ type Handler func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, 
 type Copies interface {
 	// Heads returns the heads of all branches on this site's disk.
 	Heads() []Head
+	// Branches returns the heads of all branches of one log on this site's disk, the first branch first.
+	Branches(id LogID) []Head
 	// Durable returns the heads of what is on the disk together with its keys.
 	Durable(ctx context.Context) []Head
 	// Recheck looks again whether pages have become durable because keys have arrived.

@@ -448,15 +448,3 @@ func (r *Replicator) noteRelation(peer event.SiteID, h Head, in Branch, held boo
 		now.relation = lackedHead
 	}
 }
-
-// branchesOf returns our heads of one log, the first branch first.
-func (r *Replicator) branchesOf(id LogID) []Head {
-	var out []Head
-	for _, h := range r.cfg.Log.Heads() {
-		if h.Branch.LogID == id {
-			out = append(out, h)
-		}
-	}
-	slices.SortFunc(out, func(a, b Head) int { return cmp.Compare(a.Branch.Fork, b.Branch.Fork) })
-	return out
-}

@@ -32,6 +32,7 @@ type piece struct {
 	bytes []byte
 	first Hash         // the hash of the page that it begins, zero if no holder has told
 	from  event.SiteID // who gave it last
+	mixed bool         // others have given of it too
 }
 
 // pieces keeps pieces of logs until they are gone on with: after a cut, at the next turn, or at another holder. What is
@@ -77,7 +78,6 @@ type fetch struct {
 	target Head
 	way    way
 	deep   bool // two questions may be under way, each in a goroutine
-	mixed  bool // the piece was begun by another holder
 	moved  bool // something has come
 	more   bool // the last answer said that there is more
 	ended  bool // there is nothing more to ask for now
@@ -105,7 +105,7 @@ type reply struct {
 // begin makes the fetch go on after the spot, with nothing in hand.
 func (f *fetch) begin(after spot) {
 	f.piece = piece{after: after, from: f.peer}
-	f.mixed, f.more = false, false
+	f.more = false
 	f.era++
 	f.base, f.next = 0, 0
 }
@@ -121,7 +121,7 @@ func (r *Replicator) resume(f *fetch) {
 	r.mu.Unlock()
 	f.begin(after)
 	if kept.after == after && len(kept.bytes) > 0 {
-		f.mixed = kept.from != f.peer
+		kept.mixed = kept.mixed || kept.from != f.peer
 		kept.from = f.peer
 		f.piece, f.next = kept, int64(len(kept.bytes))
 	}
