@@ -14,6 +14,9 @@ import (
 // packetBytes is what a line carries at once, as a line of 1,500 bytes does after the headers of TCP/IP.
 const packetBytes = 1400
 
+// maxLate is how much of its time a line makes good; it is also the longest burst.
+const maxLate = 30 * time.Millisecond
+
 // LineConfig says what a Line carries. The zero value is a line without bounds.
 type LineConfig struct {
 	// BytesPerSecond is what each direction carries; 0 is no bound.
@@ -159,9 +162,6 @@ func (l *Line) keep(c net.Conn) bool {
 		_ = c.Close()
 		return false
 	}
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetReadBuffer(8 << 10) // or the kernel would be the longer queue
-	}
 	l.conns[c] = true
 	return true
 }
@@ -201,8 +201,9 @@ func (d *direction) carry(ctx context.Context, delay time.Duration) {
 		case <-ctx.Done():
 			return
 		}
-		if now := time.Now(); free.Before(now) {
-			free = now
+		// What a late timer has lost is made good, or a busy machine would be a slower line.
+		if late := time.Now().Add(-maxLate); free.Before(late) {
+			free = late
 		}
 		if rate := d.rate.Load(); rate > 0 {
 			free = free.Add(time.Duration(float64(len(p.body)) / float64(rate) * float64(time.Second)))
