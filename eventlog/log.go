@@ -173,7 +173,7 @@ func (l *Log) checkTail(ctx context.Context, h Head) error {
 	if err != nil && !errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("read the last page of %s: %w", h.Branch, err)
 	}
-	current := h.Branch.Incarnation == l.Incarnation()
+	current := l.isCurrent(h.Branch.Incarnation)
 	if len(pages) != 1 || pages[0].Hash != h.Hash {
 		if current {
 			l.Reincarnate("the last page of an own log is damaged")
@@ -211,7 +211,7 @@ func (l *Log) Branches(id LogID) []Head {
 // it may go on with them.
 func (l *Log) OwnHeads() []Head {
 	incarnation := l.Incarnation()
-	return l.headsOf(func(b *branch) bool { return b.id.Site == l.self && b.id.Incarnation == incarnation })
+	return l.headsOf(func(b *branch) bool { return b.id.Site == l.self && isOf(b.id.Incarnation, incarnation) })
 }
 
 func (l *Log) headsOf(want func(*branch) bool) []Head {

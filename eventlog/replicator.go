@@ -122,7 +122,7 @@ type Replicator struct {
 
 	mu      sync.Mutex
 	version uint64               // number of the last change of our announced heads
-	urgent  uint64               // number of the last one of a log that goes the urgent way
+	urgent  uint64               // number of the last one of a log that does not go the bulk way
 	ours    map[Branch]announced // what we announce
 	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
 	peers   map[event.SiteID]*peerState
@@ -170,7 +170,7 @@ func (r *Replicator) Step(ctx context.Context, peer event.SiteID) (pulled int, e
 	if _, err := r.exchange(ctx, peer); err != nil {
 		return 0, fmt.Errorf("exchange heads with %s: %w", peer.Short(), err)
 	}
-	for _, w := range []way{urgentWay, bulkWay} {
+	for w := range ways {
 		n, pullErr := r.pull(ctx, peer, w, 0)
 		pulled += n
 		if err == nil {

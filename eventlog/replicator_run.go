@@ -13,22 +13,23 @@ import (
 // peerLoop is what looks after one peer, so that a silent one never delays the others: a goroutine that exchanges heads, and
 // one for each way that fetches, so that neither heads nor alarms wait until bulk has come.
 type peerLoop struct {
-	push  chan struct{}    // our heads have changed
-	hurry chan struct{}    // one of a log that goes the urgent way has changed
-	pull  [2]chan struct{} // the peer's heads have changed; by way
+	push  chan struct{}       // our heads have changed
+	hurry chan struct{}       // one of a log that does not go the bulk way has changed
+	pull  [ways]chan struct{} // the peer's heads have changed; by way
 	stop  context.CancelFunc
 
 	hurried uint64 // up to which change of ours hurry was told; guarded by Replicator.mu
 }
 
 func newPeerLoop(stop context.CancelFunc) *peerLoop {
-	return &peerLoop{
-		push: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: stop,
-		pull: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)},
+	l := &peerLoop{push: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: stop}
+	for w := range l.pull {
+		l.pull[w] = make(chan struct{}, 1)
 	}
+	return l
 }
 
-// wake makes both ways fetch.
+// wake makes all ways fetch.
 func (l *peerLoop) wake() {
 	for _, c := range l.pull {
 		signal(c)
@@ -80,7 +81,7 @@ func (r *Replicator) tend(ctx context.Context, wg *sync.WaitGroup) {
 		loop := newPeerLoop(stop)
 		r.loops[peer] = loop
 		wg.Go(func() { r.talk(loopCtx, peer, loop) })
-		for _, w := range []way{urgentWay, bulkWay} {
+		for w := range ways {
 			wg.Go(func() { r.fetchAll(loopCtx, peer, loop.pull[w], w) })
 		}
 	}
@@ -187,7 +188,7 @@ func (r *Replicator) fetchAll(ctx context.Context, peer event.SiteID, news chan 
 			r.failed(peer, err)
 			r.logger.Warn("pages could not be fetched", "peer", peer.Short(), "error", err)
 		}
-		if w == urgentWay || down.fast() {
+		if w != bulkWay || down.fast() {
 			r.fetchKeys(ctx, peer)
 		}
 		if moved > 0 && err == nil {

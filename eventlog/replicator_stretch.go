@@ -175,7 +175,7 @@ func (f *fetch) mayAsk() bool {
 // ask asks for the next part. It waits until the line has room for it.
 func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 	down, _ := r.paces(f.peer)
-	a, err := down.take(ctx, f.way == urgentWay)
+	a, err := down.take(ctx, f.way != bulkWay)
 	if err != nil {
 		return err
 	}

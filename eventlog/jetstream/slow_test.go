@@ -137,22 +137,32 @@ func TestAnImportComesOverASlowLineFromTheFirstSecondsOn(t *testing.T) {
 	}
 }
 
+// Whatever lies before it: a directory, or the receipts of an earlier alarm to thousands.
 func TestAnAlarmOvertakesTheBulk(t *testing.T) {
-	const rate = 32 << 10
-	from, to, line := slowReplicas(t, rate, func(from *replica) {
-		for range 10 {
-			from.write(t, event.Register, 400)
-		}
-	})
-	eventually(t, "the bulk is under way", func() bool { return forth(line) > 3*rate })
-	from.write(t, event.Operations, 1)
-	before := forth(line)
-	eventually(t, "the alarm is here", func() bool { return to.pages(event.Operations) == 1 })
-	if ahead := forth(line) - before; ahead > 4*rate {
-		t.Errorf("%d KiB came before the alarm: %d s of the line", ahead>>10, ahead/rate)
-	}
-	if to.pages(event.Register) == 10 {
-		t.Error("the bulk was there before the alarm")
+	for _, class := range []event.Class{event.Register, event.Operations} {
+		t.Run(string(class), func(t *testing.T) {
+			const rate = 32 << 10
+			from, to, line := slowReplicas(t, rate, func(from *replica) {
+				for range 10 {
+					from.write(t, class, 400)
+				}
+			})
+			eventually(t, "the bulk is under way", func() bool { return forth(line) > 3*rate })
+			r, err := from.log.Append(t.Context(), "nordtal", event.Operations, event.Draft{
+				Subject: "alarm/7f3a", Kind: "alarm.Raised", Mode: event.Test, Urgent: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := forth(line)
+			eventually(t, "the alarm is here", func() bool { return len(to.log.Branches(r.Log)) == 1 })
+			if ahead := forth(line) - before; ahead > 4*rate {
+				t.Errorf("%d KiB came before the alarm: %d s of the line", ahead>>10, ahead/rate)
+			}
+			if to.pages(class) >= 10 {
+				t.Error("the bulk was there before the alarm")
+			}
+		})
 	}
 }
 
