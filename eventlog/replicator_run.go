@@ -36,8 +36,8 @@ func (l *peerLoop) wake() {
 	}
 }
 
-// Run exchanges with all peers until ctx ends: at once when heads have changed here or there, and every second. It waits
-// for its goroutines before it returns.
+// Run exchanges with all peers until ctx ends: at once when heads have changed here or there, and every second; on a line on
+// which that takes long every few seconds. It waits for its goroutines before it returns.
 func (r *Replicator) Run(ctx context.Context) {
 	changes, unsubscribe := r.cfg.Log.Subscribe()
 	defer unsubscribe()
