@@ -377,7 +377,7 @@ func (c *Caller) ours(v *vigil) bool {
 func (c *Caller) report(ctx context.Context, v *vigil, now time.Time, takeover bool) bool {
 	o := v.ongoing
 	d := event.Draft{Subject: callerSubject(o.ID), Kind: KindCallerReported, Actor: siteActor(v.Self), Mode: o.Raised.Mode,
-		Data: CallerReported{Site: v.Self, Wave: o.Wave, Pending: o.Pending}}
+		Data: CallerReported{Site: v.Self, Wave: o.Wave, Pending: o.Pending}, Urgent: true}
 	if takeover {
 		d.Kind = KindTakenOver
 		d.Data = TakenOver{Site: v.Self, Rank: v.Rank(v.Self), Wave: o.Wave, SilentMillis: v.Silence(now).Milliseconds(), Pending: o.Pending}

@@ -156,7 +156,7 @@ func (s *Service) Raise(ctx context.Context, authority event.AuthorityID, d Draf
 // raiseDrafts returns the chunks of recipients and, behind them, the alarm: whoever sees the alarm can see whom it is for.
 func raiseDrafts(id ID, d Draft, ranking []event.SiteID, people []Named, now time.Time) []event.Draft {
 	draft := func(subject event.Subject, kind event.Kind, data any) event.Draft {
-		return event.Draft{Subject: subject, Kind: kind, Actor: d.Actor, Grant: d.Grant, Mode: d.Mode, Data: data}
+		return event.Draft{Subject: subject, Kind: kind, Actor: d.Actor, Grant: d.Grant, Mode: d.Mode, Data: data, Urgent: true}
 	}
 	var drafts []event.Draft
 	for chunk := range slices.Chunk(people, ChunkPeople) {
@@ -231,6 +231,7 @@ func (s *Service) close(ctx context.Context, authority event.AuthorityID, id ID,
 	data := AllClear{Raised: a.Event, TextDE: strings.TrimSpace(w.TextDE), TextEN: strings.TrimSpace(w.TextEN)}
 	r, err := s.cfg.Log.Append(ctx, authority, event.Operations, event.Draft{
 		Subject: alarmSubject(id), Kind: kind, Actor: w.Actor, Grant: w.Grant, Mode: a.Raised.Mode, After: after, Data: data,
+		Urgent: true,
 	})
 	if err != nil {
 		return eventlog.Receipt{}, fmt.Errorf("close alarm %s: %w", id, err)

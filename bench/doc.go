@@ -11,6 +11,9 @@
 //     the same setting (sync always), in turns in the same run.
 //   - replication_lag: from the acknowledgement at one site until the other site's disk has the page, over TLS.
 //   - replication_heal: from the moment a cut line works again until both sites have everything.
+//   - lines: with a slow line (a bounded queue, a rate and 30 ms each way) between two sites, how long an alarm takes that is
+//     raised while a backlog of 3 MiB is under way, of another log and of its own, and which share of the line's bytes the
+//     pages have when there is nothing but backlog.
 //   - fold: events per second that the read model takes in from the disk.
 //
 // All sites of a measurement run in this process and share one disk, so figures of several sites are lower bounds.

@@ -165,7 +165,7 @@ func (s *shell) phones() *cobra.Command {
 func (s *shell) bench() *cobra.Command {
 	var seconds int
 	c := &cobra.Command{
-		Use: "bench [log|append|replication|fold|signin|all]", Short: "Measure on this machine; fails on no figure", Args: cobra.MaximumNArgs(1),
+		Use: "bench [log|append|replication|fold|signin|lines|all]", Short: "Measure on this machine; fails on no figure", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			subject := "all"
 			if len(args) == 1 {

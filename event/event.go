@@ -172,4 +172,8 @@ type Draft struct {
 	Data    any
 	// After is the latest stamp that the command knows of in this subject; the event's stamp will exceed it.
 	After Stamp
+	// Urgent says that somebody is to be called, or not to be called any more, because of this event: it goes into a log that
+	// holds nothing else, so that no backlog is before it. It is no part of the event, and what is not urgent in one append
+	// makes all of it not urgent.
+	Urgent bool
 }

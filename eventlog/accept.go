@@ -152,7 +152,7 @@ func (l *Log) acceptLocked(ctx context.Context, r *record, p *Page) (fork *Fork,
 			return nil, false, err
 		}
 	}
-	current := p.Log.Site == l.self && p.Log.Incarnation == l.Incarnation()
+	current := p.Log.Site == l.self && l.isCurrent(p.Log.Incarnation)
 	if current {
 		// Given up before the page is stored: nothing may be signed after a page that we did not know of.
 		l.Reincarnate("another site has pages of an own log that this site did not have")

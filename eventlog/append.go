@@ -46,7 +46,7 @@ func (l *Log) Append(ctx context.Context, authority event.AuthorityID, class eve
 	if err := l.settled(ctx); err != nil {
 		return Receipt{}, err
 	}
-	lane := l.lane(laneKey{authority, class})
+	lane := l.lane(laneKey{authority, class, allUrgent(drafts)})
 	var got Receipt
 	for rest := drafts; len(rest) > 0; {
 		b, n, err := l.prepare(rest)
@@ -169,6 +169,9 @@ func (l *Log) writePage(ctx context.Context, lane *lane, batches []*batch) (*Pag
 		if err != nil {
 			return nil, err
 		}
+		if lane.urgent {
+			incarnation = urgentIncarnation(incarnation)
+		}
 		r := l.record(LogID{lane.authority, lane.class, l.self, incarnation})
 		if err := r.lock(ctx); err != nil {
 			return nil, errBusy.With(err)
@@ -190,7 +193,7 @@ var errAgain = errors.New("the log has changed, build the page again")
 
 // writeLocked does one attempt. The caller holds the record's lock.
 func (l *Log) writeLocked(ctx context.Context, lane *lane, r *record, batches []*batch) (*Page, error) {
-	if r.id.Incarnation != l.Incarnation() {
+	if !l.isCurrent(r.id.Incarnation) {
 		return nil, errAgain // given up while we waited for the lock
 	}
 	branch := Branch{LogID: r.id}

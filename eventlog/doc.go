@@ -11,6 +11,8 @@
 //     being synced. Position = (page, index).
 //   - An incarnation is a random word. A site that cannot make sure that nobody holds more of its log than it does itself
 //     (it was restored from a backup, cloned, or starts cut off) goes on in a new incarnation, a new log.
+//   - What is urgent (event.Draft) is appended under the urgent incarnation, a word derived from the present one: a log that
+//     holds nothing else, so that no backlog is before an alarm. To whoever copies it it is a log like any other.
 //   - Two hashes at one page number are a fork: somebody signed twice. Both branches are kept and folded, the fork is
 //     reported, and the log is closed. A Branch names one of them by the hash of its first page that differs.
 //   - A Head is how far a branch goes: (page, hash). Sites push each other their durable heads.
@@ -36,6 +38,13 @@
 //     (space.go), pages behind the end of a closed log (apart.go). What is beyond waits, is reported by Log.Waiting, and is
 //     taken as time passes or when there is room. A new table or file that another site can fill gets a bound and a row in
 //     ADR 0021.
+//
+// # How pages travel
+//
+// A Replicator asks a holder for parts of a stretch, the pages behind a page that it has, as one row of bytes. A pacer for
+// each peer measures what the line carries and asks for as much as about a second of it, whatever the size of the pages;
+// what has come of a page is gone on with after a cut, at any holder. Pages go one of three ways, each with a loop: urgent
+// logs, then operations and the federation, then everything else; see docs/adr/0015-slow-lines.md.
 //
 // # How a page comes about
 //

@@ -132,7 +132,7 @@ func (l *Log) MissingKeys(ctx context.Context, authority event.AuthorityID) ([]e
 // UrgentKeys is MissingKeys for alarms and what belongs to them only: those keys are asked for by name, since they would
 // wait behind all others otherwise.
 func (l *Log) UrgentKeys(ctx context.Context, authority event.AuthorityID) ([]event.KeyID, error) {
-	return l.missingKeys(ctx, authority, func(b Branch) bool { return wayOf(b) == urgentWay })
+	return l.missingKeys(ctx, authority, func(b Branch) bool { return wayOf(b) != bulkWay })
 }
 
 func (l *Log) missingKeys(ctx context.Context, authority event.AuthorityID, of func(Branch) bool) ([]event.KeyID, error) {

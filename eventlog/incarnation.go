@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
@@ -46,14 +48,10 @@ func (l *Log) ensureIncarnation() (string, error) {
 	if have := l.Incarnation(); have != "" {
 		return have, nil
 	}
-	var b [8]byte
-	l.randMu.Lock()
-	_, err := io.ReadFull(l.cfg.Rand, b[:])
-	l.randMu.Unlock()
+	drawn, err := l.drawIncarnation()
 	if err != nil {
-		return "", fmt.Errorf("draw an incarnation: %w", err)
+		return "", err
 	}
-	drawn := hex.EncodeToString(b[:])
 	if l.cfg.OnIncarnation != nil {
 		if err := l.cfg.OnIncarnation(drawn); err != nil {
 			return "", fmt.Errorf("keep a new incarnation: %w", err)
@@ -63,6 +61,45 @@ func (l *Log) ensureIncarnation() (string, error) {
 	l.incarnation = drawn
 	l.mu.Unlock()
 	return drawn, nil
+}
+
+func (l *Log) drawIncarnation() (string, error) {
+	l.randMu.Lock()
+	defer l.randMu.Unlock()
+	for {
+		var b [8]byte
+		if _, err := io.ReadFull(l.cfg.Rand, b[:]); err != nil {
+			return "", fmt.Errorf("draw an incarnation: %w", err)
+		}
+		if drawn := hex.EncodeToString(b[:]); !strings.HasPrefix(drawn, urgentPrefix) {
+			return drawn, nil
+		}
+	}
+}
+
+// urgentPrefix is how the incarnations of urgent logs begin. Nobody draws such a word.
+const urgentPrefix = "0a1a"
+
+// urgentIncarnation returns the incarnation of the urgent logs that go with the others of an incarnation: one is taken, kept
+// and given up with the other. To whoever does not know of it it is an incarnation like any other.
+func urgentIncarnation(incarnation string) string {
+	return urgentPrefix + incarnation[:min(len(incarnation), 12)]
+}
+
+// isUrgent reports whether the log holds only what is urgent, by its own word.
+func (id LogID) isUrgent() bool { return strings.HasPrefix(id.Incarnation, urgentPrefix) }
+
+// isOf reports whether a word is the incarnation, or that of the urgent logs that go with it.
+func isOf(word, incarnation string) bool {
+	return incarnation != "" && (word == incarnation || word == urgentIncarnation(incarnation))
+}
+
+// isCurrent reports whether our own logs are appended to under that word.
+func (l *Log) isCurrent(word string) bool { return isOf(word, l.Incarnation()) }
+
+// allUrgent reports whether nothing but what is urgent is to be appended.
+func allUrgent(drafts []event.Draft) bool {
+	return !slices.ContainsFunc(drafts, func(d event.Draft) bool { return !d.Urgent })
 }
 
 // Hold makes appends wait until Release, because peers are being asked whether they hold more of our logs than we do. An

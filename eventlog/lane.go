@@ -16,6 +16,7 @@ import (
 type laneKey struct {
 	authority event.AuthorityID
 	class     event.Class
+	urgent    bool // see event.Draft
 }
 
 // lane is where the writers of one authority and class meet, so that they share a page and its sync. There is no

@@ -191,7 +191,7 @@ func (l *Log) checkTail(ctx context.Context, h Head) error {
 	if err != nil && !errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("read the last page of %s: %w", h.Branch, err)
 	}
-	current := h.Branch.Incarnation == l.Incarnation()
+	current := l.isCurrent(h.Branch.Incarnation)
 	if len(pages) != 1 || pages[0].Hash != h.Hash {
 		if current {
 			l.Reincarnate("the last page of an own log is damaged")
@@ -213,11 +213,23 @@ func (l *Log) Heads() []Head {
 	return l.headsOf(func(*branch) bool { return true })
 }
 
+// Branches returns how far the branches of one log on this site's disk go, the first branch first; none if it has no page
+// of the log. It does not block.
+func (l *Log) Branches(id LogID) []Head {
+	l.mu.Lock()
+	r := l.records[id]
+	l.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	return l.branchHeads(r)
+}
+
 // OwnHeads returns the heads of the site's own logs of the present incarnation: the tails that peers must confirm before
 // it may go on with them.
 func (l *Log) OwnHeads() []Head {
 	incarnation := l.Incarnation()
-	return l.headsOf(func(b *branch) bool { return b.id.Site == l.self && b.id.Incarnation == incarnation })
+	return l.headsOf(func(b *branch) bool { return b.id.Site == l.self && isOf(b.id.Incarnation, incarnation) })
 }
 
 func (l *Log) headsOf(want func(*branch) bool) []Head {

@@ -14,13 +14,13 @@ import (
 
 // Bounds of a pacer.
 const (
-	minAnswerBytes   = 2 << 10 // below it the frame of an answer costs more than a tenth of the line
-	firstAnswerBytes = 8 << 10
+	minAnswerBytes   = 2560    // below it the frames of an answer cost more than a sixteenth of the line
+	firstAnswerBytes = 4 << 10 // what 64 kbit/s carry in half a second
 	minWindow        = 2 * minAnswerBytes
 	maxWindow        = pullsUnderWay * maxAnswerBytes
 	// fillTime is how much of a line's time may be under way: what is urgent waits behind it, and with less the line idles
 	// while a question travels.
-	fillTime = 800 * time.Millisecond
+	fillTime = time.Second
 	// maxRoundTrip bounds what counts as a line's own delay.
 	maxRoundTrip = 2 * time.Second
 	// assumedRate is what a line is taken to carry, in bytes per second, before anything is known: 16 kbit/s.
@@ -40,8 +40,9 @@ type pacer struct {
 	mu       sync.Mutex
 	window   int
 	flying   int           // bytes asked for and not answered
-	quickest time.Duration // the shortest time that an answer took since the line came up: its delay
+	quickest time.Duration // the shortest time that a short answer took since the line came up: its delay
 	measured bool          // quickest is one
+	era      int           // counts how often the line came up
 	rate     float64       // bytes per second that answers come at, smoothed; 0 is unknown
 	got      int64         // bytes received so far
 	gotAt    time.Time     // when the last of them came
@@ -56,6 +57,8 @@ func newPacer(now func() time.Time) *pacer {
 type asking struct {
 	size     int // how many bytes the answer may have
 	reserved int // what of them counts as under way
+	flying   int // what was under way when it began
+	era      int // pacer.era when it began
 	began    time.Time
 	got      int64     // pacer.got when it began
 	gotAt    time.Time // pacer.gotAt when it began, or when it began if nothing else was under way
@@ -81,7 +84,9 @@ func (p *pacer) tryTake(urgent bool) (a asking, freed <-chan struct{}, ok bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := p.size()
-	if !urgent && p.flying > 0 && p.flying+size > p.window {
+	// A quarter of slack: when the window shrinks, what is under way is still of the old size, and a second question that waits
+	// for it would leave the line idle.
+	if !urgent && p.flying > 0 && p.flying+size > p.window+p.window/4 {
 		return asking{}, p.freed, false
 	}
 	a = p.begin(size)
@@ -100,7 +105,7 @@ func (p *pacer) small() asking {
 
 // begin starts an asking that reserves nothing yet. The caller holds p.mu.
 func (p *pacer) begin(size int) asking {
-	a := asking{size: size, began: p.now(), got: p.got, gotAt: p.gotAt}
+	a := asking{size: size, flying: p.flying, era: p.era, began: p.now(), got: p.got, gotAt: p.gotAt}
 	if p.flying == 0 {
 		a.gotAt = a.began
 	}
@@ -125,8 +130,8 @@ func (p *pacer) done(a asking, bytes int, err error) {
 	}
 	p.got += int64(bytes)
 	p.gotAt = now
-	p.noteQuickest(took)
 	p.noteRate(float64(p.got-a.got), now.Sub(a.gotAt))
+	p.noteQuickest(a, took)
 	p.adjust(a.size, bytes, took)
 }
 
@@ -140,7 +145,12 @@ func (p *pacer) failed(took time.Duration, err error) {
 	}
 }
 
-func (p *pacer) noteQuickest(took time.Duration) {
+// noteQuickest takes a measurement of the line's delay in: of a short question while nothing else was under way. One that
+// began before the line came up says how long connecting took.
+func (p *pacer) noteQuickest(a asking, took time.Duration) {
+	if a.era != p.era || a.reserved > 0 || a.flying > 0 {
+		return
+	}
 	if took = min(took, maxRoundTrip); !p.measured || took < p.quickest {
 		p.quickest, p.measured = took, true
 	}
@@ -160,17 +170,19 @@ func (p *pacer) noteRate(bytes float64, in time.Duration) {
 	p.rate += (sample - p.rate) / 4
 }
 
-// adjust moves the window so that answers take fillTime on top of the line's delay. Only an answer that was as large as it
-// might be can make it grow. Each answer moves it by its own share, since those under way at the same time tell the same.
+// adjust moves the window so that answers take fillTime, or a good twice the line's delay if that is longer: with less, one
+// of two answers is carried before the next question is there. Only an answer that was as large as it might be can make the
+// window grow. Each answer moves it by half of its share, since those under way at the same time tell the same, and what it
+// changes is seen only one round later.
 func (p *pacer) adjust(asked, bytes int, took time.Duration) {
-	target := fillTime + p.quickest
+	target := max(fillTime, p.quickest*9/4)
 	full := bytes >= asked*2/3 // answers are made of whole things, so they are a little shorter than they might be
 	if !full && took <= 2*target {
 		return
 	}
 	factor := min(max(0.25, float64(target)/float64(max(took, 1))), 4)
 	if factor < 4 {
-		factor = math.Pow(factor, float64(asked)/float64(p.window))
+		factor = math.Pow(factor, float64(asked)/float64(p.window)/2)
 	}
 	p.window = min(max(int(float64(p.window)*min(factor, 2)), minWindow), maxWindow)
 }
@@ -180,6 +192,7 @@ func (p *pacer) fresh() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.measured = false
+	p.era++
 }
 
 // patience is how long to wait for an answer of so many bytes, behind all that is under way, before the question counts as
@@ -200,6 +213,13 @@ func (p *pacer) fast() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.size() == maxAnswerBytes
+}
+
+// knowsDelay reports whether the line's delay has been measured since it came up.
+func (p *pacer) knowsDelay() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.measured
 }
 
 // carries returns what the line is known to carry in bytes per second, 0 if that is not known.

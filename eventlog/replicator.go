@@ -24,7 +24,8 @@ const (
 	maxHeadsPerPart = 1500   // about 500 KiB of JSON
 	maxHeadsPerPeer = 200000 // what one peer may make us remember, about 80 MB; what is beyond is counted and told
 	maxLogsAtOnce   = 64
-	maxRoundsPerLog = 12 // answers of pages taken from one log in one turn: a page of any size is whole after them
+	maxRoundsPerLog = 12 // answers of pages taken from one log in one turn; a page of any size is whole after two turns
+	maxRoundsDeep   = 32 // the same on a slow line: between two turns the line idles for a moment
 	maxPartsPerStep = 8  // parts of heads exchanged in one step
 	maxProbes       = 16
 	pushInterval    = time.Second
@@ -53,6 +54,8 @@ type Handler func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, 
 type Copies interface {
 	// Heads returns the heads of all branches on this site's disk.
 	Heads() []Head
+	// Branches returns the heads of all branches of one log on this site's disk, the first branch first.
+	Branches(id LogID) []Head
 	// Durable returns the heads of what is on the disk together with its keys.
 	Durable(ctx context.Context) []Head
 	// Recheck looks again whether pages have become durable because keys have arrived.
@@ -129,6 +132,7 @@ type Replicator struct {
 
 	mu      sync.Mutex
 	version uint64               // number of the last change of our announced heads
+	urgent  uint64               // number of the last one of a log that does not go the bulk way
 	ours    map[Branch]announced // what we announce
 	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
 	peers   map[event.SiteID]*peerState
@@ -175,7 +179,7 @@ func (r *Replicator) Step(ctx context.Context, peer event.SiteID) (pulled int, e
 	if _, err := r.exchange(ctx, peer); err != nil {
 		return 0, fmt.Errorf("exchange heads with %s: %w", peer.Short(), err)
 	}
-	for _, w := range []way{urgentWay, bulkWay} {
+	for w := range ways {
 		n, pullErr := r.pull(ctx, peer, w, 0)
 		pulled += n
 		if err == nil {

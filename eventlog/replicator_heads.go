@@ -37,7 +37,7 @@ type headsMessage struct {
 	// Most is how many heads the sender wants in the answer at most, since its line is slow; 0 is as many as fit.
 	Most int `json:"most,omitempty"`
 	// Origin turns a request into a plain question: all heads on your disk of this site's logs, durable or not; with
-	// Incarnation of those of that one, with After of those behind that branch, in the order of their names. The answer says
+	// Incarnation of that one and of the urgent logs that go with it, with After of those behind that branch, in the order of their names. The answer says
 	// Complete if none is left out.
 	Origin      event.SiteID `json:"origin,omitempty"`
 	Incarnation string       `json:"incarnation,omitempty"`
@@ -110,6 +110,9 @@ func (r *Replicator) refresh(ctx context.Context) {
 			r.version++
 			next.Version = r.version
 			r.ours[h.Branch] = next
+			if wayOf(h.Branch) != bulkWay {
+				r.urgent = r.version
+			}
 			if next.Page < old.Page {
 				r.forgetRelations(h.Branch.LogID) // a damaged copy is being fetched again
 			}
@@ -212,11 +215,13 @@ func (r *Replicator) message(peer event.SiteID, most int) headsMessage {
 // urgentHeads is how many changes of urgent logs come before their turn.
 const urgentHeads = 3
 
-// newestUrgent returns the last few heads of logs that are fetched on the urgent way.
+// newestUrgent returns the last few heads of urgent logs, and then of operations.
 func newestUrgent(heads []announced) (newest []announced) {
-	for _, a := range slices.Backward(heads) {
-		if wayOf(a.Branch) == urgentWay && len(newest) < urgentHeads {
-			newest = append(newest, a)
+	for _, w := range []way{urgentWay, operationsWay} {
+		for _, a := range slices.Backward(heads) {
+			if wayOf(a.Branch) == w && len(newest) < urgentHeads {
+				newest = append(newest, a)
+			}
 		}
 	}
 	return newest
@@ -444,16 +449,4 @@ func (r *Replicator) noteRelation(peer event.SiteID, h Head, in Branch, held boo
 	default:
 		now.relation = lackedHead
 	}
-}
-
-// branchesOf returns our heads of one log, the first branch first.
-func (r *Replicator) branchesOf(id LogID) []Head {
-	var out []Head
-	for _, h := range r.cfg.Log.Heads() {
-		if h.Branch.LogID == id {
-			out = append(out, h)
-		}
-	}
-	slices.SortFunc(out, func(a, b Head) int { return cmp.Compare(a.Branch.Fork, b.Branch.Fork) })
-	return out
 }

@@ -175,7 +175,7 @@ const maxFailures = 5
 // firstGuess returns our longest branch's head that may be on the way to the target. If it is not, the answer says so.
 func (r *Replicator) firstGuess(target Head) spot {
 	var best spot
-	for _, o := range r.branchesOf(target.Branch.LogID) {
+	for _, o := range r.cfg.Log.Branches(target.Branch.LogID) {
 		if o.Page < target.Page && o.Page > best.Page {
 			best = spot{o.Page, o.Hash}
 		}
@@ -187,7 +187,7 @@ func (r *Replicator) firstGuess(target Head) spot {
 // all before it, and a search by halves (here: seventeenths) finds it.
 func (r *Replicator) lastCommon(ctx context.Context, peer event.SiteID, target Head) (spot, error) {
 	var low, high uint64 // low is common, high is not
-	for _, o := range r.branchesOf(target.Branch.LogID) {
+	for _, o := range r.cfg.Log.Branches(target.Branch.LogID) {
 		high = max(high, o.Page+1)
 	}
 	high = min(high, target.Page)

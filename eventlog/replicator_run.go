@@ -13,27 +13,31 @@ import (
 // peerLoop is what looks after one peer, so that a silent one never delays the others: a goroutine that exchanges heads, and
 // one for each way that fetches, so that neither heads nor alarms wait until bulk has come.
 type peerLoop struct {
-	push chan struct{}    // our heads have changed
-	pull [2]chan struct{} // the peer's heads have changed; by way
-	stop context.CancelFunc
+	push  chan struct{}       // our heads have changed
+	hurry chan struct{}       // one of a log that does not go the bulk way has changed
+	pull  [ways]chan struct{} // the peer's heads have changed; by way
+	stop  context.CancelFunc
+
+	hurried uint64 // up to which change of ours hurry was told; guarded by Replicator.mu
 }
 
 func newPeerLoop(stop context.CancelFunc) *peerLoop {
-	return &peerLoop{
-		push: make(chan struct{}, 1), stop: stop,
-		pull: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)},
+	l := &peerLoop{push: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: stop}
+	for w := range l.pull {
+		l.pull[w] = make(chan struct{}, 1)
 	}
+	return l
 }
 
-// wake makes both ways fetch.
+// wake makes all ways fetch.
 func (l *peerLoop) wake() {
 	for _, c := range l.pull {
 		signal(c)
 	}
 }
 
-// Run exchanges with all peers until ctx ends: at once when heads have changed here or there, and every second. It waits
-// for its goroutines before it returns.
+// Run exchanges with all peers until ctx ends: at once when heads have changed here or there, and every second; on a line on
+// which that takes long every few seconds. It waits for its goroutines before it returns.
 func (r *Replicator) Run(ctx context.Context) {
 	changes, unsubscribe := r.cfg.Log.Subscribe()
 	defer unsubscribe()
@@ -78,7 +82,7 @@ func (r *Replicator) tend(ctx context.Context, wg *sync.WaitGroup) {
 		loop := newPeerLoop(stop)
 		r.loops[peer] = loop
 		wg.Go(func() { r.talk(loopCtx, peer, loop) })
-		for _, w := range []way{urgentWay, bulkWay} {
+		for w := range ways {
 			wg.Go(func() { r.fetchAll(loopCtx, peer, loop.pull[w], w) })
 		}
 	}
@@ -97,38 +101,46 @@ func (r *Replicator) forget(peer event.SiteID) {
 // talk exchanges heads with a peer: when ours have changed, and when it has been quiet for a while.
 func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 	defer l.stop()
-	for {
+	for again := false; ; {
 		began := r.cfg.Now()
 		more, err := r.exchange(ctx, peer)
 		if err != nil {
 			r.logger.Debug("a peer cannot be reached", "peer", peer.Short(), "error", err)
+		} else if !again && r.unmeasured(peer) {
+			again = true // the line has just come up, and while it is empty its delay can be seen
+			continue
 		} else {
 			l.wake()
 		}
+		again = false
 		if more {
 			continue
 		}
 		gap, quiet := r.pause(peer, r.cfg.Now().Sub(began), err)
-		if !wait(ctx, gap, nil) || !wait(ctx, quiet-gap, l.push) {
+		if !wait(ctx, gap, l.hurry) || !wait(ctx, quiet-gap, l.push) {
 			return
 		}
 	}
 }
 
+func (r *Replicator) unmeasured(peer event.SiteID) bool {
+	down, _ := r.paces(peer)
+	return !down.knowsDelay()
+}
+
 // Pauses between two exchanges of heads. A peer that was not heard for heardLately counts as gone, so the longest silence
 // stays well below it, unless other messages are heard meanwhile.
 const (
-	maxGap       = time.Second
 	maxQuiet     = heardLately - time.Second
-	maxQuietBusy = 5 * time.Second
+	maxQuietBusy = 8 * time.Second
 	busyLately   = 3 * time.Second
+	slowExchange = 500 * time.Millisecond
 )
 
-// pause returns how long not to exchange at all after an exchange that took so long, and after which time to do so even if
-// nothing has changed: on a line on which an exchange takes long it costs a fifth of the time at most.
+// pause returns for how long, after an exchange that took so long, only changes of urgent logs are told, and after which time
+// to exchange even if nothing has changed. On a line on which an exchange takes long the heads take a fifth of the time at
+// most.
 func (r *Replicator) pause(peer event.SiteID, took time.Duration, err error) (gap, quiet time.Duration) {
-	took = max(0, took)
-	gap = min(took, maxGap)
 	if err != nil {
 		return 0, pushInterval
 	}
@@ -138,6 +150,10 @@ func (r *Replicator) pause(peer event.SiteID, took time.Duration, err error) (ga
 		most = maxQuietBusy
 	}
 	r.mu.Unlock()
+	gap = min(max(0, took), pushInterval)
+	if took >= slowExchange {
+		gap = min(4*took, most)
+	}
 	return gap, min(max(pushInterval, 4*took), most)
 }
 
@@ -173,7 +189,7 @@ func (r *Replicator) fetchAll(ctx context.Context, peer event.SiteID, news chan 
 			r.failed(peer, err)
 			r.logger.Warn("pages could not be fetched", "peer", peer.Short(), "error", err)
 		}
-		if w == urgentWay || down.fast() {
+		if w != bulkWay || down.fast() {
 			r.fetchKeys(ctx, peer)
 		}
 		if moved > 0 && err == nil {
@@ -195,6 +211,10 @@ func (r *Replicator) pushAll() {
 	defer r.mu.Unlock()
 	for _, l := range r.loops {
 		signal(l.push)
+		if r.urgent > l.hurried {
+			l.hurried = r.urgent
+			signal(l.hurry)
+		}
 	}
 }
 

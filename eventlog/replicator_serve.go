@@ -198,7 +198,7 @@ func (r *Replicator) serveHash(ctx context.Context, peer event.SiteID, body []by
 // wayTo returns the segments from the first page to the target and on to the end of the target's branch, first segment
 // first; nil if we do not have the target.
 func (r *Replicator) wayTo(ctx context.Context, id LogID, target spot) ([]segment, error) {
-	ours := r.branchesOf(id) // before Holds: a head may only be older than what is held
+	ours := r.cfg.Log.Branches(id) // before Holds: a head may only be older than what is held
 	b, held, err := r.cfg.Log.Holds(ctx, id, target.Page, target.Hash)
 	if err != nil || !held {
 		return nil, err

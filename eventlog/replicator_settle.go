@@ -67,7 +67,7 @@ func (r *Replicator) askTails(ctx context.Context, peer event.SiteID) verdict {
 			return silent
 		}
 		for _, h := range m.Heads {
-			if h.Branch.Site != r.cfg.Self || h.Branch.Incarnation != question.Incarnation {
+			if h.Branch.Site != r.cfg.Self || !isOf(h.Branch.Incarnation, question.Incarnation) {
 				continue
 			}
 			_, held, err := r.cfg.Log.Holds(ctx, h.Branch.LogID, h.Page, h.Hash)
@@ -104,6 +104,9 @@ func (r *Replicator) askTailsPart(ctx context.Context, peer event.SiteID, questi
 
 // headsOf answers what a starting site asks about its own logs, by parts. Here it is the disk that counts, not the keys.
 func (r *Replicator) headsOf(peer event.SiteID, q headsMessage) ([]byte, error) {
+	if q.Incarnation != "" && !plainHex(q.Incarnation, 16) {
+		return nil, errRequest.Because("an incarnation")
+	}
 	most := maxHeadsPerPart
 	if q.Most > 0 {
 		most = min(q.Most, maxHeadsPerPart)
@@ -114,7 +117,7 @@ func (r *Replicator) headsOf(peer event.SiteID, q headsMessage) ([]byte, error) 
 	for _, h := range heads {
 		switch b := h.Branch; {
 		case b.Site != q.Origin || !r.mayKnow(peer, b.Authority):
-		case q.Incarnation != "" && b.Incarnation != q.Incarnation:
+		case q.Incarnation != "" && !isOf(b.Incarnation, q.Incarnation):
 		case q.After != nil && compareBranches(b, *q.After) <= 0:
 		case len(m.Heads) == most:
 			m.Complete, m.More = false, true

@@ -33,6 +33,7 @@ type piece struct {
 	bytes []byte
 	first Hash         // the hash of the page that it begins, zero if no holder has told
 	from  event.SiteID // who gave it last
+	mixed bool         // others have given of it too
 }
 
 // pieces keeps pieces of logs until they are gone on with: after a cut, at the next turn, or at another holder. What is
@@ -78,7 +79,6 @@ type fetch struct {
 	target Head
 	way    way
 	deep   bool // two questions may be under way, each in a goroutine
-	mixed  bool // the piece was begun by another holder
 	moved  bool // something has come
 	more   bool // the last answer said that there is more
 	ended  bool // there is nothing more to ask for now
@@ -106,7 +106,7 @@ type reply struct {
 // begin makes the fetch go on after the spot, with nothing in hand.
 func (f *fetch) begin(after spot) {
 	f.piece = piece{after: after, from: f.peer}
-	f.mixed, f.more = false, false
+	f.more = false
 	f.era++
 	f.base, f.next = 0, 0
 }
@@ -122,7 +122,7 @@ func (r *Replicator) resume(f *fetch) {
 	r.mu.Unlock()
 	f.begin(after)
 	if kept.after == after && len(kept.bytes) > 0 {
-		f.mixed = kept.from != f.peer
+		kept.mixed = kept.mixed || kept.from != f.peer
 		kept.from = f.peer
 		f.piece, f.next = kept, int64(len(kept.bytes))
 	}
@@ -146,11 +146,15 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 	r.resume(f)
 	defer r.leave(f)
 	defer cancel() // what is still under way after an error is of no use
+	rounds := maxRoundsPerLog
+	if f.deep {
+		rounds = maxRoundsDeep
+	}
 	for round := 0; ; round++ {
 		if r.mustWait(f.target) {
 			return pulled, nil // the logs before it have taken the room
 		}
-		for round < maxRoundsPerLog && !f.ended && f.mayAsk() {
+		for round < rounds && !f.ended && f.mayAsk() {
 			if err := r.ask(ctx, f); err != nil {
 				return pulled, err
 			}
@@ -178,7 +182,7 @@ func (f *fetch) mayAsk() bool {
 // ask asks for the next part. It waits until the line has room for it.
 func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 	down, _ := r.paces(f.peer)
-	a, err := down.take(ctx, f.way == urgentWay)
+	a, err := down.take(ctx, f.way != bulkWay)
 	if err != nil {
 		return err
 	}

@@ -9,27 +9,33 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// way is one of the two ways to a peer. Each has a loop and, where the link can, a connection of its own, so that neither
-// waits behind the other; they share the line, and what may be under way on it, see pacer.
+// way is one of the ways on which pages come from a peer. Each has a loop of its own, so that none waits until another has
+// come; they share the line, and what may be under way on it, see pacer. What is urgent has a connection of its own too.
 type way int
 
 const (
-	// urgentWay is for questions with short answers, for the federation, and for alarms with what belongs to them.
+	// urgentWay is for urgent logs: alarms. Their pages are few.
 	urgentWay way = iota
-	// bulkWay is for everything else: directories, journals, records, and keys in the order in which they were made.
+	// operationsWay is for the federation and for what belongs to alarms: replies and receipts. There may be many.
+	operationsWay
+	// bulkWay is for everything else: directories, journals, records. It goes when the line has room.
 	bulkWay
+	ways
 )
 
 // wayOf returns the way on which a branch is fetched.
 func wayOf(b Branch) way {
-	if rank(b) <= rankOperations {
+	switch {
+	case b.isUrgent() && b.Class == event.Operations:
 		return urgentWay
+	case rank(b) <= rankOperations:
+		return operationsWay
 	}
 	return bulkWay
 }
 
 func (r *Replicator) link(w way) Link {
-	if w == bulkWay && r.cfg.Bulk != nil {
+	if w != urgentWay && r.cfg.Bulk != nil {
 		return r.cfg.Bulk
 	}
 	return r.cfg.Link

@@ -155,7 +155,7 @@ func (l *Log) mend(ctx context.Context, d Damage) (Damage, error) {
 		return d, err
 	}
 	defer r.unlock()
-	if d.Branch.Site == l.self && d.Branch.Incarnation == l.Incarnation() {
+	if d.Branch.Site == l.self && l.isCurrent(d.Branch.Incarnation) {
 		l.Reincarnate("an own log is damaged")
 	}
 	head, there := l.Head(d.Branch)
@@ -194,7 +194,7 @@ func (l *Log) drop(ctx context.Context, b Branch) error {
 		return err
 	}
 	defer r.unlock()
-	if b.Site == l.self && b.Incarnation == l.Incarnation() {
+	if b.Site == l.self && l.isCurrent(b.Incarnation) {
 		// If the site is allowed again it must not sign these page numbers a second time.
 		l.Reincarnate("an own log was deleted, since its authority no longer allows this site")
 	}

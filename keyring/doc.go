@@ -7,13 +7,19 @@
 //
 //   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is named
 //     by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
+//
 //   - An authority key is sealed to every site that its authority allows: one box per authority key and site. It has a
 //     generation; the newest generation, and of equals the lowest id, seals what is made next. Generation 0 is for reading
 //     only and seals nothing.
+//
 //   - An erasure mark takes the place of a key for ever.
+//
 //   - A change number counts what a store has taken in; an epoch is one opening of a store. Together they are the cursor
 //     by which another site asks for what it does not have yet. A store that was put back from a backup, or that was
 //     cloned, opens in an epoch of its own, so that nobody's old cursor skips what comes then.
+//
+//   - Keys that an alarm waits for are asked for by name (Fetch); all others come in the order of their changes, in parts that
+//     the line takes.
 //
 // # Invariants
 //

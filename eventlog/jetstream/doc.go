@@ -11,7 +11,7 @@
 //   - The Store puts each branch of a log into one stream. A page's number is its sequence number in the stream, so
 //     JetStream's expected-last-sequence is the compare-and-set, and a branch that begins at page 7 is a stream that begins
 //     at 7.
-//   - A Link is a connection to another site. Both sides check one thing only: that the public key in the other's
+//   - A Link is a connection to another site; there are two, so that short answers are not behind long ones. Both sides check one thing only: that the public key in the other's
 //     certificate is the SiteID. Dates and names in certificates mean nothing; there is no certificate authority to lose.
 //   - A verb is a question that sites ask each other: "heads", "pages", "hash", "keys", "join".
 //

@@ -14,10 +14,11 @@ import (
 // packetBytes is what a line carries at once, as a line of 1,500 bytes does after the headers of TCP/IP.
 const packetBytes = 1400
 
-// LineConfig says what a Line carries. To is required.
+// maxLate is how much of its time a line makes good; it is also the longest burst.
+const maxLate = 30 * time.Millisecond
+
+// LineConfig says what a Line carries. The zero value is a line without bounds.
 type LineConfig struct {
-	// To is where the line ends, "host:port".
-	To string
 	// BytesPerSecond is what each direction carries; 0 is no bound.
 	BytesPerSecond int
 	// Delay is how long each packet is under way besides.
@@ -27,20 +28,20 @@ type LineConfig struct {
 	QueuePackets int
 }
 
-// Line is a slow line to one site, for tests and measurements with real connections: a TCP proxy through which all
-// connections to that site share one bounded queue, one rate and one delay for each direction, by the wall clock. It is
-// safe for concurrent use.
+// Line is a slow line between two places, for tests and measurements with real connections: a TCP proxy through which all
+// connections, whichever side makes them, share one bounded queue, one rate and one delay for each direction, by the wall
+// clock. It is safe for concurrent use.
 type Line struct {
-	cfg      LineConfig
-	listener net.Listener
-	forth    *direction // to the site
-	back     *direction // from the site
-	ctx      context.Context
-	stop     context.CancelFunc
-	work     sync.WaitGroup
+	cfg   LineConfig
+	forth *direction
+	back  *direction
+	ctx   context.Context
+	stop  context.CancelFunc
+	work  sync.WaitGroup
 
 	mu    sync.Mutex
 	cut   bool
+	doors []net.Listener
 	conns map[net.Conn]bool
 }
 
@@ -59,22 +60,35 @@ type packet struct {
 }
 
 // NewLine lays a line. The caller closes it.
-func NewLine(cfg LineConfig) (*Line, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("lay a line: %w", err)
-	}
+func NewLine(cfg LineConfig) *Line {
 	if cfg.QueuePackets == 0 {
 		cfg.QueuePackets = 32
 	}
-	l := &Line{cfg: cfg, listener: listener, forth: newDirection(cfg), back: newDirection(cfg), conns: make(map[net.Conn]bool)}
+	l := &Line{cfg: cfg, forth: newDirection(cfg), back: newDirection(cfg), conns: make(map[net.Conn]bool)}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	for _, d := range []*direction{l.forth, l.back} {
 		l.work.Go(func() { d.carry(l.ctx, cfg.Delay) })
 		l.work.Go(func() { d.deliver(l.ctx) })
 	}
-	l.work.Go(l.accept)
-	return l, nil
+	return l
+}
+
+// Forth returns the address at this end under which a site at the far end, "host:port", is reached.
+func (l *Line) Forth(to string) (addr string, err error) { return l.door(to, l.forth, l.back) }
+
+// Back returns the address at the far end under which a site at this end is reached: what is sent to it goes back.
+func (l *Line) Back(to string) (addr string, err error) { return l.door(to, l.back, l.forth) }
+
+func (l *Line) door(to string, there, answers *direction) (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("lay a line: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doors = append(l.doors, listener)
+	l.work.Go(func() { l.accept(listener, to, there, answers) })
+	return listener.Addr().String(), nil
 }
 
 func newDirection(cfg LineConfig) *direction {
@@ -83,16 +97,13 @@ func newDirection(cfg LineConfig) *direction {
 	return d
 }
 
-// Addr is where to connect to reach the site through the line.
-func (l *Line) Addr() string { return l.listener.Addr().String() }
-
 // SetRate changes what each direction carries, in bytes per second; 0 is no bound.
 func (l *Line) SetRate(bytesPerSecond int) {
 	l.forth.rate.Store(int64(bytesPerSecond))
 	l.back.rate.Store(int64(bytesPerSecond))
 }
 
-// Carried returns how many bytes have arrived at the site, and from it, since the line was laid.
+// Carried returns how many bytes have come through in each direction since the line was laid.
 func (l *Line) Carried() (forth, back int64) { return l.forth.bytes.Load(), l.back.bytes.Load() }
 
 // Cut ends all connections and refuses new ones until Mend.
@@ -113,30 +124,33 @@ func (l *Line) Mend() {
 }
 
 // Close takes the line away and waits for its goroutines. Closing twice does nothing.
-func (l *Line) Close() error {
-	err := l.listener.Close()
+func (l *Line) Close() {
 	l.stop()
 	l.Cut()
+	l.mu.Lock()
+	for _, d := range l.doors {
+		_ = d.Close()
+	}
+	l.mu.Unlock()
 	l.work.Wait()
-	return err
 }
 
-func (l *Line) accept() {
+func (l *Line) accept(listener net.Listener, to string, there, answers *direction) {
 	for {
-		in, err := l.listener.Accept()
+		in, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		if !l.keep(in) {
 			continue
 		}
-		out, err := net.Dial("tcp", l.cfg.To)
+		out, err := net.Dial("tcp", to)
 		if err != nil || !l.keep(out) {
 			l.drop(in)
 			continue
 		}
-		l.work.Go(func() { l.pass(in, out, l.forth) })
-		l.work.Go(func() { l.pass(out, in, l.back) })
+		l.work.Go(func() { l.pass(in, out, there) })
+		l.work.Go(func() { l.pass(out, in, answers) })
 	}
 }
 
@@ -147,9 +161,6 @@ func (l *Line) keep(c net.Conn) bool {
 	if l.cut || l.ctx.Err() != nil {
 		_ = c.Close()
 		return false
-	}
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetReadBuffer(8 << 10) // or the kernel would be the longer queue
 	}
 	l.conns[c] = true
 	return true
@@ -190,8 +201,9 @@ func (d *direction) carry(ctx context.Context, delay time.Duration) {
 		case <-ctx.Done():
 			return
 		}
-		if now := time.Now(); free.Before(now) {
-			free = now
+		// What a late timer has lost is made good, or a busy machine would be a slower line.
+		if late := time.Now().Add(-maxLate); free.Before(late) {
+			free = late
 		}
 		if rate := d.rate.Load(); rate > 0 {
 			free = free.Add(time.Duration(float64(len(p.body)) / float64(rate) * float64(time.Second)))
