@@ -22,6 +22,17 @@ const (
 	HeldLate Hold = "late"
 )
 
+// Reason says in English why, "" if it is not held.
+func (h Hold) Reason() string {
+	switch h {
+	case HeldOld:
+		return "it was older than a day when it came to this site"
+	case HeldLate:
+		return "they could not be called within a day"
+	}
+	return ""
+}
+
 // clockTolerance is how far a clock may be wrong before an alarm carries a warning.
 const clockTolerance = time.Minute
 

@@ -24,7 +24,9 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Members, s.Authorities = orEmpty(s.Members), seen(r, s.Authorities)
-	s.Warnings = a.warnings(s.Authorities)
+	if s.Warnings, err = a.warnings(r.Context(), s.Authorities); err != nil {
+		return err
+	}
 	return ok(w, s)
 }
 
