@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -22,7 +23,7 @@ func tokenOf(t testing.TB, l Link, key seal.Key) string {
 	return token
 }
 
-func TestALinkOpensOnlyWithItsKeyAndAuthority(t *testing.T) {
+func TestALinkOpensOnlyWithItsKeyAndAuthorityAndInTime(t *testing.T) {
 	key := seal.Key{1, 2, 3}
 	token := tokenOf(t, sample, key)
 	if len(token) != tokenChars || strings.ContainsAny(token, "+/=") {
@@ -49,6 +50,22 @@ func TestALinkOpensOnlyWithItsKeyAndAuthority(t *testing.T) {
 	} {
 		if _, err := VerifyToken(c.token, c.authority, c.key); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+	w := newWorld(t, 1, "one")
+	s := w.stations[0]
+	w.run(1)
+	a := s.raise(Draft{})
+	w.run(1)
+	shared, _ := w.Named(t.Context(), nordtal, linkKey)
+	token = tokenOf(t, Link{Authority: nordtal, Alarm: a.ID, Person: w.order[0], Expires: time.Unix(a.Raised.LinkExpires, 0)}, shared.Secret)
+	for _, c := range []struct {
+		after time.Duration
+		want  error
+	}{{DefaultLinkValid - time.Minute, nil}, {2 * time.Minute, ErrLinkExpired}, {10 * year, ErrLinkExpired}} {
+		w.now = w.now.Add(c.after)
+		if _, err := s.service.OpenLink(t.Context(), token); !errors.Is(err, c.want) {
+			t.Errorf("%v after it was raised: got %v, want %v", w.now.Sub(a.RaisedAt), err, c.want)
 		}
 	}
 }
