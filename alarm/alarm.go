@@ -26,7 +26,8 @@ const (
 	DefaultTakeover = 5 * time.Second
 	// DefaultLinkValid is how long the links of an alarm take replies.
 	DefaultLinkValid = 72 * time.Hour
-	// OpenFor is how long after the raising (or, for the closing message, after the closing) a site still calls.
+	// OpenFor is how long a site calls by itself: for what was younger when it arrived, and so long after it arrived. What is
+	// older is held, see Hold.
 	OpenFor = 24 * time.Hour
 	// MaxETAMinutes bounds the answer "coming, in N minutes".
 	MaxETAMinutes = 1440
@@ -128,6 +129,10 @@ var (
 		"check the address; if the alarm was raised at another site, it arrives when the sites see each other again")
 	ErrClosed = fault.New(fault.Conflict, "alarm.closed", "the alarm was closed already",
 		"look at the board: who closed it, and when; raise a new alarm if one is needed")
+	ErrNothingDue = fault.New(fault.Conflict, "alarm.nothing_due", "there is nobody left to be called",
+		"look at the board: everybody has been called, or cannot be reached by any channel")
+	ErrCalling = fault.New(fault.Conflict, "alarm.calling", "the sites call for this alarm by themselves",
+		"look at the board: who is called, and by which site; nothing has to be ordered")
 	ErrReply = fault.New(fault.Invalid, "alarm.reply", "this is not one of the replies",
 		"answer coming (with minutes from 1 to 1440), cannot or safe")
 	ErrNotHere = fault.New(fault.NotFound, "alarm.not_here", "this site may not keep data of this authority",
@@ -172,7 +177,7 @@ func (d Draft) check() error {
 	if t := d.TakeoverAfter; t != 0 && (t < minTakeover || t > maxTakeover) {
 		return ErrTakeover.At(0, "takeoverAfter")
 	}
-	if d.LinkValid < 0 || d.LinkValid > 366*24*time.Hour {
+	if d.LinkValid < 0 || d.LinkValid > MaxLinkValid {
 		return fault.New(fault.Invalid, "alarm.link_valid", "the links' time is out of bounds", "use up to a year; 72 hours is the default").At(0, "linkValid")
 	}
 	return nil
@@ -324,19 +329,6 @@ func MayCall(v Vigil, now time.Time) bool {
 	return true
 }
 
-// Callable says whether an alarm (or its closing) is still young enough to be called for. arrived is when it came to
-// this site, by this site's clock, and bounds the calling. from is the origin's clock: an alarm that lay on a cut-off site
-// for days is not called for when it arrives; but where it differs by months the clock is wrong rather than the alarm old.
-func Callable(from, arrived, now time.Time) bool {
-	if now.Sub(arrived) >= OpenFor {
-		return false
-	}
-	age := now.Sub(from)
-	return age < OpenFor || age > wrongClock
-}
-
-const wrongClock = 90 * 24 * time.Hour
-
 // backoff returns how long to wait after the n-th failed try, n from 1: 1 s, doubling up to a minute, or longer if the
 // gateway asks for it, up to five minutes.
 func backoff(n int, asked time.Duration) time.Duration {
@@ -349,6 +341,7 @@ func backoff(n int, asked time.Duration) time.Duration {
 
 // Subjects.
 func alarmSubject(id ID) event.Subject  { return event.Subject("alarm/" + id) }
+func clockSubject(id ID) event.Subject  { return event.Subject("alarm/" + id + "/clock") }
 func callerSubject(id ID) event.Subject { return event.Subject("alarm/" + id + "/caller") }
 func chunkSubject(id ID, n int) event.Subject {
 	return event.Subject(fmt.Sprintf("alarm/%s/recipients/%d", id, n))

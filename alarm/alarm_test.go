@@ -101,25 +101,6 @@ func TestWhoCalls(t *testing.T) {
 	}
 }
 
-func TestOldAlarmsAreNotCalledFor(t *testing.T) {
-	year := 365 * 24 * time.Hour
-	for name, c := range map[string]struct {
-		from, arrived, now time.Time
-		want               bool
-	}{
-		"fresh":                                {noon, noon, at(1), true},
-		"a day after it came":                  {noon, noon, noon.Add(OpenFor), false},
-		"it lay on a cut-off site for 3 days":  {noon, noon.Add(72 * time.Hour), noon.Add(72 * time.Hour), false},
-		"its origin's clock is ten years slow": {noon.Add(-10 * year), noon, at(1), true},
-		"its origin's clock is ten years fast": {noon.Add(10 * year), noon, at(1), true},
-		"our clock is ten years fast":          {noon, noon.Add(10 * year), noon.Add(10*year + time.Hour), true},
-	} {
-		if got := Callable(c.from, c.arrived, c.now); got != c.want {
-			t.Errorf("%s: got %v, want %v", name, got, c.want)
-		}
-	}
-}
-
 func TestRetriesWaitLongerAndLonger(t *testing.T) {
 	for _, c := range []struct {
 		n     int

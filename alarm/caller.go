@@ -27,6 +27,8 @@ type Work interface {
 	DuePlace(ctx context.Context, authority event.AuthorityID, id ID, w Wave, n int) (directory.PersonID, error)
 	// StillDue reports whether the hand-over is due, by what is folded now.
 	StillDue(ctx context.Context, authority event.AuthorityID, id ID, w Wave, p directory.PersonID, k directory.ChannelKind) (bool, error)
+	// Came returns the alarms that came to this site after since, the oldest first, at most limit.
+	Came(ctx context.Context, since time.Time, limit int) ([]Alarm, error)
 }
 
 // Replication tells how far other sites have got. It answers from memory and does not block.
@@ -60,6 +62,8 @@ type CallerConfig struct {
 	Logger *slog.Logger
 	// Steady is a clock that nobody sets; every wait goes by it. Nil is Now, which is right for time.Now.
 	Steady func() time.Time
+	// Watch is what is known of clocks; Self is filled in, and a Timeline made if there is none.
+	Watch Watch
 	// Workers is how many hand-overs run at one time per channel. Zero: Step makes them itself, one after the other.
 	Workers int
 	// Window is how many hand-overs may lack a replicated receipt; zero means DefaultWindow.
@@ -99,6 +103,9 @@ type Caller struct {
 	vigils  map[alarmKey]*vigil
 	order   []alarmKey
 	planned time.Time
+	// looked is when clocks were last looked at, came up to which arrival, sets how often our clock had been set then.
+	looked, came time.Time
+	sets         int
 
 	mu      sync.Mutex // guards what workers share with Step
 	tasks   map[taskKey]*task
@@ -181,6 +188,10 @@ func NewCaller(c CallerConfig) *Caller {
 	if c.SendTimeout <= 0 {
 		c.SendTimeout = 30 * time.Second
 	}
+	c.Watch.Self = c.Self
+	if c.Watch.Timeline == nil {
+		c.Watch.Timeline = &Timeline{}
+	}
 	caller := &Caller{
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
@@ -249,16 +260,20 @@ func (c *Caller) stalled() bool {
 // window allow; without workers it makes them before it returns. It returns how many it began. It is deterministic
 // without workers. now is the wall clock. It does nothing before the site has caught up.
 func (c *Caller) Step(ctx context.Context, wall time.Time) (int, error) {
-	if c.cfg.CaughtUp != nil && !c.cfg.CaughtUp(ctx) {
-		return 0, nil
-	}
 	now := wall
 	if c.cfg.Steady != nil {
 		now = c.cfg.Steady()
 	}
+	c.cfg.Watch.Timeline.note(wall, now)
+	if c.cfg.CaughtUp != nil && !c.cfg.CaughtUp(ctx) {
+		return 0, nil
+	}
 	c.settle(now)
+	if err := c.noteClocks(ctx, now, wall); err != nil {
+		c.cfg.Logger.Error("the clocks of alarms are not looked at; it is tried again", "err", err)
+	}
 	if c.cfg.Workers == 0 || now.Sub(c.planned) >= planEvery || now.Before(c.planned) || c.queueLow() {
-		if err := c.plan(ctx, now); err != nil {
+		if err := c.plan(ctx, now, wall); err != nil {
 			return 0, err
 		}
 		c.planned = now
@@ -278,8 +293,8 @@ func (c *Caller) queueLow() bool {
 }
 
 // plan brings the vigils up to date and fills their queues.
-func (c *Caller) plan(ctx context.Context, now time.Time) error {
-	list, err := c.cfg.Work.Ongoing(ctx, now.Add(-OpenFor))
+func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
+	list, err := c.cfg.Work.Ongoing(ctx, c.cfg.Watch.Timeline.earliest(wall.Add(-OpenFor)))
 	if err != nil {
 		return fmt.Errorf("look for alarms with something due: %w", err)
 	}
@@ -293,7 +308,7 @@ func (c *Caller) plan(ctx context.Context, now time.Time) error {
 		if !c.ready(v, now) {
 			continue
 		}
-		if c.turn(ctx, v, now); !v.Calling {
+		if c.turn(ctx, v, now, wall); !v.Calling {
 			continue
 		}
 		calling++
@@ -322,7 +337,7 @@ func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 		v.Ranking = o.Raised.Ranking
 		v.walk = walkOf(v.Rank(v.Self))
 		c.vigils[k] = v
-	} else if v.ongoing.Wave != o.Wave {
+	} else if v.ongoing.Start.Fact != o.Start.Fact { // another wave, or somebody has ordered the calling
 		c.drop(v)
 		v.Since, v.Calling, v.reported = now, false, time.Time{}
 	}
@@ -337,8 +352,8 @@ func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 }
 
 // turn decides whether this site calls for the alarm, and gives the sign of it that the others wait for.
-func (c *Caller) turn(ctx context.Context, v *vigil, now time.Time) {
-	may := c.ours(v) && Callable(v.ongoing.From, v.ongoing.Arrived, now) && MayCall(v.Vigil, now)
+func (c *Caller) turn(ctx context.Context, v *vigil, now, wall time.Time) {
+	may := c.ours(v) && c.cfg.Watch.hold(&v.ongoing.Alarm, wall) == NotHeld && MayCall(v.Vigil, now)
 	if !may {
 		if v.Calling {
 			c.drop(v)

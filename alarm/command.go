@@ -54,6 +54,8 @@ type Config struct {
 	Now           func() time.Time
 	Rand          io.Reader
 	Logger        *slog.Logger
+	// Watch is what is known of clocks, shared with the Caller; Self is filled in. Its zero value knows nothing.
+	Watch Watch
 }
 
 // Service takes commands and answers questions about alarms. It is safe for concurrent use. Commands return when the
@@ -61,7 +63,10 @@ type Config struct {
 type Service struct{ cfg Config }
 
 // NewService returns a service.
-func NewService(c Config) *Service { return &Service{cfg: c} }
+func NewService(c Config) *Service {
+	c.Watch.Self = c.Self
+	return &Service{cfg: c}
+}
 
 // Preview says whom an alarm would reach.
 type Preview struct {
@@ -239,6 +244,36 @@ func (s *Service) close(ctx context.Context, authority event.AuthorityID, id ID,
 	return r, nil
 }
 
+// OrderCalling makes the sites call for a held alarm: the call while it is open, the closing message after it was closed. Who may raise
+// alarms may order it; whom it reaches was settled when it was raised. It returns ErrUnknown, ErrNothingDue, ErrCalling if
+// this site does not hold the alarm, or the log's errors.
+func (s *Service) OrderCalling(ctx context.Context, authority event.AuthorityID, id ID, actor, grant string) (eventlog.Receipt, error) {
+	a, err := s.Alarm(ctx, authority, id)
+	switch {
+	case err != nil:
+		return eventlog.Receipt{}, err
+	case a.Due == 0:
+		return eventlog.Receipt{}, ErrNothingDue
+	case a.Held == NotHeld:
+		return eventlog.Receipt{}, ErrCalling
+	}
+	after, err := s.cfg.Model.LastStamp(ctx, authority, alarmSubject(id))
+	if err != nil {
+		return eventlog.Receipt{}, fmt.Errorf("order the calling of alarm %s: %w", id, err)
+	}
+	data := CallingOrdered{Raised: a.Event, Wave: Call}
+	if a.Ending != StillOpen {
+		data.Wave = Closing
+	}
+	r, err := s.cfg.Log.Append(ctx, authority, event.Operations, event.Draft{
+		Subject: alarmSubject(id), Kind: KindCallingOrdered, Actor: actor, Grant: grant, Mode: a.Raised.Mode, After: after, Data: data,
+	})
+	if err != nil {
+		return eventlog.Receipt{}, fmt.Errorf("order the calling of alarm %s: %w", id, err)
+	}
+	return r, nil
+}
+
 // OpenLink reads and checks a link's token. It returns ErrLink, ErrLinkExpired, or ErrNotHere if the token may be of an
 // authority that does not allow this site.
 func (s *Service) OpenLink(ctx context.Context, token string) (Link, error) {
@@ -257,15 +292,30 @@ func (s *Service) OpenLink(ctx context.Context, token string) (Link, error) {
 			return Link{}, fault.New(fault.Unavailable, "alarm.link_key", "this site cannot check the link yet",
 				"use the other link in the message, or try again in a minute").With(err)
 		}
-		l, err := u.verify(authority, key.Secret, s.cfg.Now())
-		if err == nil || err == error(ErrLinkExpired) {
-			return l, err
+		if l, err := u.verify(authority, key.Secret); err == nil {
+			return s.inTime(ctx, l)
 		}
 	}
 	if !held {
 		return Link{}, ErrNotHere
 	}
 	return Link{}, ErrLink
+}
+
+// inTime returns the link, or ErrLinkExpired. Of an alarm that has not arrived here nobody can tell how wrong the clock was by which
+// the link was dated: then it counts for a year more than it says, since a reply that is refused is lost.
+func (s *Service) inTime(ctx context.Context, l Link) (Link, error) {
+	now, until := s.cfg.Now(), l.Expires.Add(MaxLinkValid)
+	a, err := s.Alarm(ctx, l.Authority, l.Alarm)
+	if err == nil {
+		until = s.cfg.Watch.expires(&a, l, now)
+	} else if fault.KindOf(err) != fault.NotFound {
+		return Link{}, err
+	}
+	if !now.Before(until) {
+		return l, ErrLinkExpired
+	}
+	return l, nil
 }
 
 // Reply records a person's answer, whether or not the alarm has arrived here yet. etaMinutes belongs to Coming, 1 to
@@ -349,13 +399,15 @@ func (s *Service) Alarm(ctx context.Context, authority event.AuthorityID, id ID)
 	if err != nil {
 		return Alarm{}, fmt.Errorf("read alarm %.16s: %w", id, err)
 	}
+	s.cfg.Watch.judge(&a, s.cfg.Now())
 	return a, nil
 }
 
 // MaxList bounds the lists of this package.
 const MaxList = 500
 
-// List returns the alarms of an authority raised before the given time (zero: now), the newest first, at most limit.
+// List returns the alarms of an authority raised before the given time (zero: now), the newest first, at most limit. A raising
+// whose clock was found wrong is put where it belongs.
 func (s *Service) List(ctx context.Context, authority event.AuthorityID, before time.Time, limit int) (list []Alarm, err error) {
 	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
 		list, err = readAlarms(ctx, q, authority, before, bounded(limit))
@@ -363,6 +415,9 @@ func (s *Service) List(ctx context.Context, authority event.AuthorityID, before 
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list alarms: %w", err)
+	}
+	for i := range list {
+		s.cfg.Watch.judge(&list[i], s.cfg.Now())
 	}
 	return list, nil
 }
@@ -417,6 +472,7 @@ func (s *Service) Board(ctx context.Context, authority event.AuthorityID, id ID)
 	if err != nil {
 		return Board{}, fmt.Errorf("read the board of alarm %.16s: %w", id, err)
 	}
+	s.cfg.Watch.judge(&b.Alarm, s.cfg.Now())
 	b.Takeovers = b.Alarm.callers.Takeovers
 	for _, site := range sortedSites(b.Alarm.callers.Sites) {
 		sign := b.Alarm.callers.Sites[site]

@@ -18,12 +18,14 @@ const (
 	KindAllClear        event.Kind = "alarm.AllClear"
 	KindCallerReported  event.Kind = "alarm.CallerReported"
 	KindTakenOver       event.Kind = "alarm.TakenOver"
+	KindCallingOrdered  event.Kind = "alarm.CallingOrdered"
+	KindClockDiffered   event.Kind = "alarm.ClockDiffered"
 )
 
 // Kinds returns every kind of fact of this package.
 func Kinds() []event.Kind {
 	return []event.Kind{KindRaised, KindRecipientsNamed, KindAccepted, KindRefused, KindReplied,
-		KindCancelled, KindAllClear, KindCallerReported, KindTakenOver}
+		KindCancelled, KindAllClear, KindCallerReported, KindTakenOver, KindCallingOrdered, KindClockDiffered}
 }
 
 // Raised: an alarm was raised, subject alarm/<id>. Its recipients are in the chunks before it in the same log.
@@ -119,4 +121,22 @@ type TakenOver struct {
 	// SilentMillis is how long it had heard nothing of another caller.
 	SilentMillis int64 `json:"silentMillis"`
 	Pending      int   `json:"pending"`
+}
+
+// CallingOrdered: somebody wants a held alarm, or the closing message of a held closing, to be called for now; subject
+// alarm/<id>. Sites call for OpenFor after it, whatever the age of what it refers to.
+type CallingOrdered struct {
+	// Raised is the raising that it refers to.
+	Raised event.ID `json:"raised"`
+	Wave   Wave     `json:"wave"`
+}
+
+// ClockDiffered: when this site learnt of a raising, a closing or an order, the clock of the site that had written it was wrong by more
+// than a minute; subject alarm/<id>/clock.
+type ClockDiffered struct {
+	Fact event.ID     `json:"fact"`
+	Site event.SiteID `json:"site"` // whose clock
+	// AheadMillis is how far it was ahead of what most sites showed; negative: behind.
+	AheadMillis int64        `json:"aheadMillis"`
+	By          event.SiteID `json:"by"`
 }

@@ -17,6 +17,7 @@ type State struct {
 	Named  []Named      `json:"named,omitempty"`
 	Person *PersonState `json:"person,omitempty"`
 	Caller *CallerState `json:"caller,omitempty"`
+	Clocks *ClockState  `json:"clocks,omitempty"`
 }
 
 // AlarmState is what subject alarm/<id> says.
@@ -32,16 +33,33 @@ type AlarmState struct {
 	// Closings are the closings that refer to Event, in their order, and the first of them counts. While Event is not known they
 	// are the first of each that is referred to, at most maxClosings.
 	Closings []Closed `json:"closings,omitempty"`
+	// Orders are the last MaxOrders orders to call, in their order.
+	Orders []Ordered `json:"orders,omitempty"`
+}
+
+// MaxOrders bounds the orders to call that are kept.
+const MaxOrders = 20
+
+// Ordered is one order to call.
+type Ordered struct {
+	Event  event.ID     `json:"event"`
+	Raised event.ID     `json:"raised"`
+	Wave   Wave         `json:"wave"`
+	Wall   int64        `json:"wall"`
+	By     string       `json:"by,omitempty"`
+	Site   event.SiteID `json:"site"`
 }
 
 // Closed is one cancellation or all-clear.
 type Closed struct {
-	Ending Ending   `json:"ending"`
-	Raised event.ID `json:"raised"`
-	Wall   int64    `json:"wall"`
-	By     string   `json:"by,omitempty"`
-	TextDE string   `json:"textDe,omitempty"`
-	TextEN string   `json:"textEn,omitempty"`
+	Event  event.ID     `json:"event"`
+	Site   event.SiteID `json:"site"`
+	Ending Ending       `json:"ending"`
+	Raised event.ID     `json:"raised"`
+	Wall   int64        `json:"wall"`
+	By     string       `json:"by,omitempty"`
+	TextDE string       `json:"textDe,omitempty"`
+	TextEN string       `json:"textEn,omitempty"`
 }
 
 // Closing returns the closing that counts. A closing wins over the raising it refers to even if a wrong clock sorts it
@@ -169,6 +187,10 @@ func Apply(s State, e readmodel.Entry) (State, error) {
 	switch e.Kind {
 	case KindRaised, KindCancelled, KindAllClear:
 		return s.applyAlarm(e)
+	case KindCallingOrdered:
+		return s.applyOrder(e)
+	case KindClockDiffered:
+		return s.applyClock(e)
 	case KindRecipientsNamed:
 		var f RecipientsNamed
 		if err := e.Decode(&f); err != nil {
@@ -206,7 +228,7 @@ func (s State) applyAlarm(e readmodel.Entry) (State, error) {
 	if err := e.Decode(&f); err != nil {
 		return s, err
 	}
-	c := Closed{Ending: WasCleared, Raised: f.Raised, Wall: e.Wall, By: e.Actor, TextDE: f.TextDE, TextEN: f.TextEN}
+	c := Closed{Event: e.ID, Site: e.Place.Site, Ending: WasCleared, Raised: f.Raised, Wall: e.Wall, By: e.Actor, TextDE: f.TextDE, TextEN: f.TextEN}
 	if e.Kind == KindCancelled {
 		c.Ending = WasCancelled
 	}
@@ -226,6 +248,19 @@ func (a *AlarmState) close(c Closed) {
 		return
 	}
 	a.Closings = append(a.Closings, c)
+}
+
+func (s State) applyOrder(e readmodel.Entry) (State, error) {
+	var f CallingOrdered
+	if err := e.Decode(&f); err != nil {
+		return s, err
+	}
+	if s.Alarm == nil {
+		s.Alarm = &AlarmState{}
+	}
+	o := append(s.Alarm.Orders, Ordered{Event: e.ID, Raised: f.Raised, Wave: f.Wave, Wall: e.Wall, By: e.Actor, Site: e.Place.Site})
+	s.Alarm.Orders = o[max(0, len(o)-MaxOrders):]
+	return s, nil
 }
 
 func (s State) applyPerson(e readmodel.Entry) (State, error) {

@@ -38,6 +38,8 @@ func facts() map[event.Kind]any {
 		KindAllClear:        &AllClear{Raised: "00112233445566aa", TextDE: "Pegel fällt", TextEN: "water falls"},
 		KindCallerReported:  &CallerReported{Site: site, Wave: Closing, Pending: 7},
 		KindTakenOver:       &TakenOver{Site: site, Rank: 1, Wave: Closing, SilentMillis: 5012, Pending: 7},
+		KindCallingOrdered:  &CallingOrdered{Raised: "00112233445566aa", Wave: Closing},
+		KindClockDiffered:   &ClockDiffered{Fact: "00112233445566aa", Site: site, AheadMillis: -7862400000, By: site},
 	}
 }
 
@@ -92,6 +94,10 @@ func told(t *testing.T, list ...any) State {
 			e.Kind, e.Place.Site = KindCallerReported, f.Site
 		case TakenOver:
 			e.Kind, e.Place.Site = KindTakenOver, f.Site
+		case CallingOrdered:
+			e.Kind = KindCallingOrdered
+		case ClockDiffered:
+			e.Kind, e.Place.Site = KindClockDiffered, f.By
 		}
 		var err error
 		if e.Data, err = json.Marshal(f); err != nil {
@@ -123,6 +129,32 @@ func TestTheClosingThatCountsRefersToTheAlarm(t *testing.T) {
 		if got, _ := s.Alarm.Closing(); got.Ending != c.want {
 			t.Errorf("%s: got %q, want %q", name, got.Ending, c.want)
 		}
+	}
+}
+
+func TestOrdersAndNotesAreBoundedAndEachSiteSpeaksForItself(t *testing.T) {
+	list := []any{Raised{}}
+	for range 3 * MaxOrders {
+		list = append(list, CallingOrdered{Raised: "000000000000000a"})
+	}
+	if s := told(t, list...); len(s.Alarm.Orders) != MaxOrders || s.Alarm.Orders[0].Raised != s.Alarm.Event {
+		t.Errorf("got %d orders of %d", len(s.Alarm.Orders), len(list)-1)
+	}
+	list = []any{ClockDiffered{Fact: "f", Site: "a", AheadMillis: 7, By: "b"}, ClockDiffered{Fact: "f", Site: "a", AheadMillis: 8, By: "b"}}
+	for i := range 3 * notesPerSite {
+		list = append(list, ClockDiffered{Fact: event.ID(rune('A' + i)), Site: "a", By: "rogue"})
+	}
+	s := told(t, append(list, ClockDiffered{Fact: "f", Site: "a", AheadMillis: 9, By: "c"})...)
+	if got := s.Clocks.of("f"); len(got) != 2 || got[0].AheadMillis != 7 || got[1].AheadMillis != 9 || len(s.Clocks.Notes) != 2+notesPerSite {
+		t.Errorf("got %+v, %d notes", got, len(s.Clocks.Notes))
+	}
+	if n := s.Clocks.warning("f", "c"); n == nil || n.AheadMillis != 9 {
+		t.Errorf("a site shows another's note and not its own: %+v", n)
+	}
+	data, _ := json.Marshal(ClockDiffered{Fact: "f", Site: "a", By: "somebody else"})
+	forged := readmodel.Entry{Event: event.Event{Kind: KindClockDiffered, Data: data}, Place: event.Place{Site: "rogue"}}
+	if s, err := Apply(State{}, forged); err != nil || len(s.Clocks.Notes) != 0 {
+		t.Errorf("a site speaks for another: %+v, %v", s.Clocks, err)
 	}
 }
 
@@ -310,7 +342,7 @@ func TestRepliesAreChecked(t *testing.T) {
 	s := w.stations[0].service
 	key, _ := w.Named(t.Context(), nordtal, linkKey)
 	good := tokenOf(t, Link{Authority: nordtal, Alarm: sample.Alarm, Person: w.order[0], Expires: noon.Add(time.Hour)}, key.Secret)
-	old := tokenOf(t, Link{Authority: nordtal, Alarm: sample.Alarm, Person: w.order[0], Expires: noon.Add(-time.Hour)}, key.Secret)
+	old := tokenOf(t, Link{Authority: nordtal, Alarm: sample.Alarm, Person: w.order[0], Expires: noon.Add(-MaxLinkValid - time.Hour)}, key.Secret)
 	foreign := tokenOf(t, Link{Authority: "lk-anderswo", Alarm: sample.Alarm, Person: w.order[0], Expires: noon.Add(time.Hour)}, key.Secret)
 	for name, c := range map[string]struct {
 		token string

@@ -7,18 +7,23 @@ CREATE TABLE IF NOT EXISTS alarm (
   authority  TEXT NOT NULL,
   id         TEXT NOT NULL,
   event      TEXT NOT NULL DEFAULT '',
-  raised_at  INTEGER NOT NULL DEFAULT 0,
+  raised_at  INTEGER NOT NULL DEFAULT 0, -- by the origin's clock
+  listed_at  INTEGER NOT NULL DEFAULT 0, -- the same, corrected by what is known of that clock
   ending     TEXT NOT NULL DEFAULT '',
   closed_at  INTEGER NOT NULL DEFAULT 0,
   -- when Raised, and the closing, came to this site, by its own clock
   arrived        INTEGER NOT NULL DEFAULT 0,
   closed_arrived INTEGER NOT NULL DEFAULT 0,
+  -- the youngest arrival among the facts that make sites call in the present wave: raising or closing, and orders
+  start_arrived  INTEGER NOT NULL DEFAULT 0,
+  start      TEXT NOT NULL DEFAULT '{}', -- Moment: that fact
   state      TEXT NOT NULL DEFAULT '{}', -- AlarmState
   caller     TEXT NOT NULL DEFAULT '{}', -- CallerState
+  clocks     TEXT NOT NULL DEFAULT '{}', -- ClockState
   PRIMARY KEY (authority, id)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS alarm_recent ON alarm (authority, raised_at, id) WHERE event <> '';
-CREATE INDEX IF NOT EXISTS alarm_fresh ON alarm (max(arrived, closed_arrived)) WHERE event <> '';
+CREATE INDEX IF NOT EXISTS alarm_recent ON alarm (authority, listed_at, id) WHERE event <> '';
+CREATE INDEX IF NOT EXISTS alarm_fresh ON alarm (start_arrived) WHERE event <> '';
 
 -- One row per person of an alarm, joined from the chunk that names them and their own subject, in whatever order.
 CREATE TABLE IF NOT EXISTS alarm_person (

@@ -39,6 +39,8 @@ func save(tx *readmodel.Tx, ref readmodel.Ref, was, is State) error {
 		return saveAlarm(tx, ref.Authority, id, is.Alarm)
 	case is.Caller != nil:
 		return saveCaller(tx, ref.Authority, id, is.Caller)
+	case is.Clocks != nil:
+		return saveClocks(tx, ref.Authority, id, is.Clocks)
 	case is.Named != nil:
 		return saveNamed(tx, ref.Authority, id, is.Named)
 	case is.Person != nil:
@@ -57,21 +59,100 @@ func saveAlarm(tx *readmodel.Tx, authority event.AuthorityID, id ID, a *AlarmSta
 	if err != nil {
 		return fmt.Errorf("encode an alarm: %w", err)
 	}
-	var raised, closed int64 // arrivals; kept from the first time on
-	if a.Event != "" {
-		raised = millis(tx.Arrived())
+	closing, _ := a.Closing()
+	raised, err1 := arrivedAt(tx, a.Event)
+	closed, err2 := arrivedAt(tx, closing.Event)
+	start, err3 := startOf(tx, a)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
 	}
-	closing, isClosed := a.Closing()
-	if isClosed {
-		closed = millis(tx.Arrived())
+	moment, err := json.Marshal(start)
+	if err != nil {
+		return fmt.Errorf("encode when an alarm began: %w", err)
 	}
-	_, err = tx.Exec(`INSERT INTO alarm (authority, id, event, raised_at, ending, closed_at, arrived, closed_arrived, state)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-		ON CONFLICT (authority, id) DO UPDATE SET event = ?3, raised_at = ?4, ending = ?5, closed_at = ?6, state = ?9,
-			arrived = CASE WHEN arrived = 0 THEN ?7 ELSE arrived END,
-			closed_arrived = CASE WHEN closed_arrived = 0 THEN ?8 ELSE closed_arrived END`,
-		string(authority), string(id), string(a.Event), a.RaisedWall, string(closing.Ending), closing.Wall, raised, closed, string(state))
+	_, err = tx.Exec(`INSERT INTO alarm (authority, id, event, raised_at, ending, closed_at, arrived, closed_arrived, state, start_arrived, start)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+		ON CONFLICT (authority, id) DO UPDATE SET event = ?3, raised_at = ?4, ending = ?5, closed_at = ?6, arrived = ?7,
+			closed_arrived = ?8, state = ?9, start_arrived = ?10, start = ?11`,
+		string(authority), string(id), string(a.Event), a.RaisedWall, string(closing.Ending), closing.Wall, millis(raised), millis(closed),
+		string(state), millis(start.Arrived), string(moment))
+	if err != nil {
+		return err
+	}
+	return list(tx, authority, id)
+}
+
+// arrivedAt returns when an event of the subject came to this site, zero for no event.
+func arrivedAt(tx *readmodel.Tx, id event.ID) (time.Time, error) {
+	if id == "" {
+		return time.Time{}, nil
+	}
+	return tx.ArrivedAt(id)
+}
+
+// startOf returns the fact that makes sites call in the present wave: the raising or the closing, or an order that arrived here later.
+func startOf(tx *readmodel.Tx, a *AlarmState) (start Moment, err error) {
+	if a.Event == "" {
+		return Moment{}, nil
+	}
+	wave := Call
+	start = Moment{Fact: a.Event, Site: a.Origin, At: wallTime(a.RaisedWall)}
+	if c, closed := a.Closing(); closed {
+		wave = Closing
+		start = Moment{Fact: c.Event, Site: c.Site, At: wallTime(c.Wall)}
+	}
+	if start.Arrived, err = tx.ArrivedAt(start.Fact); err != nil {
+		return start, err
+	}
+	for _, o := range a.Orders {
+		if o.Raised != a.Event || o.Wave != wave {
+			continue
+		}
+		arrived, err := tx.ArrivedAt(o.Event)
+		if err != nil {
+			return start, err
+		}
+		if !arrived.Before(start.Arrived) {
+			start = Moment{Fact: o.Event, Site: o.Site, At: wallTime(o.Wall), Arrived: arrived}
+		}
+	}
+	return start, nil
+}
+
+// list sets the time by which the alarm is listed: when it was raised, corrected by the largest error that anybody has found, and not
+// after it came here. So an alarm whose clock was years behind is not looked for at the end of the list.
+func list(tx *readmodel.Tx, authority event.AuthorityID, id ID) error {
+	var fact event.ID
+	var raised, arrived int64
+	var clocks string
+	err := tx.QueryRow(`SELECT event, raised_at, arrived, clocks FROM alarm WHERE authority = ? AND id = ?`,
+		string(authority), string(id)).Scan(&fact, &raised, &arrived, &clocks)
+	if err != nil {
+		return err
+	}
+	var c ClockState
+	if err := json.Unmarshal([]byte(clocks), &c); err != nil {
+		return fmt.Errorf("read an alarm's clocks: %w", err)
+	}
+	listed := raised
+	for _, n := range c.of(fact) {
+		listed = max(listed, raised-n.AheadMillis)
+	}
+	_, err = tx.Exec(`UPDATE alarm SET listed_at = ? WHERE authority = ? AND id = ?`, min(listed, arrived), string(authority), string(id))
 	return err
+}
+
+func saveClocks(tx *readmodel.Tx, authority event.AuthorityID, id ID, c *ClockState) error {
+	state, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode an alarm's clocks: %w", err)
+	}
+	_, err = tx.Exec(`INSERT INTO alarm (authority, id, clocks) VALUES (?1, ?2, ?3)
+		ON CONFLICT (authority, id) DO UPDATE SET clocks = ?3`, string(authority), string(id), string(state))
+	if err != nil {
+		return err
+	}
+	return list(tx, authority, id)
 }
 
 // millis returns the time in milliseconds since 1970, 0 for the zero time.
@@ -208,26 +289,39 @@ type Alarm struct {
 	ClosedBy  string    `json:"closedBy,omitempty"`
 	ClosingDE string    `json:"closingDe,omitempty"`
 	ClosingEN string    `json:"closingEn,omitempty"`
+	// Due is how many people have something due: of the call while the alarm is open, of the closing message after it.
+	Due int `json:"due,omitempty"`
+	// Held is why this site does not call them by itself.
+	Held Hold `json:"held,omitempty"`
+	// Clock is set if the clock by which the alarm was raised was wrong by more than a minute.
+	Clock *ClockNote `json:"clock,omitempty"`
 
-	closedArrived time.Time
-	callers       CallerState
+	start   Moment
+	callers CallerState
+	clocks  *ClockState
 }
 
-const alarmColumns = `a.authority, a.id, a.state, a.caller, a.arrived, a.closed_arrived`
+const (
+	alarmColumns = `a.authority, a.id, a.state, a.caller, a.clocks, a.start, a.arrived,
+		ifnull(CASE a.ending WHEN '' THEN c.due_call ELSE c.due_closing END, 0)`
+	alarmTable = `alarm a LEFT JOIN alarm_count c ON c.authority = a.authority AND c.alarm = a.id AND c.dim = 'total' AND c.name = ''`
+)
 
 func scanAlarm(scan func(...any) error) (Alarm, error) {
 	var a Alarm
-	var state, callers string
-	var arrived, closedArrived int64
-	if err := scan(&a.Authority, &a.ID, &state, &callers, &arrived, &closedArrived); err != nil {
+	var state, callers, clocks, start string
+	var arrived int64
+	if err := scan(&a.Authority, &a.ID, &state, &callers, &clocks, &start, &arrived, &a.Due); err != nil {
 		return Alarm{}, err
 	}
 	var s AlarmState
-	if err := errors.Join(json.Unmarshal([]byte(state), &s), json.Unmarshal([]byte(callers), &a.callers)); err != nil {
+	err := errors.Join(json.Unmarshal([]byte(state), &s), json.Unmarshal([]byte(callers), &a.callers),
+		json.Unmarshal([]byte(clocks), &a.clocks), json.Unmarshal([]byte(start), &a.start))
+	if err != nil {
 		return Alarm{}, fmt.Errorf("read an alarm's row: %w", err)
 	}
 	a.Event, a.Raised, a.RaisedBy, a.Origin = s.Event, s.Raised, s.RaisedBy, s.Origin
-	a.RaisedAt, a.ArrivedAt, a.closedArrived = wallTime(s.RaisedWall), wallTime(arrived), wallTime(closedArrived)
+	a.RaisedAt, a.ArrivedAt = wallTime(s.RaisedWall), wallTime(arrived)
 	if c, closed := s.Closing(); closed {
 		a.Ending, a.ClosedAt, a.ClosedBy, a.ClosingDE, a.ClosingEN = c.Ending, wallTime(c.Wall), c.By, c.TextDE, c.TextEN
 	}
@@ -264,7 +358,7 @@ func rows(ctx context.Context, q readmodel.Query, take func(scan func(...any) er
 }
 
 func readAlarm(ctx context.Context, q readmodel.Query, authority event.AuthorityID, id ID) (Alarm, error) {
-	a, err := scanAlarm(q.QueryRowContext(ctx, `SELECT `+alarmColumns+` FROM alarm a
+	a, err := scanAlarm(q.QueryRowContext(ctx, `SELECT `+alarmColumns+` FROM `+alarmTable+`
 		WHERE a.authority = ? AND a.id = ? AND a.event <> ''`, string(authority), string(id)).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Alarm{}, ErrUnknown
@@ -282,8 +376,8 @@ func readAlarms(ctx context.Context, q readmodel.Query, authority event.Authorit
 		a, err := scanAlarm(scan)
 		out = append(out, a)
 		return err
-	}, `SELECT `+alarmColumns+` FROM alarm a WHERE a.authority = ? AND a.event <> '' AND a.raised_at < ?
-		ORDER BY a.raised_at DESC, a.id LIMIT ?`, string(authority), last, limit)
+	}, `SELECT `+alarmColumns+` FROM `+alarmTable+` WHERE a.authority = ? AND a.event <> '' AND a.listed_at < ?
+		ORDER BY a.listed_at DESC, a.id LIMIT ?`, string(authority), last, limit)
 	return out, err
 }
 
@@ -357,151 +451,6 @@ func readPerson(ctx context.Context, q readmodel.Query, authority event.Authorit
 		return PersonLine{}, false, nil
 	}
 	return l, err == nil, err
-}
-
-// Ongoing is an alarm for which something is due, as a caller needs it.
-type Ongoing struct {
-	Alarm
-	Wave Wave
-	// From and Arrived are when the wave began by its origin's clock, and when this site learnt of it by its own.
-	From, Arrived time.Time
-	// Due counts the hand-overs that are due, by channel; Pending counts the people.
-	Due     map[directory.ChannelKind]int
-	Pending int
-	Callers map[event.SiteID]Sign
-}
-
-// Due is one person for whom something is due.
-type Due struct {
-	Person   directory.PersonID
-	Channels []directory.ChannelKind
-}
-
-// Desk is the view by which a Caller finds its work.
-type Desk struct{ Model Reader }
-
-// maxOngoing bounds how many alarms are called for at one time; the oldest come first.
-const maxOngoing = 500
-
-// Ongoing returns the alarms that came to this site after since (by its own clock) and have something due, the oldest
-// first.
-func (d Desk) Ongoing(ctx context.Context, since time.Time) ([]Ongoing, error) {
-	var out []Ongoing
-	err := d.Model.View(ctx, func(q readmodel.Query) error {
-		out = nil
-		err := rows(ctx, q, func(scan func(...any) error) error {
-			a, err := scanAlarm(scan)
-			out = append(out, ongoingOf(a))
-			return err
-		}, `SELECT `+alarmColumns+` FROM alarm a JOIN alarm_count c
-				ON c.authority = a.authority AND c.alarm = a.id AND c.dim = 'total' AND c.name = ''
-			WHERE max(a.arrived, a.closed_arrived) > ? AND a.event <> ''
-				AND CASE a.ending WHEN '' THEN c.due_call ELSE c.due_closing END > 0
-			ORDER BY a.arrived, a.id LIMIT ?`, since.UnixMilli(), maxOngoing)
-		for i := range out {
-			if err == nil {
-				err = out[i].readDue(ctx, q)
-			}
-		}
-		return err
-	})
-	return out, err
-}
-
-func ongoingOf(a Alarm) Ongoing {
-	o := Ongoing{Alarm: a, Wave: Call, From: a.RaisedAt, Arrived: a.ArrivedAt, Callers: a.callers.Sites}
-	if a.Ending != StillOpen {
-		o.Wave, o.From, o.Arrived = Closing, a.ClosedAt, a.closedArrived
-	}
-	return o
-}
-
-func (o *Ongoing) readDue(ctx context.Context, q readmodel.Query) error {
-	channels, err := readTallies(ctx, q, o.Authority, o.ID, "channel")
-	if err != nil {
-		return err
-	}
-	all, err := readTallies(ctx, q, o.Authority, o.ID, total.kind)
-	if err != nil {
-		return err
-	}
-	due := func(t Tally) int {
-		if o.Wave == Call {
-			return t.DueCall
-		}
-		return t.DueClosing
-	}
-	o.Due = make(map[directory.ChannelKind]int)
-	for _, c := range channels {
-		o.Due[directory.ChannelKind(c.name)] = due(c.tally)
-	}
-	for _, t := range all {
-		o.Pending = due(t.tally)
-	}
-	return nil
-}
-
-// Due returns people of the alarm after the given one for whom something is due in the wave, in order, at most limit.
-func (d Desk) Due(ctx context.Context, authority event.AuthorityID, id ID, w Wave, after directory.PersonID, limit int) ([]Due, error) {
-	return d.due(ctx, w, `person > ?3`, `person`, authority, id, after, limit)
-}
-
-// DueDown returns people before the given one ("": the last ones) for whom something is due, the last one first, at most limit.
-func (d Desk) DueDown(ctx context.Context, authority event.AuthorityID, id ID, w Wave, before directory.PersonID, limit int) ([]Due, error) {
-	return d.due(ctx, w, `(?3 = '' OR person < ?3)`, `person DESC`, authority, id, before, limit)
-}
-
-// DuePlace returns the person with n people before them for whom something is due, "" if there are fewer.
-func (d Desk) DuePlace(ctx context.Context, authority event.AuthorityID, id ID, w Wave, n int) (directory.PersonID, error) {
-	column := dueColumn(w)
-	var p directory.PersonID
-	err := d.Model.View(ctx, func(q readmodel.Query) error {
-		return q.QueryRowContext(ctx, `SELECT person FROM alarm_person WHERE authority = ? AND alarm = ? AND `+column+` <> ''
-			ORDER BY person LIMIT 1 OFFSET ?`, string(authority), string(id), n).Scan(&p)
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	return p, err
-}
-
-// StillDue reports whether the person has something due by that channel in the wave.
-func (d Desk) StillDue(ctx context.Context, authority event.AuthorityID, id ID, w Wave, p directory.PersonID, k directory.ChannelKind) (bool, error) {
-	column := dueColumn(w)
-	var channels string
-	err := d.Model.View(ctx, func(q readmodel.Query) error {
-		return q.QueryRowContext(ctx, `SELECT `+column+` FROM alarm_person WHERE authority = ? AND alarm = ? AND person = ?`,
-			string(authority), string(id), string(p)).Scan(&channels)
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return slices.Contains(split(channels), k), err
-}
-
-func dueColumn(w Wave) string {
-	if w == Closing {
-		return "due_closing"
-	}
-	return "due_call"
-}
-
-func (d Desk) due(ctx context.Context, w Wave, where, order string, args ...any) ([]Due, error) {
-	column := dueColumn(w)
-	var out []Due
-	err := d.Model.View(ctx, func(q readmodel.Query) error {
-		out = nil
-		return rows(ctx, q, func(scan func(...any) error) error {
-			var p Due
-			var channels string
-			err := scan(&p.Person, &channels)
-			p.Channels = split(channels)
-			out = append(out, p)
-			return err
-		}, `SELECT person, `+column+` FROM alarm_person WHERE authority = ?1 AND alarm = ?2 AND `+column+` <> '' AND `+where+`
-			ORDER BY `+order+` LIMIT ?4`, args...)
-	})
-	return out, err
 }
 
 // sortedSites returns the sites of the signs, the latest first.

@@ -24,6 +24,8 @@ import (
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
+type directoryKind = directory.ChannelKind
+
 const nordtal event.AuthorityID = "lk-nordtal"
 
 // world is some sites of different operators with real logs, replicators and read models, on one thread and one clock.
@@ -313,12 +315,15 @@ func (s *station) start() {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.model.Close() })
-	s.service = NewService(Config{Self: s.name, Log: s.log, Model: s.model, Directory: w, Federation: w, Keys: w, Now: s.clock, Rand: s.rnd, Logger: logger})
+	watch := Watch{Clock: s.rep.Clock, Timeline: &Timeline{}}
+	s.service = NewService(Config{
+		Self: s.name, Log: s.log, Model: s.model, Directory: w, Federation: w, Keys: w, Now: s.clock, Rand: s.rnd, Logger: logger, Watch: watch,
+	})
 	s.caller = NewCaller(CallerConfig{
 		Self: s.name, Log: appender{s}, Work: Desk{s.model}, Directory: w, Federation: w, Keys: w,
 		Channels:    []Channel{gateway{s, directory.SMS}, gateway{s, directory.Email}},
 		Replication: Neighbours{Replicator: s.rep, Policy: w, Self: s.name, Now: s.clock},
-		Now:         s.clock, Steady: w.clock, Logger: logger,
+		Now:         s.clock, Steady: w.clock, Logger: logger, Watch: watch,
 	})
 }
 

@@ -182,27 +182,18 @@ func (a *API) closeAlarm(w http.ResponseWriter, r *http.Request, how alarm.Endin
 	if how == alarm.WasCancelled {
 		command = a.cfg.Alarms.Cancel
 	}
-	if err := a.mayClose(r, id); err != nil {
+	if err := a.cfg.Deeds.WithinAlarm(r.Context(), id, verdict(r), alarm.ID(r.PathValue("alarm"))); err != nil {
 		return err
 	}
 	return a.answerWritten(w, r)(command(r.Context(), id, alarm.ID(r.PathValue("alarm")),
 		alarm.Words{TextDE: words.TextDE, TextEN: words.TextEN, Actor: actor(r), Grant: verdict(r).Grant}))
 }
 
-// shownAudience is how many units or persons an alarm tells of its audience at most.
-const shownAudience = 200
-
-// mayClose lets those whose right is bound to units close only alarms that went no further.
-func (a *API) mayClose(r *http.Request, authority event.AuthorityID) error {
-	if verdict(r).Units == nil {
-		return nil
-	}
-	known, err := a.cfg.Alarms.Alarm(r.Context(), authority, alarm.ID(r.PathValue("alarm")))
+// callNow has a held alarm called for.
+func (a *API) callNow(w http.ResponseWriter, r *http.Request) error {
+	id, err := a.authority(r)
 	if err != nil {
 		return err
 	}
-	if who := known.Raised.Audience; max(len(who.Units), len(who.Persons)) >= shownAudience {
-		return deed.ErrOutside // the alarm tells only the first of them
-	}
-	return a.cfg.Deeds.Within(r.Context(), authority, verdict(r), known.Raised.Audience)
+	return a.answerWritten(w, r)(a.cfg.Deeds.OrderCalling(r.Context(), by(r), verdict(r), id, alarm.ID(r.PathValue("alarm"))))
 }

@@ -193,6 +193,7 @@ func (a *API) alarmRoutes() []web.Route {
 		{Pattern: "GET " + ofAuthority + "/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: a.alarmPeople},
 		{Pattern: "POST " + ofAuthority + "/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: a.cancel},
 		{Pattern: "POST " + ofAuthority + "/alarms/{alarm}/all-clear", Need: access.CloseAlarm, Handle: a.allClear},
+		{Pattern: "POST " + ofAuthority + "/alarms/{alarm}/call", Need: access.RaiseAlarm, Deed: "alarm.call", Handle: a.callNow},
 	}
 }
 

@@ -95,6 +95,7 @@ func TestClientAndRoutesAgree(t *testing.T) {
 		t.Errorf("people %+v", l)
 	}
 	must(c.Cancel(ctx, nordtal, anID, Words{TextDE: "Irrtum"}))(t)
+	must(c.CallNow(ctx, nordtal, anID))(t)
 	if _, err := c.AllClear(ctx, nordtal, anID, Words{}); !errors.Is(err, alarm.ErrClosed) || fault.Of(err).WayOut != alarm.ErrClosed.WayOut {
 		t.Errorf("the fault did not come through: %v", err)
 	}
@@ -102,7 +103,7 @@ func TestClientAndRoutesAgree(t *testing.T) {
 		t.Errorf("secured %+v", w)
 	}
 	want := []string{"invite Süd Betreiber 48h0m0s", "endorse " + string(self), "remove " + string(self) + " true", "add lk-nordtal", "allow lk-nordtal " + string(self),
-		"forbid lk-nordtal " + string(self), "erase " + anID + " operator", "import csv Nr a;b", "raise Ausfall operator 1.5s 2h0m0s", "cancel " + anID + " Irrtum operator"}
+		"forbid lk-nordtal " + string(self), "erase " + anID + " operator", "import csv Nr a;b", "raise Ausfall operator 1.5s 2h0m0s", "cancel " + anID + " Irrtum operator", "call " + anID + " operator"}
 	if d := cmp.Diff(want, h.calls); d != "" {
 		t.Errorf("what arrived (-want +got):\n%s", d)
 	}

@@ -266,6 +266,11 @@ func (c *Client) AllClear(ctx context.Context, authority event.AuthorityID, id a
 	return w, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/all-clear", words, &w, "")
 }
 
+// CallNow has a held alarm called for, or its closing message.
+func (c *Client) CallNow(ctx context.Context, authority event.AuthorityID, id alarm.ID) (w Written, err error) {
+	return w, c.Send(ctx, http.MethodPost, of(authority)+"/alarms/"+url.PathEscape(string(id))+"/call", nil, &w, "")
+}
+
 func of(authority event.AuthorityID) string {
 	return "/authorities/" + url.PathEscape(string(authority))
 }

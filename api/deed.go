@@ -25,6 +25,8 @@ type Deeds interface {
 	SetPolicy(ctx context.Context, by access.Principal, authority event.AuthorityID, p access.Policy) (deed.Outcome, error)
 	Approve(ctx context.Context, by access.Principal, authority event.AuthorityID, id string) (access.Approval, eventlog.Receipt, error)
 	Within(ctx context.Context, authority event.AuthorityID, v access.Verdict, who directory.Audience) error
+	WithinAlarm(ctx context.Context, authority event.AuthorityID, v access.Verdict, id alarm.ID) error
+	OrderCalling(ctx context.Context, by access.Principal, v access.Verdict, authority event.AuthorityID, id alarm.ID) (eventlog.Receipt, error)
 }
 
 // ErrConsole is returned where a role is not enough. An operator's role is a fact of an authority, so that it holds at every

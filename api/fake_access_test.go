@@ -79,6 +79,16 @@ func (fakeDeeds) Within(_ context.Context, _ event.AuthorityID, v access.Verdict
 	}
 	return nil
 }
+func (f fakeDeeds) WithinAlarm(ctx context.Context, authority event.AuthorityID, v access.Verdict, _ alarm.ID) error {
+	return f.Within(ctx, authority, v, directory.Audience{Everyone: f.everyone})
+}
+func (f fakeDeeds) OrderCalling(ctx context.Context, by access.Principal, v access.Verdict, authority event.AuthorityID, id alarm.ID) (eventlog.Receipt, error) {
+	if err := f.WithinAlarm(ctx, authority, v, id); err != nil {
+		return eventlog.Receipt{}, err
+	}
+	f.note("call", string(id), by.Actor())
+	return written(), nil
+}
 func (f fakeDeeds) done(parts ...string) deed.Outcome {
 	if f.second {
 		return deed.Outcome{Waiting: true, Approval: waiting, Receipt: written()}

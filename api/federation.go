@@ -25,7 +25,10 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Members, s.Authorities = orEmpty(s.Members), seen(r, s.Authorities)
-	s.Warnings = append(a.warnings(s.Authorities), surplusWarnings(s.Surplus)...)
+	if s.Warnings, err = a.warnings(r.Context(), s.Authorities); err != nil {
+		return err
+	}
+	s.Warnings = append(s.Warnings, surplusWarnings(s.Surplus)...)
 	return ok(w, s)
 }
 

@@ -4,9 +4,12 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/site"
@@ -55,6 +58,21 @@ func (c Calls) warning() string {
 	return ""
 }
 
+// heldWarnings tells of the alarms that this site does not call for by itself: nothing that a person has raised is silently not called.
+func (a *API) heldWarnings(ctx context.Context, authority event.AuthorityID) (out []string, err error) {
+	list, err := a.cfg.Alarms.List(ctx, authority, time.Time{}, alarm.MaxList)
+	for _, x := range list {
+		if x.Held != alarm.NotHeld && len(out) < maxHeld {
+			out = append(out, fmt.Sprintf("%s: alarm %s is held, %d of its people have not had their message: %s; 'holdfast alarm call %s --authority %s' calls them now",
+				authority, x.ID, x.Due, x.Held.Reason(), x.ID, authority))
+		}
+	}
+	return out, err
+}
+
+// maxHeld bounds how many held alarms of an authority are told one by one.
+const maxHeld = 20
+
 func sitesText(sites []event.SiteID) string {
 	var names []string
 	for _, s := range sites {
@@ -63,16 +81,25 @@ func sitesText(sites []event.SiteID) string {
 	return strings.Join(names, ", ")
 }
 
-// warnings returns what is wrong with the gateways of each authority that this site holds and the sender sees.
-func (a *API) warnings(seen []site.Authority) (out []string) {
+// warnings returns what is wrong with the gateways of each authority that this site holds and the sender sees, and which of its
+// alarms are held.
+func (a *API) warnings(ctx context.Context, seen []site.Authority) (out []string, err error) {
 	held := make(map[event.AuthorityID]bool)
 	for _, id := range a.cfg.Federation.AuthorityIDs() {
 		held[id] = true
 	}
 	for _, au := range seen {
-		if text := a.calls(au.ID, nil).Warning; text != "" && held[au.ID] {
+		if !held[au.ID] {
+			continue
+		}
+		if text := a.calls(au.ID, nil).Warning; text != "" {
 			out = append(out, cmp.Or(au.NameDE, au.NameEN, string(au.ID))+": "+text)
 		}
+		alarms, err := a.heldWarnings(ctx, au.ID)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, alarms...)
 	}
-	return out
+	return out, nil
 }

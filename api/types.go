@@ -27,7 +27,7 @@ type Status struct {
 	// BehindPages is how many pages the read model has not folded yet.
 	BehindPages uint64 `json:"behindPages"`
 	Forks       int    `json:"forks"`
-	// Warnings are sentences for people about authorities that are here and whose sites lack gateways.
+	// Warnings are sentences for people about authorities that are here: whose sites lack gateways, or whose alarms are held.
 	Warnings []string `json:"warnings,omitempty"`
 }
 

@@ -36,6 +36,7 @@ var commandTable = []struct{ command, routes string }{
 	{"admit {site}", "GET /status, POST /sites/{site}/endorsement"},
 	{"alarm all-clear {id}", "POST /alarms/{alarm}/all-clear"},
 	{"alarm board {id}", "GET /alarms/{alarm}"},
+	{"alarm call {id}", "POST /alarms/{alarm}/call"},
 	{"alarm cancel {id}", "POST /alarms/{alarm}/cancel"},
 	{"alarm list", "GET /alarms"},
 	{"alarm raise --everyone --mode test --text-de Probe", "POST /alarms"},

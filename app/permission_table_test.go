@@ -29,6 +29,8 @@ const routeTable = `
 -majpdro--c GET /a/{authority}/alarms/{alarm}/people
 --a-------c GET /a/{authority}/alarms/{alarm}/cancel
 --a-------c POST /a/{authority}/alarms/{alarm}/cancel
+--a-------c GET /a/{authority}/alarms/{alarm}/call
+--a-------c POST /a/{authority}/alarms/{alarm}/call
 --a-------c GET /a/{authority}/alarms/{alarm}/allclear
 --a-------c POST /a/{authority}/alarms/{alarm}/allclear
 open        GET /signin
@@ -139,6 +141,7 @@ open        GET /api/v1/openapi.yaml
 -majpdro-tc GET /api/v1/authorities/{authority}/alarms/{alarm}/people
 --a------tc POST /api/v1/authorities/{authority}/alarms/{alarm}/cancel
 --a------tc POST /api/v1/authorities/{authority}/alarms/{alarm}/all-clear
+--a------tc POST /api/v1/authorities/{authority}/alarms/{alarm}/call
 ----pdr--tc GET /api/v1/authorities/{authority}/roles
 -----d----c POST /api/v1/authorities/{authority}/roles
 -----d----c DELETE /api/v1/authorities/{authority}/roles/{grant}

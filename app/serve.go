@@ -60,9 +60,10 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 		MoreKeys: func(ctx context.Context, a event.AuthorityID, p directory.PersonID) ([]event.KeyID, error) {
 			return s.accounts.KeysOf(ctx, a, p)
 		}})
+	watch := alarm.Watch{Clock: s.replicator.Clock, Timeline: &alarm.Timeline{}}
 	s.alarms = alarm.NewService(alarm.Config{
 		Self: s.identity.Site(), Log: s.log, Model: s.model, Directory: s.directory, Federation: alarm.Members{Federation: s.federation},
-		Keys: s.ring, TakeoverAfter: s.config.Alarm.TakeoverAfter, Now: s.now, Rand: rand.Reader, Logger: s.logger,
+		Keys: s.ring, TakeoverAfter: s.config.Alarm.TakeoverAfter, Now: s.now, Rand: rand.Reader, Logger: s.logger, Watch: watch,
 	})
 	if s.drivers, err = channels(s.config.Channels); err != nil {
 		return err
@@ -72,7 +73,7 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
 		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: s.drivers,
 		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: s.now},
-		CaughtUp:    s.caughtUp, Now: s.now, Logger: s.logger,
+		CaughtUp:    s.caughtUp, Now: s.now, Logger: s.logger, Watch: watch,
 		Workers: s.config.Alarm.Workers,
 	})
 	return s.openPeople(ctx)

@@ -28,6 +28,7 @@ func (s *shell) alarm() *cobra.Command {
 	_ = c.MarkPersistentFlagRequired("authority")
 	whose := func() event.AuthorityID { return event.AuthorityID(authority) }
 	c.AddCommand(s.raise(whose), s.alarms(whose), s.board(whose),
+		s.callNow(whose),
 		s.endAlarm(whose, "cancel", "Cancel an alarm: it was raised in error", (*api.Client).Cancel),
 		s.endAlarm(whose, "all-clear", "Give the all-clear: it is over", (*api.Client).AllClear))
 	return c
@@ -146,6 +147,9 @@ func (s *shell) alarms(whose func() event.AuthorityID) *cobra.Command {
 				if state == "" {
 					state = "open"
 				}
+				if a.Held != alarm.NotHeld {
+					state += ", held"
+				}
 				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.60s\n", a.ID, second(a.RaisedAt), a.Raised.Mode, state, count(a.Raised.Recipients, "person"), cmp.Or(a.Raised.TextDE, a.Raised.TextEN))
 			}
 			return t.Flush()
@@ -171,4 +175,20 @@ func (s *shell) endAlarm(whose func() event.AuthorityID, verb, short string,
 	c.Flags().StringVar(&w.TextDE, "text-de", "", "what to say, in German")
 	c.Flags().StringVar(&w.TextEN, "text-en", "", "what to say, in English")
 	return c
+}
+
+func (s *shell) callNow(whose func() event.AuthorityID) *cobra.Command {
+	return &cobra.Command{
+		Use: "call ALARM", Short: "Call for an alarm that is held: it came too late, or some people could not be called within a day", Args: exactly("ALARM"),
+		Long: "An alarm that was older than a day when it came to this site is not called for by itself, and no site tries for longer than a day.\n" +
+			"It is then held: 'alarm board' and 'status' say so. This command has the sites call whoever has not had the message; of an alarm that\n" +
+			"is over they get the closing message.",
+		RunE: func(c *cobra.Command, args []string) error {
+			out, err := s.site().CallNow(c.Context(), whose(), alarm.ID(args[0]))
+			if err != nil {
+				return err
+			}
+			return s.show(out, func() { s.say("The sites call now. %s", safety(out)) })
+		},
+	}
 }

@@ -66,10 +66,41 @@ func (s *shell) showBoard(b alarm.Board) {
 	if t.Called == 0 && t.Pending > 0 {
 		s.say("Nobody has been called yet.")
 	}
+	s.warnOfTimes(b.Alarm)
 	for _, o := range b.Takeovers {
 		s.say("taken over by site %s, which had heard nothing of the calling site for %s; %s not called then", o.Site.Short(),
 			(time.Duration(o.SilentMillis) * time.Millisecond).Round(100*time.Millisecond), count(o.Pending, "person"))
 	}
+}
+
+// warnOfTimes tells that the alarm is held, and whose clock was wrong.
+func (s *shell) warnOfTimes(a alarm.Alarm) {
+	if a.Held != alarm.NotHeld {
+		s.warn(fmt.Sprintf("the alarm is held. Still to be told: %s; %s. 'holdfast alarm call %s --authority %s' has the sites call now.",
+			count(a.Due, "person"), a.Held.Reason(), a.ID, a.Authority))
+	}
+	if c := a.Clock; c != nil {
+		ahead, way := time.Duration(c.AheadMillis)*time.Millisecond, "ahead"
+		if ahead < 0 {
+			ahead, way = -ahead, "behind"
+		}
+		s.warn(fmt.Sprintf("when the alarm was raised, the clock of site %s was %s %s (measured by site %s): its times are that clock's.",
+			c.Site.Short(), roughly(ahead), way, c.By.Short()))
+	}
+}
+
+// roughly returns a length of time in the unit that says most.
+func roughly(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*365*day:
+		return fmt.Sprintf("%.1f years", d.Hours()/24/365.25)
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d.Round(day)/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d.Round(time.Hour)/time.Hour)
+	}
+	return d.Round(time.Second).String()
 }
 
 // warnOfGateways tells by which of an alarm's channels no site of its authority can call anybody.

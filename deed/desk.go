@@ -32,6 +32,8 @@ type Access interface {
 type Alarms interface {
 	Preview(ctx context.Context, authority event.AuthorityID, audience directory.Audience, channels ...directory.ChannelKind) (alarm.Preview, error)
 	Raise(ctx context.Context, authority event.AuthorityID, d alarm.Draft) (alarm.Alarm, eventlog.Receipt, error)
+	Alarm(ctx context.Context, authority event.AuthorityID, id alarm.ID) (alarm.Alarm, error)
+	OrderCalling(ctx context.Context, authority event.AuthorityID, id alarm.ID, actor, grant string) (eventlog.Receipt, error)
 }
 
 // Desk takes deeds. Fill all fields. It is safe for concurrent use; its methods block as those of the services do.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ type office struct {
 	policy  *access.Policy
 	erased  []directory.PersonID
 	results []string
+	ordered []string
 }
 
 func (o *office) Judge(_ context.Context, p access.Principal, _ event.AuthorityID, _ access.Permission) (access.Verdict, error) {
@@ -101,6 +103,20 @@ func (o *office) Raise(_ context.Context, _ event.AuthorityID, d alarm.Draft) (a
 	return alarm.Alarm{ID: "7f3a"}, eventlog.Receipt{}, nil
 }
 
+func (o *office) Alarm(_ context.Context, _ event.AuthorityID, id alarm.ID) (alarm.Alarm, error) {
+	for i, d := range o.alarms {
+		if string(id) == fmt.Sprint(i) {
+			return alarm.Alarm{ID: id, Raised: alarm.Raised{Audience: d.Audience}}, nil
+		}
+	}
+	return alarm.Alarm{}, alarm.ErrUnknown
+}
+
+func (o *office) OrderCalling(_ context.Context, _ event.AuthorityID, id alarm.ID, actor, grant string) (eventlog.Receipt, error) {
+	o.ordered = append(o.ordered, string(id)+" "+actor+" "+grant)
+	return eventlog.Receipt{}, o.fail
+}
+
 func (o *office) desk() *Desk {
 	return &Desk{Access: o, Alarms: o, Erase: func(_ context.Context, _ access.Principal, _ access.Verdict, _ event.AuthorityID, p directory.PersonID) error {
 		o.erased = append(o.erased, p)
@@ -139,6 +155,27 @@ func TestMassAlarmWaitsAndIsCarriedOutAsItWasAsked(t *testing.T) {
 	}
 	if got := o.alarms[0]; got.Actor != "person/1111111111111111" || got.Grant != "grant-2" || got.TextDE != "Bitte melden" || !got.Audience.Everyone || got.Mode != event.Exercise {
 		t.Errorf("carried out: %+v", got)
+	}
+}
+
+func TestOrderingACallReachesNoFurtherThanTheRight(t *testing.T) {
+	many := draft(false)
+	for i := range shownAudience {
+		many.Audience.Units = append(many.Audience.Units, directory.UnitID(fmt.Sprint(i)))
+	}
+	o := &office{alarms: []alarm.Draft{draft(false), draft(true), many}}
+	d := o.desk()
+	bound := access.Verdict{Units: []directory.UnitID{"a2"}, Grant: "g"}
+	for id, want := range map[alarm.ID]error{"0": nil, "1": ErrOutside, "2": ErrOutside, "3": alarm.ErrUnknown} {
+		if _, err := d.OrderCalling(t.Context(), asker, bound, nordtal, id); !errors.Is(err, want) {
+			t.Errorf("alarm %s: got %v, want %v", id, err, want)
+		}
+	}
+	if _, err := d.OrderCalling(t.Context(), asker, access.Verdict{Grant: "h"}, nordtal, "1"); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(o.ordered, []string{"0 person/1111111111111111 g", "1 person/1111111111111111 h"}) {
+		t.Errorf("ordered: %q", o.ordered)
 	}
 }
 

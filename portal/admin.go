@@ -41,6 +41,7 @@ type RightsBook interface {
 // Desk does what may take two people: a *deed.Desk.
 type Desk interface {
 	Within(ctx context.Context, authority event.AuthorityID, v access.Verdict, a directory.Audience) error
+	OrderCalling(ctx context.Context, by access.Principal, v access.Verdict, authority event.AuthorityID, id alarm.ID) (eventlog.Receipt, error)
 	AlarmNeedsSecond(ctx context.Context, by access.Principal, authority event.AuthorityID, d alarm.Draft) (people int, second bool, err error)
 	Raise(ctx context.Context, by access.Principal, v access.Verdict, authority event.AuthorityID, d alarm.Draft) (deed.Outcome, error)
 	EraseNeedsSecond(ctx context.Context, by access.Principal, authority event.AuthorityID) (bool, error)

@@ -20,7 +20,7 @@ import (
 // otherDeeds are those of the audit's deeds that are no permission.
 var otherDeeds = []string{"signin", "signout", "signin.link", "site.remove", deed.NoteAsk, "approval.give", "approval.refuse", "audit.export", "policy.provider",
 	"account.invite", "account.remind", "account.signout", "account.warn", "passkey.remove", "role.withdraw", "guest.renew", "guest.away",
-	"program.withdraw", "alarm.preview", "guest.see", "program.see", "erasure.see", "account.invite.see", "role.grant.see", "person.erase.see",
+	"program.withdraw", "alarm.preview", "alarm.call", "guest.see", "program.see", "erasure.see", "account.invite.see", "role.grant.see", "person.erase.see",
 	audit.DeedOthers, audit.DeedExpire}
 
 // deedText says what was done. A deed that this program does not know is shown as it is called there.

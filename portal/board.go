@@ -138,6 +138,7 @@ func (p *Portal) board(r *http.Request, a authorityView) (boardView, error) {
 			Accepted: ch.Accepted, Failed: ch.Refused})
 	}
 	p.addCallers(t, &v, b)
+	v.Times = p.timeWarnings(t, b.Alarm, p.may(r, a.ID, access.RaiseAlarm))
 	if v.Open && c.DueCall > 0 {
 		v.Gateways = p.gatewayWarning(t, a, b.Alarm.Raised.Channels)
 	}

@@ -38,6 +38,7 @@ const (
 
 	alarmOpen   = alarm.ID("0123456789abcdef")
 	alarmClosed = alarm.ID("fedcba9876543210")
+	alarmHeld   = alarm.ID("00000000000000fe")
 )
 
 func member(id event.SiteID, name, operator string, box, self bool) Member {
@@ -106,6 +107,7 @@ type fakeAlarms struct {
 	mu     sync.Mutex
 	drafts []alarm.Draft
 	closed []string
+	held   bool // the list has a held alarm, too
 	reply  *alarm.Reply
 }
 
@@ -133,6 +135,15 @@ func (f *fakeAlarms) AllClear(_ context.Context, _ event.AuthorityID, id alarm.I
 	return written(), nil
 }
 
+func (f *fakeAlarms) OrderCalling(_ context.Context, _ event.AuthorityID, id alarm.ID, actor, grant string) (eventlog.Receipt, error) {
+	f.closed = append(f.closed, "call "+string(id)+" by "+actor)
+	return written(), nil
+}
+
+func (f *fakeAlarms) Alarm(_ context.Context, _ event.AuthorityID, id alarm.ID) (alarm.Alarm, error) {
+	return anAlarm(id), nil
+}
+
 func written() eventlog.Receipt {
 	return eventlog.Receipt{Log: eventlog.LogID{Authority: nordtal, Class: event.Operations, Site: siteID, Incarnation: "00112233aabbccdd"},
 		Last: eventlog.Position{Page: 7, Index: 2}}
@@ -145,6 +156,9 @@ func anAlarm(id alarm.ID) alarm.Alarm {
 	a := alarm.Alarm{Authority: nordtal, ID: id, Event: "00000000000000aa", RaisedAt: now.Add(-4 * time.Minute), Origin: siteNord,
 		Raised: alarm.Raised{TextDE: "Serverausfall im Kreishaus. Bitte im Lagezentrum melden.", TextEN: "Servers down. Report to the situation centre.",
 			Mode: event.Actual, Ranking: []event.SiteID{siteNord, siteSued, siteBox}, Recipients: 2000, WithoutChannel: 23}}
+	if id == alarmHeld {
+		a.Held, a.Due, a.Clock = alarm.HeldOld, 377, &alarm.ClockNote{Site: siteBox, AheadMillis: -3 * 24 * 3600_000, By: siteNord}
+	}
 	if id == alarmClosed {
 		a.Raised.Mode, a.Raised.TextEN, a.Ending, a.ClosedAt = event.Exercise, "", alarm.WasCleared, now.Add(-time.Hour)
 		a.RaisedAt = now.Add(-2 * time.Hour)
@@ -156,14 +170,18 @@ func (f *fakeAlarms) List(_ context.Context, authority event.AuthorityID, _ time
 	if authority != nordtal {
 		return nil, nil
 	}
-	return []alarm.Alarm{anAlarm(alarmOpen), anAlarm(alarmClosed)}, nil
+	list := []alarm.Alarm{anAlarm(alarmOpen), anAlarm(alarmClosed)}
+	if f.held {
+		list = append(list, anAlarm(alarmHeld))
+	}
+	return list, nil
 }
 
 var tally = alarm.Tally{Recipients: 2000, Called: 1600, Coming: 310, Cannot: 45, Safe: 12, Silent: 1228, Without: 23, Pending: 377, Failed: 5,
 	Accepted: 2900, Refused: 11, Unsecured: 3, DueCall: 377}
 
 func (f *fakeAlarms) Board(_ context.Context, _ event.AuthorityID, id alarm.ID) (alarm.Board, error) {
-	if id != alarmOpen && id != alarmClosed {
+	if id != alarmOpen && id != alarmClosed && id != alarmHeld {
 		return alarm.Board{}, alarm.ErrUnknown
 	}
 	return alarm.Board{Alarm: anAlarm(id), Total: tally,

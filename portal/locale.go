@@ -159,7 +159,15 @@ func (t *texts) duration(d time.Duration) string {
 	case d < 2*time.Hour:
 		return strconv.FormatInt(int64(d/time.Minute), 10) + " min"
 	}
-	return strconv.FormatInt(int64(d/time.Hour), 10) + " h"
+	const day = 24 * time.Hour
+	switch days := int((d + day/2) / day); {
+	case d < 2*day:
+		return strconv.FormatInt(int64(d/time.Hour), 10) + " h"
+	case d < 2*365*day:
+		return t.n("duration.days", days)
+	default:
+		return t.n("duration.years", (days+182)/365)
+	}
 }
 
 // fault returns message and way out of a fault in this language; in English where nobody has translated it.

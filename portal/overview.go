@@ -77,6 +77,11 @@ func (p *Portal) overview(r *http.Request) (overviewView, error) {
 		if err != nil {
 			return v, err
 		}
+		held, err := p.heldWarnings(r.Context(), t, a.ID)
+		if err != nil {
+			return v, err
+		}
+		v.Warnings = append(v.Warnings, held...)
 		for i := range rows {
 			rows[i].AuthorityName = card.Name
 		}
@@ -199,8 +204,12 @@ const maxAlarmRows = 50
 
 func alarmRowOf(t *texts, a alarm.Alarm, c alarm.Tally) alarmRow {
 	text, _, _ := textFor(t.language, a.Raised)
+	state := t.t("state." + stateKey(a.Ending))
+	if a.Held != alarm.NotHeld {
+		state += ", " + t.t("state.held")
+	}
 	return alarmRow{Authority: a.Authority, ID: string(a.ID), Mode: a.Raised.Mode, Text: text,
-		TextLang: textLanguage(t.language, a.Raised), State: t.t("state." + stateKey(a.Ending)),
+		TextLang: textLanguage(t.language, a.Raised), State: state,
 		Closed: a.Ending != alarm.StillOpen, At: a.RaisedAt, Known: true, Called: c.Called, People: c.Recipients,
 		Replies: c.Replied(), Bar: statusBar(c)}
 }

@@ -156,6 +156,8 @@ func (p *Portal) alarmRoutes() []web.Route {
 		{Pattern: "GET /a/{authority}/alarms/{alarm}/people", Need: access.SeeAlarms, Sealed: true, Handle: p.showBoardPeople},
 		{Pattern: "GET /a/{authority}/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: p.showCancel},
 		{Pattern: "POST /a/{authority}/alarms/{alarm}/cancel", Need: access.CloseAlarm, Handle: p.cancelAlarm},
+		{Pattern: "GET /a/{authority}/alarms/{alarm}/call", Need: access.RaiseAlarm, Handle: p.showCall},
+		{Pattern: "POST /a/{authority}/alarms/{alarm}/call", Need: access.RaiseAlarm, Deed: "alarm.call", Handle: p.callNow},
 		{Pattern: "GET /a/{authority}/alarms/{alarm}/allclear", Need: access.CloseAlarm, Handle: p.showAllClear},
 		{Pattern: "POST /a/{authority}/alarms/{alarm}/allclear", Need: access.CloseAlarm, Handle: p.giveAllClear},
 	}
@@ -276,7 +278,7 @@ func (p *Portal) saved(r *http.Request) *savedView {
 	switch what := r.URL.Query().Get("wrote"); what {
 	case "asked":
 		v.What, v.Asked = t.t("done.asked"), true
-	case "raised", "closed":
+	case "raised", "closed", "called":
 		v.What = t.t("saved." + what)
 	}
 	return v

@@ -77,6 +77,8 @@ func (w *world) post(t testing.TB, target string, form url.Values) *httptest.Res
 
 const board = "/a/lk-nordtal/alarms/0123456789abcdef"
 
+const heldBoard = "/a/lk-nordtal/alarms/00000000000000fe"
+
 // pages are the golden pages, each in both languages.
 var pages = map[string]string{
 	"overview":       "/",
@@ -90,6 +92,8 @@ var pages = map[string]string{
 	"board":          board + "?list=coming",
 	"board-closed":   "/a/lk-nordtal/alarms/fedcba9876543210",
 	"board-written":  board + "?wrote=raised&receipt=" + url.QueryEscape(web.ReceiptOf(written()).String()),
+	"board-held":     heldBoard,
+	"call":           heldBoard + "/call",
 	"allclear":       board + "/allclear",
 	"cancel":         board + "/cancel",
 	"merges":         "/merges",
@@ -332,6 +336,35 @@ func TestClosing(t *testing.T) {
 	got := w.post(t, board+"/cancel", nil)
 	want := []string{"allclear 0123456789abcdef by operator", "cancel 0123456789abcdef by operator"}
 	if d := cmp.Diff(want, w.alarms.closed); d != "" || got.Code != http.StatusSeeOther {
+		t.Errorf("%d %s", got.Code, d)
+	}
+}
+
+// TestAHeldAlarmIsShownEverywhereAndCalledWhenAsked: nothing that a person has raised is silently not called.
+func TestAHeldAlarmIsShownEverywhereAndCalledWhenAsked(t *testing.T) {
+	w := newWorld(t)
+	w.alarms.held = true
+	for _, path := range []string{"/", "/fragment/overview", "/a/lk-nordtal/alarms", heldBoard, heldBoard + "/fragment"} {
+		got := w.get(t, path+"?lang=de").Body.String()
+		if !strings.Contains(strings.ToLower(got), "zurückgehalten") {
+			t.Errorf("%s does not tell that an alarm is held", path)
+		}
+	}
+	body := w.get(t, heldBoard+"?lang=de").Body.String()
+	for _, want := range []string{"ging beim Auslösen 3 Tage nach", "377 Personen", heldBoard + "/call"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the board lacks %q", want)
+		}
+	}
+	if got := w.get(t, board+"/call"); got.Code != http.StatusConflict {
+		t.Errorf("an alarm that is not held: %d", got.Code)
+	}
+	w.get(t, heldBoard+"/call")
+	if len(w.alarms.closed) != 0 {
+		t.Fatal("asking has ordered the calling")
+	}
+	got := w.post(t, heldBoard+"/call", nil)
+	if d := cmp.Diff([]string{"call 00000000000000fe by operator"}, w.alarms.closed); d != "" || got.Code != http.StatusSeeOther {
 		t.Errorf("%d %s", got.Code, d)
 	}
 }

@@ -248,6 +248,7 @@ type boardView struct {
 	Summary    string
 	Unknown    string
 	Gateways   *warningView
+	Times      []warningView // the alarm is held, or its clock was wrong
 	StateBadge badgeView
 	Open       bool
 	MayClose   bool

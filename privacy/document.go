@@ -196,6 +196,8 @@ type RaisedAlarm struct {
 	TextEN   string     `json:"textEn,omitempty"`
 	Raised   bool       `json:"raised"`
 	Closed   bool       `json:"closed"`
+	// Ordered: the person had it called when it was held.
+	Ordered bool `json:"ordered"`
 }
 
 // AuditLine is one recorded deed by or about the person.

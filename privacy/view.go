@@ -64,7 +64,7 @@ func receivedOf(id string, a alarm.AlarmState, unit, channels string, p *alarm.P
 	return out
 }
 
-// readRaised returns the alarms that the actor raised or closed, the youngest first.
+// readRaised returns the alarms that the actor raised, closed or had called, the youngest first.
 func readRaised(ctx context.Context, q readmodel.Query, authority event.AuthorityID, actor string, limit int) (list []RaisedAlarm, err error) {
 	err = each(ctx, q, func(rows *sql.Rows) error {
 		var id, state string
@@ -80,7 +80,10 @@ func readRaised(ctx context.Context, q readmodel.Query, authority event.Authorit
 		for _, c := range a.Closings {
 			out.Closed = out.Closed || c.By == actor
 		}
-		if out.Raised || out.Closed {
+		for _, o := range a.Orders {
+			out.Ordered = out.Ordered || o.By == actor
+		}
+		if out.Raised || out.Closed || out.Ordered {
 			list = append(list, out)
 		}
 		return nil

@@ -71,6 +71,16 @@ func (t *Tx) First() bool { return len(t.s.shown) == 0 }
 // may go into views, never into states.
 func (t *Tx) Arrived() time.Time { return time.UnixMilli(t.s.arrived).UTC() }
 
+// ArrivedAt returns when this site got one event of the subject, zero if there is none of that id. Like Arrived it may go into views only.
+func (t *Tx) ArrivedAt(id event.ID) (time.Time, error) {
+	var at sql.NullInt64
+	err := t.QueryRow(`SELECT min(arrived) FROM rm_event WHERE subject = ? AND id = ?`, t.s.no, string(id)).Scan(&at)
+	if err != nil || !at.Valid {
+		return time.Time{}, t.note(err)
+	}
+	return time.UnixMilli(at.Int64).UTC(), nil
+}
+
 // Open opens what was sealed with a key of the authority for the given context string. The errors of the keyring (erased,
 // missing) and seal.ErrOpen come through: Save then writes the row as erased or not yet readable and returns nil. Whatever
 // the outcome, the subject will be saved again when the key arrives or is erased.

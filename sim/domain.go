@@ -46,17 +46,18 @@ func (w *World) folds() []readmodel.Fold {
 
 func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
 	log := recorder{n}
+	watch := alarm.Watch{Clock: n.rep.Clock, Timeline: &alarm.Timeline{}}
 	d := &domains{desk: alarm.Desk{Model: n.model}}
 	d.directory = directory.New(directory.Config{Log: log, Model: n.model, Keys: n.ring, Rand: n.rnd, Logger: logger,
 		MoreKeys: n.accountKeys})
 	d.alarm = alarm.NewService(alarm.Config{
 		Self: n.site, Log: log, Model: n.model, Directory: d.directory, Federation: n, Keys: n.ring, Now: n.clock, Rand: n.rnd,
-		Logger: logger,
+		Logger: logger, Watch: watch,
 	})
 	d.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: n.site, Log: log, Work: d.desk, Directory: d.directory, Federation: n, Keys: n.ring,
 		Channels:    []alarm.Channel{gateway{n.w, directory.SMS}, gateway{n.w, directory.Email}},
-		Replication: n.rep, Now: n.clock, Steady: n.steady, Logger: logger,
+		Replication: n.rep, Now: n.clock, Steady: n.steady, Logger: logger, Watch: watch,
 	})
 	n.openPeople(d, logger)
 	n.people = d
