@@ -20,8 +20,16 @@ func founded(by, n int, incarnation string) map[event.AuthorityID]AuthorityState
 }
 
 func foundingAt(by int, incarnation string, page int) PolicyFact {
-	return PolicyFact{ID: event.ID(fmt.Sprintf("%016x", page)), Place: fmt.Appendf(nil, "%08d", page), By: cast[by].Site(), Incarnation: incarnation,
-		Page: uint64(page + 1), NameDE: "Behörde", NameEN: "Authority", Allows: sitesOf(by)}
+	return PolicyFact{
+		ID:          event.ID(fmt.Sprintf("%016x", page)),
+		Place:       fmt.Appendf(nil, "%08d", page),
+		By:          cast[by].Site(),
+		Incarnation: incarnation,
+		Page:        uint64(page + 1),
+		NameDE:      "Behörde",
+		NameEN:      "Authority",
+		Allows:      sitesOf(by),
+	}
 }
 
 func snapshotOf(states map[event.AuthorityID]AuthorityState) *snapshot {
