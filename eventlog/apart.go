@@ -9,15 +9,15 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// Bounds of what is kept behind the ends of a site's closed logs: enough for what an honest site writes before it hears of the
-// closing, and not enough to fill a disk with.
+// Bounds of what is kept behind the ends of a site's closed logs: enough for what an honest site writes before it
+// hears of the closing, and not enough to fill a disk with.
 const (
 	maxApart      = 4096      // pages of one authority
 	maxApartBytes = 256 << 20 // of all authorities; see Log.apartLimit
 )
 
-// open returns ErrClosed if the page's log ends before it and the page is not kept apart either, and the store's error. Of two
-// pages of the last number only the named one counts.
+// open returns ErrClosed if the page's log ends before it and the page is not kept apart either, and the store's
+// error. Of two pages of the last number only the named one counts.
 func (l *Log) open(ctx context.Context, p *Page) error {
 	if !l.behindEnd(p) {
 		return nil
@@ -67,8 +67,9 @@ func (l *Log) headsApart(site event.SiteID) (apart []Head) {
 	return apart
 }
 
-// apartBytes returns the bytes of all pages of a site that are kept apart. The first time it reads them, up to the bound; after
-// that they are counted. If a log's end is moved meanwhile, the count is right again after the next start.
+// apartBytes returns the bytes of all pages of a site that are kept apart. The first time it reads them, up to the
+// bound; after that they are counted. If a log's end is moved meanwhile, the count is right again after the next
+// start.
 func (l *Log) apartBytes(ctx context.Context, site event.SiteID) (int64, error) {
 	l.mu.Lock()
 	bytes, known := l.apartCount[site]

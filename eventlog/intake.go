@@ -11,15 +11,15 @@ import (
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// allowance is how many things may arrive: burst at once, and one more each time that every has passed. What has arrived so
-// far is one time, the one at which all of the burst is free again; the zero time is nothing.
+// allowance is how many things may arrive: burst at once, and one more each time that every has passed. What has
+// arrived so far is one time, the one at which all of the burst is free again; the zero time is nothing.
 type allowance struct {
 	burst int
 	every time.Duration
 }
 
-// The allowances for logs of one other site (ADR 0021). An honest site begins a log of every authority and class that it
-// writes to whenever it starts and no other site can confirm what it wrote before.
+// The allowances for logs of one other site (ADR 0021). An honest site begins a log of every authority and class that
+// it writes to whenever it starts and no other site can confirm what it wrote before.
 var (
 	logsOfLane   = allowance{64, 3 * time.Hour}          // of one authority and class
 	logsOfOrigin = allowance{4096, 24 * time.Hour / 512} // of all of them, without the first log of each
@@ -32,8 +32,8 @@ const (
 	maxOriginBranches = 16384
 )
 
-// take returns freeAt after n more arrivals at t. More than the burst is never owed, so that a clock which was wrong, or
-// many arrivals that had to be taken, do not close the door for longer than the burst takes to come back.
+// take returns freeAt after n more arrivals at t. More than the burst is never owed, so that a clock which was wrong,
+// or many arrivals that had to be taken, do not close the door for longer than the burst takes to come back.
 func (a allowance) take(freeAt, t time.Time, n int) time.Time {
 	next := t
 	if freeAt.After(t) {
@@ -70,8 +70,8 @@ type originKey struct {
 
 func originKeyOf(id LogID) originKey { return originKey{id.Authority, id.Class, id.Site} }
 
-// intake is what another site has made this one keep. It follows from the branches that are here and when they began here,
-// so a restart forgets nothing but the present word. Guarded by Log.mu.
+// intake is what another site has made this one keep. It follows from the branches that are here and when they began
+// here, so a restart forgets nothing but the present word. Guarded by Log.mu.
 type intake struct {
 	branches int
 	waiting  int   // logs noted as waiting, in all lanes
@@ -120,15 +120,16 @@ func (in *intake) taken(lane *laneIntake, id LogID) {
 	}
 }
 
-// maxWaitingLogs bounds how many waiting logs of one site are told apart, besides one in each lane; more are not counted.
+// maxWaitingLogs bounds how many waiting logs of one site are told apart, besides one in each lane; more are not
+// counted.
 const maxWaitingLogs = 8192
 
-// waitingShown is how long after its last refusal a log counts as waiting: longer than the minute after which everything is
-// asked for again.
+// waitingShown is how long after its last refusal a log counts as waiting: longer than the minute after which
+// everything is asked for again.
 const waitingShown = 5 * time.Minute
 
-// ErrTooManyLogs is returned by Room and Accept when a site has begun more logs of an authority than this one takes at
-// once. They are kept apart: not stored, but reported by Waiting, and taken over one by one as time passes.
+// ErrTooManyLogs is returned by Room and Accept when a site has begun more logs of an authority than this one takes
+// at once. They are kept apart: not stored, but reported by Waiting, and taken over one by one as time passes.
 var ErrTooManyLogs = fault.New(fault.Forbidden, "log.too_many_logs",
 	"the site has begun more logs than another one takes at once; they are taken over one by one as time passes",
 	"see whether that site starts again and again, or was copied; if it is hostile, remove it")
@@ -196,10 +197,10 @@ func (in *intake) add(id LogID, t time.Time) {
 	in.taken(lane, id)
 }
 
-// hasRoom is the rule for one more branch. The first log of an authority and class is always taken: so a site is heard
-// however many authorities there are. What a site of another operator holds has passed this rule there, and is taken without
-// delay: all sites come to the same as soon as one has it, and a site that joins gets everything at once. Each site thus adds
-// what it takes from the origin itself, and no more.
+// hasRoom is the rule for one more branch. The first log of an authority and class is always taken: so a site is
+// heard however many authorities there are. What a site of another operator holds has passed this rule there, and is
+// taken without delay: all sites come to the same as soon as one has it, and a site that joins gets everything at
+// once. Each site thus adds what it takes from the origin itself, and no more.
 func (in *intake) hasRoom(id LogID, why reason, now time.Time) bool {
 	lane := in.lane(originKeyOf(id))
 	switch {
@@ -214,9 +215,9 @@ func (in *intake) hasRoom(id LogID, why reason, now time.Time) bool {
 	return logsOfLane.room(lane.freeAt, now) && logsOfOrigin.room(in.freeAt, now)
 }
 
-// Room returns ErrTooManyLogs if the log is another site's, is not here, and must wait until more time has passed; ErrShare if
-// its pages must wait for space; nil if its next page would be taken now. vouched says that a site of another operator than
-// the origin's holds the log. It does not block.
+// Room returns ErrTooManyLogs if the log is another site's, is not here, and must wait until more time has passed;
+// ErrShare if its pages must wait for space; nil if its next page would be taken now. vouched says that a site of
+// another operator than the origin's holds the log. It does not block.
 func (l *Log) Room(id LogID, vouched bool) error {
 	pressure := l.pressure()
 	l.mu.Lock()
@@ -262,8 +263,9 @@ func (l *Log) roomFor(id LogID, why reason) error {
 // vouched asks who else holds the log. No lock is held.
 func (l *Log) vouched(id LogID) bool { return l.cfg.Vouched != nil && l.cfg.Vouched(id) }
 
-// Present notes the incarnation that a site calls its present one, over its own line. Its logs are taken before the others
-// that wait, because what the site says now is in them: 8 such words at once and one more each hour. It does not block.
+// Present notes the incarnation that a site calls its present one, over its own line. Its logs are taken before the
+// others that wait, because what the site says now is in them: 8 such words at once and one more each hour. It does
+// not block.
 func (l *Log) Present(site event.SiteID, incarnation string) {
 	if site == l.self || !plainHex(incarnation, 16) {
 		return
@@ -278,7 +280,8 @@ func (l *Log) Present(site event.SiteID, incarnation string) {
 	in.present, in.presentFreeAt = incarnation, presentWords.take(in.presentFreeAt, now, 1)
 }
 
-// Waiting is logs of one site, in one authority and class, that are known here and kept apart until there is room for them.
+// Waiting is logs of one site, in one authority and class, that are known here and kept apart until there is room for
+// them.
 type Waiting struct {
 	Site      event.SiteID
 	Authority event.AuthorityID
@@ -319,8 +322,8 @@ func (l *Log) grow(b *branch, bytes int) {
 	}
 }
 
-// shrink makes what is known of an origin follow from its branches again at the next question, since this one goes; nil is
-// none. The caller holds mu.
+// shrink makes what is known of an origin follow from its branches again at the next question, since this one goes;
+// nil is none. The caller holds mu.
 func (l *Log) shrink(b *branch) {
 	if b == nil {
 		return

@@ -24,8 +24,8 @@ func (r *Replicator) vouched(id LogID) bool {
 	return false
 }
 
-// mayTake reports whether we may hold the log and have room for it now. What must wait counts as nothing that we lack: it
-// must not keep this site from calling. The caller holds r.mu.
+// mayTake reports whether we may hold the log and have room for it now. What must wait counts as nothing that we
+// lack: it must not keep this site from calling. The caller holds r.mu.
 func (r *Replicator) mayTake(id LogID) bool {
 	return r.cfg.Log.MayHold(id) == nil && r.cfg.Log.Room(id, r.vouched(id)) == nil
 }
@@ -35,8 +35,8 @@ func (r *Replicator) mustWait(h Head) bool {
 	return r.cfg.Log.Room(h.Branch.LogID, r.Vouched(h.Branch.LogID)) != nil
 }
 
-// boundFailures forgets the failures of branches that the peer no longer announces, so that there are never more of them than of
-// its heads and what is fetched right now.
+// boundFailures forgets the failures of branches that the peer no longer announces, so that there are never more of
+// them than of its heads and what is fetched right now.
 func (s *peerState) boundFailures() {
 	if len(s.failures) <= len(s.heads)+maxLogsAtOnce {
 		return

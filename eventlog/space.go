@@ -9,9 +9,10 @@ import (
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// ErrShare is returned by Room and Accept when space on this site's disk is scarce and the log belongs to what must wait then.
-// It is stored elsewhere, reported by Waiting, and taken as soon as there is room.
-var ErrShare = fault.New(fault.Exhausted, "log.share", "space on this site's disk is scarce, so what other sites write in bulk waits",
+// ErrShare is returned by Room and Accept when space on this site's disk is scarce and the log belongs to what must
+// wait then. It is stored elsewhere, reported by Waiting, and taken as soon as there is room.
+var ErrShare = fault.New(fault.Exhausted, "log.share",
+	"space on this site's disk is scarce, so what other sites write in bulk waits",
 	"make room on the data disk; what waits is fetched by itself")
 
 // Below so many reserves of free space it is scarce, or tight. The reserve itself is what nothing is written into.
@@ -23,8 +24,8 @@ const (
 // shareFloor is what every site may use of a disk whose space is scarce, whatever its share.
 const shareFloor = 64 << 20
 
-// urgentWhenScarce is how many KiB of alarms and membership are taken from one site while space is scarce: 64 MiB at once, and as
-// much again each day. An alarm to 5,000 people with all receipts and replies has about 5 MiB.
+// urgentWhenScarce is how many KiB of alarms and membership are taken from one site while space is scarce: 64 MiB at
+// once, and as much again each day. An alarm to 5,000 people with all receipts and replies has about 5 MiB.
 var urgentWhenScarce = allowance{burst: 64 << 10, every: 24 * time.Hour / (64 << 10)}
 
 // pressure is how scarce space on the disk is.
@@ -59,8 +60,8 @@ func urgent(id LogID) bool {
 	return id.Class == event.Operations || id.Authority == event.Federation && id.Class == event.Register
 }
 
-// fits is the rule for one more page of an origin: that nobody can fill a disk so far that alarms are refused. stored is the
-// bytes of all logs here.
+// fits is the rule for one more page of an origin: that nobody can fill a disk so far that alarms are refused. stored
+// is the bytes of all logs here.
 func (in *intake) fits(id LogID, p pressure, stored int64, now time.Time) bool {
 	switch {
 	case p == plenty:

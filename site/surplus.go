@@ -11,8 +11,8 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// maxFounded bounds the authorities that one site founds under one incarnation: every other member keeps a policy of each, and
-// logs and keys where it is allowed.
+// maxFounded bounds the authorities that one site founds under one incarnation: every other member keeps a policy of
+// each, and logs and keys where it is allowed.
 const maxFounded = 256
 
 // Surplus is foundings of authorities that do not count, because the site has founded too many.
@@ -27,11 +27,11 @@ type founding struct {
 	fact      *said[PolicyFact]
 }
 
-// withoutSurplus returns the states without the foundings beyond maxFounded, and whose they are, in order. The states themselves
-// stay as they are. It is a pure function of the facts.
+// withoutSurplus returns the states without the foundings beyond maxFounded, and whose they are, in order. The states
+// themselves stay as they are. It is a pure function of the facts.
 //
-// It goes by the order in the founder's own log. Any other order could be dated back: a site that has founded all authorities of a
-// state, and was broken into, would make them disappear by founding others before them.
+// It goes by the order in the founder's own log. Any other order could be dated back: a site that has founded all
+// authorities of a state, and was broken into, would make them disappear by founding others before them.
 func withoutSurplus(states map[event.AuthorityID]AuthorityState) (map[event.AuthorityID]AuthorityState, []Surplus) {
 	beyond := make(map[*said[PolicyFact]]bool)
 	counts := make(map[event.SiteID]int)
