@@ -25,6 +25,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Members, s.Authorities = orEmpty(s.Members), seen(r, s.Authorities)
 	s.Warnings = a.warnings(s.Authorities)
+	s.Conditions = a.conditions(r)
 	return ok(w, s)
 }
 
@@ -82,7 +83,7 @@ func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, trouble)
 	}
-	return ok(w, out)
+	return ok(w, append(out, a.storeTroubles(r)...))
 }
 
 // scrub reads every stored page back, which may take minutes.

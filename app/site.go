@@ -24,6 +24,7 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/guest"
+	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/localstore"
@@ -43,6 +44,11 @@ type Site struct {
 	now      func() time.Time
 	vault    vault
 	closers  []func() error
+	health   *health.Board
+	ailing   ailing
+	// checked wakes followStores after a check; before reopenAfter it does not have the site opened anew.
+	checked     chan struct{}
+	reopenAfter time.Time
 
 	local      *localstore.Store
 	ring       *keyring.Ring
@@ -83,7 +89,8 @@ func NewAt(ctx context.Context, data string, logger *slog.Logger, now func() tim
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{data: data, config: config, logger: logger, now: now}
+	s := &Site{data: data, config: config, logger: logger, now: now, health: health.NewBoard(now, logger), checked: make(chan struct{}, 1),
+		ailing: ailing{logs: make(map[eventlog.Branch]eventlog.Damage), keys: make(map[event.AuthorityID]time.Time)}}
 	for _, open := range []func(context.Context) error{s.openStores, s.openLog, s.openModel, s.openServices} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -106,7 +113,7 @@ func (s *Site) path(name string) string { return filepath.Join(s.data, name) }
 
 func (s *Site) onClose(c func() error) { s.closers = append(s.closers, c) }
 
-func (s *Site) openStores(context.Context) (err error) {
+func (s *Site) openStores(ctx context.Context) (err error) {
 	if err := s.lockFolder(); err != nil {
 		return err
 	}
@@ -120,7 +127,11 @@ func (s *Site) openStores(context.Context) (err error) {
 		return fmt.Errorf("open the local store: %w", err)
 	}
 	s.onClose(s.local.Close)
-	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger})
+	if err := s.noticeRepairedLocal(ctx); err != nil {
+		return fmt.Errorf("open the local store: %w", err)
+	}
+	s.noticeMissingKeyring()
+	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}
@@ -165,6 +176,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 func (s *Site) openModel(ctx context.Context) (err error) {
 	s.model, err = readmodel.Open(ctx, readmodel.Config{
 		Path: s.modelPath(), Folds: folds(), Source: eventlog.Counted{Log: s.log}, Keys: s.ring, Self: s.identity.Site(), Now: s.now, Logger: s.logger,
+		Health: s.health,
 	})
 	if err != nil {
 		return fmt.Errorf("open the read model: %w", err)

@@ -95,6 +95,7 @@ type Log struct {
 	ahead       map[subjectKey]event.Stamp
 	watchers    map[chan struct{}]struct{}
 	suspects    map[Branch]bool // see ScrubSuspected
+	kept        map[Branch]bool // see keep
 
 	suspected chan struct{}
 }
@@ -131,6 +132,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg: cfg, self: cfg.Identity.Site(), incarnation: cfg.Incarnation,
 		records: make(map[LogID]*record), lanes: make(map[laneKey]*lane),
 		ahead: make(map[subjectKey]event.Stamp), watchers: make(map[chan struct{}]struct{}), suspected: make(chan struct{}, 1),
+		suspects: make(map[Branch]bool), kept: make(map[Branch]bool),
 	}
 	heads, err := cfg.Store.Heads(ctx)
 	if err != nil {
