@@ -163,7 +163,7 @@ func (s *Site) checkKey() {
 	}
 	c := health.Condition{Store: health.Key, Cause: health.Damaged, Message: "site.key is damaged or was replaced",
 		Doing: "it was written again with the key that the running site has", WayOut: "check this machine's disk and memory"}
-	if errors.Is(err, localstore.ErrIdentityDamaged) || errors.Is(err, localstore.ErrIdentityKey) || errors.Is(err, localstore.ErrIdentityMissing) {
+	if err == nil || errors.Is(err, localstore.ErrIdentityDamaged) || errors.Is(err, localstore.ErrIdentityKey) || errors.Is(err, localstore.ErrIdentityMissing) {
 		err = s.vault.writeIdentity(s.data, s.identity)
 		if err == nil {
 			s.health.Tell(c)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,8 +34,6 @@ type ailing struct {
 	mu   sync.Mutex
 	logs map[eventlog.Branch]eventlog.Damage // by the last scrub, as far as they are not in order again
 	keys map[event.AuthorityID]time.Time     // since when pages of an authority wait for keys
-	// keyringLost is set if keyring.db was not there although the logs were: told until no page waits for keys.
-	keyringLost bool
 }
 
 // look brings the board up to date with what can be seen at once.
@@ -110,10 +109,9 @@ func (s *Site) tellKeys(ctx context.Context) {
 		}
 	}
 	s.health.Replace(health.Keyring, health.Incomplete, list)
-	s.health.Set(s.ailing.keyringLost && waiting, keyringLost)
 	if !waiting && s.settled.Load() {
-		s.ailing.keyringLost = false
 		s.health.Mend(health.Keyring, health.Damaged, "")
+		s.health.Mend(health.Keyring, health.Damaged, keyringLost.Detail)
 	}
 }
 
@@ -122,10 +120,18 @@ var keyringLost = health.Condition{Store: health.Keyring, Cause: health.Damaged,
 	Doing:   "the keys are fetched from the other sites",
 	WayOut:  "if there is no other site: stop this one and put keyring.db back from its backup"}
 
-// noticeMissingKeyring remembers that the keyring is not there, before opening it makes an empty one.
-func (s *Site) noticeMissingKeyring() {
+// keyringIsMissing is asked before opening makes an empty file.
+func (s *Site) keyringIsMissing() bool {
 	info, err := os.Stat(s.path(keyringFile))
-	s.ailing.keyringLost = errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+	return errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0
+}
+
+// noticeLostKeyring tells of a keyring that was not there although there are logs whose pages need keys.
+func (s *Site) noticeLostKeyring() {
+	ofAuthority := func(h eventlog.Head) bool { return h.Branch.Authority != event.Federation }
+	if s.newKeyring && slices.ContainsFunc(s.log.Heads(), ofAuthority) {
+		s.health.Tell(keyringLost)
+	}
 }
 
 // noticeRepairedLocal tells of a local store that was damaged. Our logs go on in a new incarnation: the word in it may be an old

@@ -46,6 +46,8 @@ type Site struct {
 	closers  []func() error
 	health   *health.Board
 	ailing   ailing
+	// newKeyring is set if there was no keyring.db when the site was opened.
+	newKeyring bool
 	// checked wakes followStores after a check; before reopenAfter it does not have the site opened anew.
 	checked     chan struct{}
 	reopenAfter time.Time
@@ -127,10 +129,13 @@ func (s *Site) openStores(ctx context.Context) (err error) {
 		return fmt.Errorf("open the local store: %w", err)
 	}
 	s.onClose(s.local.Close)
+	if err := s.checkSelf(ctx); err != nil {
+		return err
+	}
 	if err := s.noticeRepairedLocal(ctx); err != nil {
 		return fmt.Errorf("open the local store: %w", err)
 	}
-	s.noticeMissingKeyring()
+	s.newKeyring = s.keyringIsMissing()
 	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
@@ -170,6 +175,7 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the logs: %w", err)
 	}
+	s.noticeLostKeyring()
 	return nil
 }
 
@@ -213,6 +219,28 @@ const (
 	bucketMeta     = "app.meta"
 	keyIncarnation = "incarnation"
 )
+
+// keySelf is under which the local store keeps whose folder this is.
+const keySelf = "self"
+
+// errOtherKey is returned for a folder in which site.key holds another key than the one it was made with. A flipped bit turns a key
+// into another one that looks just as good, and the site would start as somebody else.
+var errOtherKey = fault.New(fault.Invalid, "identity.other", "site.key does not hold the key of the site in this folder",
+	"put site.key back from its backup; if there is none, make a new site and have this one removed")
+
+func (s *Site) checkSelf(ctx context.Context) error {
+	self := string(s.identity.Site())
+	kept, err := s.local.Get(ctx, bucketMeta, keySelf)
+	switch {
+	case errors.Is(err, localstore.ErrNotFound):
+		return s.local.Put(ctx, bucketMeta, keySelf, []byte(self), time.Time{})
+	case err != nil:
+		return err
+	case string(kept) != self:
+		return errOtherKey.Because("it holds %s, the folder belongs to %s", s.identity.Site().Short(), event.SiteID(kept).Short())
+	}
+	return nil
+}
 
 func (s *Site) keptIncarnation(ctx context.Context) (string, error) {
 	b, err := s.local.Get(ctx, bucketMeta, keyIncarnation)
