@@ -23,6 +23,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/site"
 	"codeberg.org/holdfast/holdfast/web"
@@ -109,6 +110,8 @@ type Config struct {
 	// Scrub reads all logs back and returns what is damaged.
 	Scrub func(ctx context.Context) []eventlog.Damage
 	Forks func() []eventlog.Fork
+	// Health returns what is wrong with this site's stores. It may be nil.
+	Health func() []health.Condition
 	// SignInLink returns the whole address of a fresh link with which the operator signs in once.
 	SignInLink func(ctx context.Context) (string, error)
 	// URL returns the whole address of a path at this site's portal; of "", the portal's own without a slash at the end.

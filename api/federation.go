@@ -29,6 +29,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.Warnings = append(s.Warnings, surplusWarnings(s.Surplus)...)
+	s.Conditions = a.conditions(r)
 	return ok(w, s)
 }
 
@@ -93,7 +94,7 @@ func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, trouble)
 	}
-	return ok(w, out)
+	return ok(w, append(out, a.storeTroubles(r)...))
 }
 
 // scrub reads every stored page back, which may take minutes.

@@ -8,6 +8,7 @@ import (
 	"codeberg.org/holdfast/holdfast/alarm"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/site"
 	"codeberg.org/holdfast/holdfast/web"
 )
@@ -29,6 +30,8 @@ type Status struct {
 	Forks       int    `json:"forks"`
 	// Warnings are sentences for people about authorities that are here: whose sites lack gateways, or whose alarms are held.
 	Warnings []string `json:"warnings,omitempty"`
+	// Conditions are what is wrong with this site's stores, or was within the last day.
+	Conditions []health.Condition `json:"conditions,omitempty"`
 }
 
 // Lag is how far another site and this one are apart.
@@ -64,13 +67,19 @@ type Merge struct {
 	FirstCopy bool `json:"firstCopy"`
 }
 
-// Trouble is something that was set aside so that the rest could go on.
+// Trouble is something that was set aside so that the rest could go on, or something that is wrong with a store.
 type Trouble struct {
 	Authority event.AuthorityID `json:"authority,omitempty"`
 	Subject   event.Subject     `json:"subject,omitempty"`
 	Log       string            `json:"log,omitempty"`
 	Kind      event.Kind        `json:"kind,omitempty"`
 	Reason    string            `json:"reason"`
+	// Store and Cause are set for a store, with what the site does about it and what is left to do.
+	Store  health.Store `json:"store,omitempty"`
+	Cause  health.Cause `json:"cause,omitempty"`
+	Doing  string       `json:"doing,omitempty"`
+	WayOut string       `json:"wayOut,omitempty"`
+	Since  time.Time    `json:"since,omitzero"`
 }
 
 // Damage is a stored page that is not what was stored.

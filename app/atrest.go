@@ -52,6 +52,14 @@ func (v vault) loadIdentity(data string) (*seal.Identity, error) {
 	return localstore.LoadSealedIdentity(data, seal.DeriveKey(v.secret, purposeIdentity))
 }
 
+// writeIdentity writes site.key again for a site whose file is damaged.
+func (v vault) writeIdentity(data string, id *seal.Identity) error {
+	if !v.sealed() {
+		return localstore.RewriteIdentity(data, id)
+	}
+	return localstore.RewriteSealedIdentity(data, id, rand.Reader, seal.DeriveKey(v.secret, purposeIdentity))
+}
+
 func (v vault) openLocal(data string, now func() time.Time) (*localstore.Store, error) {
 	path := filepath.Join(data, localFile)
 	if !v.sealed() {

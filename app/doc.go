@@ -13,6 +13,8 @@
 //	keyring.db    keys of authorities and persons, sealed
 //	local.db      what must not leave this machine: sessions, invitations, sign-in links
 //	read.db       the read model; may be deleted at any time, is folded again from the logs
+//	read.db-sum   the sums of its pages
+//	*.damaged-*   a damaged keyring.db or local.db that is kept, see package salvage
 //	control.sock  the operator's way in for 'holdfast' commands on the same machine
 //
 // # Life

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,16 +30,28 @@ import (
 )
 
 // Serve runs the site in a data folder until ctx ends. A site that still waits to be admitted asks until it is. ready is
-// called once, when people can come in.
+// called once, when people can come in. A store that is found damaged while the site runs is repaired by opening the site anew.
 func Serve(ctx context.Context, data string, ready func(cli.Ready)) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := finishJoining(ctx, data, logger); err != nil {
 		return err
 	}
+	var once sync.Once
+	first := func(r cli.Ready) { once.Do(func() { ready(r) }) }
+	for reopenAfter := (time.Time{}); ; reopenAfter = time.Now().Add(reopenEvery) {
+		if err := serveOnce(ctx, data, logger, reopenAfter, first); !errors.Is(err, errReopen) {
+			return err
+		}
+		logger.Warn("the site opens its stores anew, because one of them must be repaired")
+	}
+}
+
+func serveOnce(ctx context.Context, data string, logger *slog.Logger, reopenAfter time.Time, ready func(cli.Ready)) error {
 	s, err := New(ctx, data, logger)
 	if err != nil {
 		return err
 	}
+	s.reopenAfter = reopenAfter
 	if s.federation.Founder() == "" {
 		return errors.Join(errHalfMade.Because("%s", data), s.Close())
 	}
@@ -111,6 +124,7 @@ func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
 	g.Go(func() error { return web.Serve(ctx, ln, people, s.logger) })
 	g.Go(func() error { return web.Serve(ctx, control, operator, s.logger) })
 	g.Go(func() error { s.settle(ctx); return nil })
+	g.Go(func() error { return s.followStores(ctx) })
 	ready(cli.Ready{Site: string(s.identity.Site()), Portal: s.config.Portal.URL, Peer: s.server.Addr()})
 	return g.Wait()
 }
@@ -211,37 +225,6 @@ func (s *Site) sweep(ctx context.Context) {
 	every(ctx, 10*time.Minute, func() { _, _ = s.local.Sweep(ctx) })
 }
 
-// scrubEvery is how often all logs are read back and checked against their hashes and signatures; the first time is soon
-// enough after the start that a site which is started anew every night is checked too.
-const (
-	scrubFirst = time.Hour
-	scrubEvery = 24 * time.Hour
-)
-
-// scrub reads all logs back and reports what is damaged.
-func (s *Site) scrub(ctx context.Context) {
-	first := time.NewTimer(scrubFirst)
-	defer first.Stop()
-	select {
-	case <-ctx.Done():
-		return
-	case <-first.C:
-		s.scrubOnce(ctx)
-	}
-	every(ctx, scrubEvery, func() { s.scrubOnce(ctx) })
-}
-
-func (s *Site) scrubOnce(ctx context.Context) []eventlog.Damage {
-	damages, err := s.log.Scrub(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.logger.Error("the logs could not be checked", "error", err)
-	}
-	for _, d := range damages {
-		s.logger.Error("a stored page is damaged", "log", d.Branch.String(), "page", d.Page, "fetchedAgain", d.Deleted, "error", d.Err)
-	}
-	return damages
-}
-
 // followClocks warns when a peer's clock and ours are far apart: one of the two misleads people about when things happened.
 func (s *Site) followClocks(ctx context.Context) {
 	told := make(map[event.SiteID]bool)
@@ -286,6 +269,7 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 	people = web.Handler(web.HandlerConfig{Errors: p.Errors(), BehindTLS: s.config.Portal.Plain, ClientHeader: s.config.Portal.Client, Strict: s.isName}, mux)
 	control := http.NewServeMux()
 	a.Mount(control, web.Fixed(s.console()))
+	control.HandleFunc("GET /metrics", s.showMetrics)
 	operator = web.Handler(web.HandlerConfig{Errors: p.Errors(), LargeBody: a.LargeBody}, control)
 	return people, operator, nil
 }
@@ -293,21 +277,9 @@ func (s *Site) handlers() (people, operator http.Handler, err error) {
 func (s *Site) newPortal(once *web.Once) (*portal.Portal, error) {
 	return portal.New(portal.Config{
 		Federation: portalSites{s.federation}, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
-		Sessions: s.sessions, Judge: s.access, Access: s.access, Audit: s.audit, SignIn: s.signInConfig(), Admin: s.adminConfig(), Once: once, Zone: zone(), Now: s.now, Logger: s.logger,
+		Sessions: s.sessions, Judge: s.access, Access: s.access, Audit: s.audit, SignIn: s.signInConfig(), Admin: s.adminConfig(), Once: once, Health: s.health.List,
+		Zone: zone(), Now: s.now, Logger: s.logger,
 	})
-}
-
-// showReady answers 200 when the site reads and writes, else 503 with what is missing.
-func (s *Site) showReady(w http.ResponseWriter, r *http.Request) {
-	if behind := s.model.Behind(); behind > 1000 {
-		http.Error(w, fmt.Sprintf("the read model is %d pages behind", behind), http.StatusServiceUnavailable)
-		return
-	}
-	if free, err := s.free(); err != nil || free < uint64(s.config.Disk.ReserveMiB)<<20 {
-		http.Error(w, "the disk's reserve is used up; reading only", http.StatusServiceUnavailable)
-		return
-	}
-	_, _ = w.Write([]byte("ready\n"))
 }
 
 // zone is where the people are: times are shown as they read them off the wall.

@@ -24,6 +24,7 @@ import (
 	"codeberg.org/holdfast/holdfast/eventlog/jetstream"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/guest"
+	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/localstore"
@@ -43,6 +44,13 @@ type Site struct {
 	now      func() time.Time
 	vault    vault
 	closers  []func() error
+	health   *health.Board
+	ailing   ailing
+	// newKeyring is set if there was no keyring.db when the site was opened.
+	newKeyring bool
+	// checked wakes followStores after a check; before reopenAfter it does not have the site opened anew.
+	checked     chan struct{}
+	reopenAfter time.Time
 
 	local      *localstore.Store
 	ring       *keyring.Ring
@@ -82,7 +90,8 @@ func NewAt(ctx context.Context, data string, logger *slog.Logger, now func() tim
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{data: data, config: config, logger: logger, now: now}
+	s := &Site{data: data, config: config, logger: logger, now: now, health: health.NewBoard(now, logger), checked: make(chan struct{}, 1),
+		ailing: ailing{logs: make(map[eventlog.Branch]eventlog.Damage), keys: make(map[event.AuthorityID]time.Time)}}
 	for _, open := range []func(context.Context) error{s.openStores, s.openLog, s.openModel, s.openServices} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -105,7 +114,7 @@ func (s *Site) path(name string) string { return filepath.Join(s.data, name) }
 
 func (s *Site) onClose(c func() error) { s.closers = append(s.closers, c) }
 
-func (s *Site) openStores(context.Context) (err error) {
+func (s *Site) openStores(ctx context.Context) (err error) {
 	if err := s.lockFolder(); err != nil {
 		return err
 	}
@@ -119,7 +128,14 @@ func (s *Site) openStores(context.Context) (err error) {
 		return fmt.Errorf("open the local store: %w", err)
 	}
 	s.onClose(s.local.Close)
-	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger})
+	if err := s.checkSelf(ctx); err != nil {
+		return err
+	}
+	if err := s.noticeRepairedLocal(ctx); err != nil {
+		return fmt.Errorf("open the local store: %w", err)
+	}
+	s.newKeyring = s.keyringIsMissing()
+	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}
@@ -158,12 +174,14 @@ func (s *Site) openLog(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the logs: %w", err)
 	}
+	s.noticeLostKeyring()
 	return nil
 }
 
 func (s *Site) openModel(ctx context.Context) (err error) {
 	s.model, err = readmodel.Open(ctx, readmodel.Config{
 		Path: s.modelPath(), Folds: folds(), Source: eventlog.Counted{Log: s.log}, Keys: s.ring, Self: s.identity.Site(), Now: s.now, Logger: s.logger,
+		Health: s.health,
 	})
 	if err != nil {
 		return fmt.Errorf("open the read model: %w", err)
@@ -203,6 +221,28 @@ const (
 	bucketMeta     = "app.meta"
 	keyIncarnation = "incarnation"
 )
+
+// keySelf is under which the local store keeps whose folder this is.
+const keySelf = "self"
+
+// errOtherKey is returned for a folder in which site.key holds another key than the one it was made with. A flipped bit turns a key
+// into another one that looks just as good, and the site would start as somebody else.
+var errOtherKey = fault.New(fault.Invalid, "identity.other", "site.key does not hold the key of the site in this folder",
+	"put site.key back from its backup; if there is none, make a new site and have this one removed")
+
+func (s *Site) checkSelf(ctx context.Context) error {
+	self := string(s.identity.Site())
+	kept, err := s.local.Get(ctx, bucketMeta, keySelf)
+	switch {
+	case errors.Is(err, localstore.ErrNotFound):
+		return s.local.Put(ctx, bucketMeta, keySelf, []byte(self), time.Time{})
+	case err != nil:
+		return err
+	case string(kept) != self:
+		return errOtherKey.Because("it holds %s, the folder belongs to %s", s.identity.Site().Short(), event.SiteID(kept).Short())
+	}
+	return nil
+}
 
 func (s *Site) keptIncarnation(ctx context.Context) (string, error) {
 	b, err := s.local.Get(ctx, bucketMeta, keyIncarnation)

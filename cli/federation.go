@@ -169,6 +169,9 @@ func (s *shell) showStatus(st api.Status) error {
 	if st.Forks > 0 {
 		fmt.Fprintf(t, "\n%s: a site has signed two different pages of one number. Both are kept; look at the site's log.\n", count(st.Forks, "fork"))
 	}
+	for _, c := range st.Conditions {
+		fmt.Fprintf(t, "\n%s\n", conditionText(c))
+	}
 	for _, warning := range st.Warnings {
 		fmt.Fprintf(t, "\nWARNING: %s\n", warning)
 	}
@@ -310,7 +313,7 @@ func (s *shell) merges() *cobra.Command {
 
 func (s *shell) troubles() *cobra.Command {
 	return &cobra.Command{
-		Use: "troubles", Short: "Show what was set aside so that the rest could go on", Args: exactly(),
+		Use: "troubles", Short: "Show what was set aside so that the rest could go on, and what is wrong with the stores", Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			list, err := s.site().Troubles(c.Context())
 			if err != nil {
@@ -320,10 +323,10 @@ func (s *shell) troubles() *cobra.Command {
 				return s.print(list)
 			}
 			for _, t := range list {
-				s.say("%s %s %s %s: %s", t.Authority, t.Subject, t.Kind, t.Log, t.Reason)
+				s.say("%s", troubleText(t))
 			}
 			if len(list) == 0 {
-				s.say("Nothing was set aside.")
+				s.say("Nothing was set aside, and nothing is wrong with the stores of this site.")
 			}
 			return nil
 		},
@@ -333,7 +336,7 @@ func (s *shell) troubles() *cobra.Command {
 func (s *shell) logs() *cobra.Command {
 	c := &cobra.Command{Use: "log", Short: "Check the logs"}
 	c.AddCommand(&cobra.Command{
-		Use: "check", Short: "Read all logs back and compare them with their hashes and signatures", Args: exactly(),
+		Use: "check", Short: "Read all logs back and compare them with their hashes and signatures; check the other stores, too", Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			found, err := s.site().Scrub(c.Context())
 			if err != nil {

@@ -106,6 +106,7 @@ type Log struct {
 	intakes     map[event.SiteID]*intake // of other sites; made again from the branches when one is missing
 	watchers    map[chan struct{}]struct{}
 	suspects    map[Branch]bool // see ScrubSuspected
+	kept        map[Branch]bool // see keep
 
 	suspected chan struct{}
 }
@@ -145,6 +146,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		ahead: make(map[subjectKey]event.Stamp), watchers: make(map[chan struct{}]struct{}),
 		intakes: make(map[event.SiteID]*intake), apartCount: make(map[event.SiteID]int64), apartLimit: maxApartBytes,
 		suspected: make(chan struct{}, 1),
+		suspects: make(map[Branch]bool), kept: make(map[Branch]bool),
 	}
 	heads, err := cfg.Store.Heads(ctx)
 	if err != nil {

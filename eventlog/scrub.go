@@ -33,12 +33,12 @@ func (l *Log) ScrubGently(ctx context.Context, rest func(context.Context) error)
 func (l *Log) ScrubSuspected(ctx context.Context) ([]Damage, error) {
 	l.mu.Lock()
 	suspected := l.suspects
-	l.suspects = nil
+	l.suspects = make(map[Branch]bool)
 	l.mu.Unlock()
 	found, err := l.scrub(ctx, l.headsOf(func(b *branch) bool { return suspected[b.id] }), func(context.Context) error { return nil })
 	if err != nil {
 		for b := range suspected {
-			l.doubt(b, ErrDamaged) // it is not known yet
+			l.Suspect(b) // it is not known yet
 		}
 	}
 	return found, err
@@ -55,15 +55,26 @@ func (l *Log) doubt(b Branch, err error) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.suspects == nil {
-		l.suspects = make(map[Branch]bool)
+	if !l.kept[b] {
+		l.suspect(b)
 	}
+	return err
+}
+
+// Suspect has a branch checked by the next ScrubSuspected: a damaged only copy may not be the only one any more.
+func (l *Log) Suspect(b Branch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.suspect(b)
+}
+
+// suspect is called with mu held.
+func (l *Log) suspect(b Branch) {
 	l.suspects[b] = true
 	select {
 	case l.suspected <- struct{}{}:
 	default: // it is known already that there is one
 	}
-	return err
 }
 
 func (l *Log) scrub(ctx context.Context, heads []Head, rest func(context.Context) error) ([]Damage, error) {
@@ -73,19 +84,32 @@ func (l *Log) scrub(ctx context.Context, heads []Head, rest func(context.Context
 		if ctx.Err() != nil {
 			return found, ctx.Err()
 		}
-		if err == nil {
-			continue
-		}
-		if !damaged(err) {
+		if err != nil && !damaged(err) {
 			return found, fmt.Errorf("check %s: %w", h.Branch, err)
+		}
+		if err == nil {
+			l.keep(h.Branch, false)
+			continue
 		}
 		d, err := l.mend(ctx, Damage{Branch: h.Branch, Page: page, Last: h.Page, Err: err})
 		if err != nil {
 			return found, err
 		}
+		l.keep(h.Branch, !d.Deleted)
 		found = append(found, d)
 	}
 	return found, nil
+}
+
+// keep notes whether a branch is damaged and kept as the only copy. Whoever reads it meets the damage again and again, and to check
+// it each time would keep the disk busy.
+func (l *Log) keep(b Branch, damaged bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.kept, b)
+	if damaged {
+		l.kept[b] = true
+	}
 }
 
 // damaged tells bytes that are not in order from a store that does not answer.

@@ -48,6 +48,28 @@ func TestADamagedPageThatIsReadIsLoggedOnceAndMendedAtOnce(t *testing.T) {
 	}
 }
 
+// Of a damaged only copy nothing can be mended, and whoever reads it meets the damage again and again.
+func TestADamagedOnlyCopyIsCheckedAgainOnlyWhenSomebodyAsks(t *testing.T) {
+	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
+	r.accepts(2, nil, w.Page(t, "a"), w.Page(t, "b"))
+	b, elsewhere := eventlog.Branch{LogID: w.Log}, false
+	r.cfg.Elsewhere = func(eventlog.Head) bool { return elsewhere }
+	r.open()
+	r.disk.Flip(b, 1)
+	equal(t, "kept", scrub(t, r)[0].Deleted, false)
+	for range 10 {
+		r.log.Durable(t.Context())
+	}
+	if found, err := r.log.ScrubSuspected(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("it is checked again: %+v, %v", found, err)
+	}
+	elsewhere = true
+	r.log.Suspect(b)
+	if found, err := r.log.ScrubSuspected(t.Context()); err != nil || len(found) != 1 || !found[0].Deleted {
+		t.Errorf("with another site that has it: %+v, %v", found, err)
+	}
+}
+
 func TestReadingADamagedPageHasItsLogChecked(t *testing.T) {
 	r, w := newRig(t), logtest.NewWriter(t, 2, 1)
 	r.accepts(2, nil, w.Page(t, "a"), w.Page(t, "b"))

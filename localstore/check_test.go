@@ -178,8 +178,6 @@ func TestTheCheckFindsAPageThatWasDamagedWhileTheSiteRuns(t *testing.T) {
 	ok(t, err)
 	_, err = f.WriteAt(bytes.Repeat([]byte{0x99}, 3*4096), 4096)
 	ok(t, err, f.Close())
-	// Another connection, as SQLite forgets what it has read when memory is short.
-	s.db.SetMaxIdleConns(0)
 	if err := s.Check(t.Context(), noRest); !errors.Is(err, ErrDamaged) || !s.Suspected() {
 		t.Errorf("the check says %v", err)
 	}

@@ -108,6 +108,27 @@ func createIdentity(d synced.Disk, dir string, random io.Reader, encode func(*se
 	return id, nil
 }
 
+// RewriteIdentity replaces a damaged or missing site.key in dir by the key that the caller still has. After a crash there is the
+// old or the new file.
+func RewriteIdentity(dir string, id *seal.Identity) error {
+	if err := (synced.Disk{}).Replace(filepath.Join(dir, IdentityFile), id.PEM()); err != nil {
+		return fmt.Errorf("write the site key again: %w", err)
+	}
+	return nil
+}
+
+// RewriteSealedIdentity is RewriteIdentity for a file that only the holder of key can read.
+func RewriteSealedIdentity(dir string, id *seal.Identity, random io.Reader, key seal.Key) error {
+	b, err := id.SealedPEM(random, key)
+	if err == nil {
+		err = (synced.Disk{}).Replace(filepath.Join(dir, IdentityFile), b)
+	}
+	if err != nil {
+		return fmt.Errorf("write the site key again: %w", err)
+	}
+	return nil
+}
+
 // createFile writes and syncs a new file, or returns ErrIdentityExists.
 func createFile(d synced.Disk, path string, content []byte) error {
 	err := d.Create(path, content)

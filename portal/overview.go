@@ -51,7 +51,11 @@ func (p *Portal) overview(r *http.Request) (overviewView, error) {
 	}
 	a, _ := web.ActorOf(r.Context())
 	may := p.permitted(r.Context(), a.Principal)
-	if _, operates := may[access.SeeSite]; operates && len(troubles) > 0 {
+	_, operates := may[access.SeeSite]
+	if operates {
+		v.Warnings = append(v.Warnings, p.conditionWarnings(t)...)
+	}
+	if operates && len(troubles) > 0 {
 		v.Warnings = append(v.Warnings, warningView{Tone: "warning", Title: t.t("overview.warn.aside"),
 			Text: t.t("overview.warn.asidetext", t.num(len(troubles)))})
 	}

@@ -19,6 +19,7 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/web"
 )
@@ -74,6 +75,8 @@ type Config struct {
 	// SignIn is what the pages of signing in, enrolling and one's own account work with; Admin what those of administration do.
 	SignIn SignInConfig
 	Admin  AdminConfig
+	// Health returns what is wrong with this site's stores. It may be nil.
+	Health func() []health.Condition
 	// Zone is the time zone that times are shown in.
 	Zone   *time.Location
 	Now    func() time.Time

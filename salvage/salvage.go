@@ -118,10 +118,14 @@ func reasonOf(path string) (string, error) {
 	return Integrity(context.Background(), db)
 }
 
-// Integrity returns what SQLite has against the database, "" if nothing.
+// Integrity returns what SQLite has against the database, "" if nothing. It reads the disk and not what SQLite remembers of it, if
+// the database has one connection.
 func Integrity(ctx context.Context, q Querier) (string, error) {
 	said := ""
-	err := q.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&said)
+	err := q.QueryRowContext(ctx, `PRAGMA shrink_memory`).Scan(&said)
+	if errors.Is(err, sql.ErrNoRows) { // it answers none
+		err = q.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&said)
+	}
 	switch f := fault.OfDisk(err); {
 	case f != nil && f.Code == fault.ErrFileDamaged.Code:
 		return err.Error(), nil

@@ -75,6 +75,8 @@ func (e *Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 	f := fault.Of(err)
 	if f.Kind == fault.Internal && errors.Is(err, context.Canceled) {
 		f = ErrStopped
+	} else if d := fault.OfDisk(err); d != nil {
+		f = d
 	}
 	status := Status(f.Kind)
 	if status == http.StatusInternalServerError {

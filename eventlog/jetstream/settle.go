@@ -27,6 +27,14 @@ func (s *Store) suspect(e *engine) {
 	s.doubt = e
 }
 
+// Stuck reports whether a page was not acknowledged and nobody knows yet what became of it. Nothing is written until that is
+// settled: the engine is started again as soon as the disk has room.
+func (s *Store) Stuck() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubt != nil
+}
+
 // settled returns an engine that is not in doubt and whose heads we know.
 func (s *Store) settled(ctx context.Context) (*engine, error) {
 	for {
