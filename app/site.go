@@ -120,7 +120,9 @@ func (s *Site) openStores(context.Context) (err error) {
 		return fmt.Errorf("open the local store: %w", err)
 	}
 	s.onClose(s.local.Close)
-	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger})
+	s.federation = site.NewFederation(s.identity.Site())
+	s.ring, err = keyring.Open(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger,
+		Allowed: s.federation.Allowed, Grounds: s.grounds})
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}
@@ -129,8 +131,6 @@ func (s *Site) openStores(context.Context) (err error) {
 }
 
 func (s *Site) openLog(ctx context.Context) (err error) {
-	self := s.identity.Site()
-	s.federation = site.NewFederation(self)
 	s.server, err = jetstream.Start(jetstream.Config{
 		Identity: s.identity, Dir: s.path(logFolder), Listen: s.config.Peer.Listen, Admit: s.admit,
 		Reserve: uint64(s.config.Disk.ReserveMiB) << 20, CipherKey: s.vault.logKey(), Rand: rand.Reader, Now: s.now, Logger: s.logger,

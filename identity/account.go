@@ -14,6 +14,7 @@ import (
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
 
@@ -189,6 +190,19 @@ func (s *Service) KeysOf(ctx context.Context, authority event.AuthorityID, perso
 	return st.Keys, nil
 }
 
+// KeyUses returns the people with whose accounts something was ever sealed with each of the keys, as far as this site's facts tell.
+// A key that no account uses is left out.
+func (s *Service) KeyUses(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (uses map[event.KeyID][]directory.PersonID, err error) {
+	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
+		uses, err = keyUses(ctx, q, authority, keys)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up whose accounts' keys these are: %w", err)
+	}
+	return uses, nil
+}
+
 // Warnings returns the youngest 500 warnings of an authority, the youngest first.
 func (s *Service) Warnings(ctx context.Context, authority event.AuthorityID) (list []Warning, err error) {
 	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
@@ -241,7 +255,10 @@ func (s *Service) erase(ctx context.Context, authority event.AuthorityID, person
 	if err != nil || p.Readable != directory.Erased {
 		return false, nil // removed people keep their keys: they may come back
 	}
-	if err := s.cfg.Keys.Erase(ctx, authority, keys...); err != nil {
+	switch err := s.cfg.Keys.Erase(ctx, authority, keys...); {
+	case errors.Is(err, keyring.ErrHeld), errors.Is(err, keyring.ErrShared):
+		return false, nil // the keyring has told why, and erases what it holds back when a person has released it
+	case err != nil:
 		return false, fmt.Errorf("destroy the keys of an account: %w", err)
 	}
 	for _, k := range keys {
