@@ -82,7 +82,11 @@ func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, trouble)
 	}
-	return ok(w, out)
+	held, err := a.heldBack(r)
+	if err != nil {
+		return err
+	}
+	return ok(w, append(out, held...))
 }
 
 // scrub reads every stored page back, which may take minutes.

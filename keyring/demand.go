@@ -43,29 +43,27 @@ const (
 	judgeBatch = 5_000
 )
 
+// State says what becomes of a demand.
+type State string
+
 // The states of a demand.
 const (
-	waiting  = "waiting"
-	held     = "held"
-	released = "released"
-	rejected = "rejected"
+	Waiting  State = "waiting"  // for facts that bear the marks out
+	Held     State = "held"     // because they are so many
+	Released State = "released" // by a person, and about to be erased
+	Rejected State = "rejected" // by a person
 )
 
 // Demand is what one site wants erased here and is not, or not yet. Its keys are alive.
 type Demand struct {
 	Authority event.AuthorityID
 	// Site is whose fact makes the keys due, if that is known; else who signed the marks, else who handed them over.
-	Site event.SiteID
-	// State is "waiting" for facts that bear the marks out, "held" because they are so many, "released" by a person and about to
-	// be erased, or "rejected" by a person.
-	State string
+	Site  event.SiteID
+	State State
 	Keys  int
 	// Since is when the first of them came here.
 	Since time.Time
 }
-
-// Open reports whether the demand waits for a person.
-func (d Demand) Open() bool { return d.State == held || d.State == waiting }
 
 // Erase destroys keys for ever, as far as this site's facts say that they are due: every other site that exchanges keys with
 // this one does the same when its own facts say so. When it returns nil, this site's copies are gone from its files. A key that
@@ -130,7 +128,7 @@ func (w *writer) demand(authority event.AuthorityID, rec Record) error {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')
 		ON CONFLICT DO UPDATE SET erased = excluded.erased, maker = excluded.maker, signature = excluded.signature, peer = excluded.peer
 			WHERE state = 'waiting'`,
-		authority, rec.ID, rec.Erased, rec.Maker, bytesOf(rec.Signature), w.peer, w.ring.cfg.Now().UnixMilli(), waiting)
+		authority, rec.ID, rec.Erased, rec.Maker, bytesOf(rec.Signature), w.peer, w.ring.cfg.Now().UnixMilli(), Waiting)
 	return err
 }
 
@@ -207,7 +205,7 @@ const askedBy = `CASE WHEN ordered <> '' THEN ordered WHEN maker <> '' THEN make
 func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site event.SiteID) (int, error) {
 	var ids []event.KeyID
 	err := r.write(ctx, func(w *writer) error {
-		for from, to := range map[string]string{held: released, rejected: waiting} {
+		for from, to := range map[State]State{Held: Released, Rejected: Waiting} {
 			list, err := w.turn(authority, site, from, to)
 			if err != nil {
 				return err
@@ -227,8 +225,8 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site event.SiteID) (n int, err error) {
 	err = r.write(ctx, func(w *writer) error {
 		n = 0
-		for _, from := range []string{waiting, held} {
-			list, err := w.turn(authority, site, from, rejected)
+		for _, from := range []State{Waiting, Held} {
+			list, err := w.turn(authority, site, from, Rejected)
 			if err != nil {
 				return err
 			}
@@ -243,7 +241,7 @@ func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site eve
 }
 
 // turn gives a site's demands of one state another one, and returns their keys.
-func (w *writer) turn(authority event.AuthorityID, site event.SiteID, from, to string) ([]event.KeyID, error) {
+func (w *writer) turn(authority event.AuthorityID, site event.SiteID, from, to State) ([]event.KeyID, error) {
 	return column[event.KeyID](w.ctx, w, `UPDATE demand SET state = ? WHERE authority = ? AND state = ? AND `+askedBy+` = ? RETURNING id`,
 		to, authority, from, site)
 }

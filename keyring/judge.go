@@ -122,12 +122,12 @@ func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []Record
 
 func (w *writer) hold(authority event.AuthorityID, by event.SiteID, due []Record) error {
 	for _, rec := range due {
-		_, err := w.ExecContext(w.ctx, `UPDATE demand SET state = ?, ordered = ? WHERE authority = ? AND id = ?`, held, by, authority, rec.ID)
+		_, err := w.ExecContext(w.ctx, `UPDATE demand SET state = ?, ordered = ? WHERE authority = ? AND id = ?`, Held, by, authority, rec.ID)
 		if err != nil {
 			return err
 		}
 	}
-	w.heldBack = append(w.heldBack, Demand{Authority: authority, Site: by, State: held, Keys: len(due)})
+	w.heldBack = append(w.heldBack, Demand{Authority: authority, Site: by, State: Held, Keys: len(due)})
 	return nil
 }
 
