@@ -130,13 +130,33 @@ func (s *Service) FinishErasures(ctx context.Context, authority event.AuthorityI
 	if err != nil {
 		return 0, deed(err, "finish erasures")
 	}
-	for _, l := range late {
-		// The fact names the late keys, so that every site sees that the person has no living key left.
-		if err := s.destroy(ctx, authority, l.person, l.keys, true); err != nil && !errors.Is(err, keyring.ErrHeld) {
-			return 0, deed(err, "finish erasures")
-		}
+	if len(late) == 0 {
+		return 0, nil
 	}
-	return len(late), nil
+	// The facts name the late keys, so that every site sees that the people have no living key left.
+	var drafts []event.Draft
+	var keys []event.KeyID
+	for _, l := range late {
+		drafts = append(drafts, draftOf(l.person.Subject(), KindPersonErased, s.actor, PersonErased{Keys: l.keys}))
+		keys = append(keys, l.keys...)
+	}
+	r, err := s.cfg.Log.Append(ctx, authority, event.Register, drafts...)
+	if err == nil {
+		err = s.wait(ctx, r)
+	}
+	if err == nil {
+		err = s.eraseDue(ctx, authority, keys) // all at once: if they are very many, none is erased before a person has looked
+	}
+	return len(late), deed(err, "finish erasures")
+}
+
+// eraseDue erases what the keyring lets be erased. What it holds back it keeps in mind.
+func (s *Service) eraseDue(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) error {
+	err := s.cfg.Keys.Erase(ctx, authority, keys...)
+	if errors.Is(err, keyring.ErrHeld) || errors.Is(err, keyring.ErrShared) {
+		return nil
+	}
+	return err
 }
 
 // lateKeys are keys of an erased person that still have to be destroyed.
@@ -225,11 +245,7 @@ func (s *Service) follow(ctx context.Context, authority event.AuthorityID, open 
 	if len(due) == 0 {
 		return nil
 	}
-	err := s.cfg.Keys.Erase(ctx, authority, due...)
-	if errors.Is(err, keyring.ErrHeld) || errors.Is(err, keyring.ErrShared) {
-		return nil
-	}
-	return err
+	return s.eraseDue(ctx, authority, due)
 }
 
 // living returns those of the keys whose erasure mark this site does not hold.

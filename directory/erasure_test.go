@@ -334,3 +334,50 @@ func TestAFunctionStaysReadableWhenItsHolderIsErased(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// A site that was taken over writes that everybody is erased. The others have the facts and keep the keys until a person looks.
+func TestFactsThatEraseHundredsDestroyNothingElsewhere(t *testing.T) {
+	a := newRig(t)
+	rogue := a.beside()
+	file := csvHead
+	for i := range 400 {
+		file += fmt.Sprintf("%d;Name%03d;Vorname\n", i, i)
+	}
+	a.imports(file, ImportOptions{})
+	meet(a, rogue)
+	people, _, err := a.People(a.ctx, nordtal, Search{Limit: MaxLimit})
+	ok(t, err)
+	var drafts []event.Draft
+	var keys []event.KeyID
+	for _, p := range people {
+		var st state
+		_, err := a.model.State(a.ctx, nordtal, p.ID.Subject(), &st)
+		ok(t, err)
+		keys = append(keys, st.Person.Key)
+		drafts = append(drafts, draftOf(p.ID.Subject(), KindPersonErased, "operator", PersonErased{}))
+	}
+	if len(keys) != 400 {
+		t.Fatalf("%d people", len(keys))
+	}
+	_, err = rogue.log.Append(rogue.ctx, nordtal, event.Register, drafts...)
+	ok(t, err)
+	meet(a, rogue)
+	for range 2 {
+		_, err = a.FinishErasures(a.ctx, nordtal)
+		ok(t, err)
+		a.confirms(a, rogue)
+	}
+	for _, k := range keys {
+		if _, err := a.ring.Key(a.ctx, nordtal, k); err != nil {
+			t.Fatalf("a key is gone: %v", err)
+		}
+	}
+	demands, err := a.ring.Demands(a.ctx, nordtal)
+	if err != nil || len(demands) != 1 || demands[0].State != keyring.Held || demands[0].Keys != 400 || demands[0].Site != rogue.ring.Self() {
+		t.Errorf("held back: %+v, %v", demands, err)
+	}
+	// Its own people can erase somebody meanwhile, and whoever looks can let it happen.
+	if n, err := a.ring.Release(a.ctx, nordtal, rogue.ring.Self()); n != 400 || err != nil {
+		t.Errorf("released %d, %v", n, err)
+	}
+}

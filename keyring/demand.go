@@ -44,12 +44,15 @@ const (
 )
 
 // State says what becomes of a demand.
+//
+// A site that joins hears in one day of all erasures there ever were. What is absent has nothing to destroy, so nobody needs to look.
 type State string
 
 // The states of a demand.
 const (
 	Waiting  State = "waiting"  // for facts that bear the marks out
 	Held     State = "held"     // because they are so many
+	Absent   State = "absent"   // they are so many, and the keys are not here: they are marked a day later, unless they come
 	Released State = "released" // by a person, and about to be erased
 	Rejected State = "rejected" // by a person
 )
@@ -225,7 +228,7 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site event.SiteID) (n int, err error) {
 	err = r.write(ctx, func(w *writer) error {
 		n = 0
-		for _, from := range []State{Waiting, Held} {
+		for _, from := range []State{Waiting, Held, Absent} {
 			list, err := w.turn(authority, site, from, Rejected)
 			if err != nil {
 				return err

@@ -17,7 +17,8 @@
 //     facts bear it out (Ground), by Config.Grounds: all that they say is sealed with the key is to be forgotten. Then it is a
 //     mark there, too, and is handed on. Demands are not.
 //   - Demands are held if the facts of one other site make more keys due within a day than tollFloor, and than one in tollShare of
-//     the authority's keys. A person releases or rejects them, at each site.
+//     the authority's keys. A person releases or rejects them, at each site. Of keys that are not here there is nothing to destroy:
+//     they are marked a day later, unless they come.
 //   - A change number counts what a store has taken in; an epoch is one opening of a store. Together they are the cursor
 //     by which another site asks for what it does not have yet. A store that was put back from a backup, or that was
 //     cloned, opens in an epoch of its own, so that nobody's old cursor skips what comes then.

@@ -29,6 +29,7 @@ type testSite struct {
 	path string
 	sync *Syncer
 	net  *network
+	now  time.Time
 }
 
 // network joins sites without a network; cut sites are unreachable.
@@ -94,7 +95,8 @@ func (n *network) add(t testing.TB, dir string) *testSite {
 
 func (s *testSite) open(t testing.TB) {
 	t.Helper()
-	r, err := Open(s.path, Config{Identity: s.id, Rand: rand.Reader, Now: at, Allowed: s.net.Allowed,
+	s.now = at()
+	r, err := Open(s.path, Config{Identity: s.id, Rand: rand.Reader, Now: func() time.Time { return s.now }, Allowed: s.net.Allowed,
 		Grounds: func(_ context.Context, _ event.AuthorityID, ids []event.KeyID) (map[event.KeyID]Ground, error) {
 			return s.net.grounds(s.id.Site(), ids), nil
 		}})

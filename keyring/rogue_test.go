@@ -234,6 +234,45 @@ func TestAFewErasuresADayPassAndManyDoNot(t *testing.T) {
 	}
 }
 
+// A site that joins hears of all erasures there ever were on one day. Nobody is asked about keys that are not there.
+func TestASiteThatJoinsWaitsForNobodyToErase(t *testing.T) {
+	ctx := context.Background()
+	n, a, b, rogue, keys := world3(t, tollFloor+100)
+	must(t, a.erase(idsOf(keys)...))
+	late := n.add(t, "")
+	n.allow(a, b, rogue, late)
+	must(t, a.Grant(ctx, nordtal, late.Self(), late.pub()))
+	late.pull(t, a)
+	if got, want := late.demands(t), fmt.Sprintf("%s absent %d;", a.Self().Short(), len(keys)); got != want {
+		t.Errorf("what waits: %s, want %s", got, want)
+	}
+	if missing, err := late.Missing(ctx, nordtal, idsOf(keys)); err != nil || len(missing) > 0 {
+		t.Errorf("pages wait for %d keys that were erased, %v", len(missing), err)
+	}
+	// One of them comes, from a site that has not heard of it: that one is held back like any other.
+	late.pull(t, b)
+	records, _, _, err := b.Changes(ctx, nordtal, Cursor{}, 1<<20)
+	must(t, err)
+	b.sends(t, late, records...)
+	late.now = at().Add(tollWindow)
+	if _, err := late.Judge(ctx); err != nil {
+		t.Error(err)
+	}
+	if got, want := late.demands(t), fmt.Sprintf("%s held %d;", a.Self().Short(), len(keys)); got != want {
+		t.Errorf("what waits: %s, want %s", got, want)
+	}
+
+	other := n.add(t, "")
+	n.allow(a, b, rogue, other)
+	must(t, a.Grant(ctx, nordtal, other.Self(), other.pub()))
+	other.pull(t, a)
+	other.now = at().Add(tollWindow)
+	if n, err := other.Judge(ctx); n != len(keys) || err != nil {
+		t.Errorf("marked a day later: %d, %v", n, err)
+	}
+	other.want(t, keys[0].ID, ErrErased)
+}
+
 func TestDemandsOfOnePeerAreBounded(t *testing.T) {
 	_, a, b, rogue, _ := world3(t, 1)
 	var many []event.KeyID
@@ -312,6 +351,23 @@ func TestTheKeysOfAForbiddenSiteSealNothingMore(t *testing.T) {
 	a.forbid(t, a, b)
 	if _, generation := a.newestAt(t); generation != 3 {
 		t.Errorf("the renewed key is of generation %d", generation)
+	}
+}
+
+func TestNobodyDrawsAKeyInTheNameOfAnother(t *testing.T) {
+	n, a, b, rogue, _ := world3(t, 1)
+	drawn := rogue.drawn(t, 2)
+	drawn.Origin = b.Self() // who stays allowed when the rogue is not
+	rogue.sends(t, a, rogue.box(t, drawn, a))
+	a.wantRefused(t, rogue.Self(), refusedSignature, 1)
+	// Nor does a key become a newer one on its way.
+	held := rogue.held1(t)
+	held.Generation = 3
+	rogue.sends(t, a, rogue.box(t, held, a))
+	a.wantRefused(t, rogue.Self(), refusedSignature, 2)
+	n.allow(a, b)
+	if _, generation := a.newestAt(t); generation != 1 {
+		t.Errorf("generation %d seals", generation)
 	}
 }
 
