@@ -67,11 +67,11 @@ type Erasure struct {
 	Confirmed []event.SiteID
 }
 
-// Erase records that the person is erased and destroys the person's keys, also those of other domains (Config.MoreKeys). From
-// then on nobody at this site can read the person's fields, in any log, and every other site follows when it has the fact; free
-// text elsewhere is not touched. Erasing again is no error, and finishes what a failure has left. It returns ErrPersonUnknown
-// for somebody never recorded here, and keyring.ErrHeld if the person is erased and a key is not, because something that is not
-// to be forgotten is sealed with it, too.
+// Erase records that the person is erased and destroys the person's keys, also those of other domains
+// (Config.MoreKeys). From then on nobody at this site can read the person's fields, in any log, and every other site
+// follows when it has the fact; free text elsewhere is not touched. Erasing again is no error, and finishes what a
+// failure has left. It returns ErrPersonUnknown for somebody never recorded here, and keyring.ErrHeld if the person is
+// erased and a key is not, because something that is not to be forgotten is sealed with it, too.
 func (s *Service) Erase(ctx context.Context, authority event.AuthorityID, id PersonID) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -123,8 +123,8 @@ func (s *Service) destroy(ctx context.Context, authority event.AuthorityID, id P
 }
 
 // FinishErasures destroys keys that came to light after their person had been erased: another site, not knowing of the
-// erasure, recorded the person, or an account of theirs, with a key of its own. It returns how many people that concerned
-// and is cheap when there are none; call it now and then.
+// erasure, recorded the person, or an account of theirs, with a key of its own. It returns how many people that
+// concerned and is cheap when there are none; call it now and then.
 func (s *Service) FinishErasures(ctx context.Context, authority event.AuthorityID) (int, error) {
 	late, err := s.lateKeys(ctx, authority)
 	if err != nil {
@@ -188,10 +188,11 @@ func (s *Service) lateKeys(ctx context.Context, authority event.AuthorityID) (la
 	return late, nil
 }
 
-// ConfirmErasures destroys the keys of everybody whom a fact erases, as far as their marks are not here, and says, for every
-// erased person of whom that is true and not said yet, that this site (self) holds the marks of all keys of the person that it
-// knows of and shows the person as erased. It returns how many people that were, at most confirmBatch at a time. It does nothing
-// if self is not among the sites that the authority allows. It is cheap when there is nothing to say; call it now and then.
+// ConfirmErasures destroys the keys of everybody whom a fact erases, as far as their marks are not here, and says, for
+// every erased person of whom that is true and not said yet, that this site (self) holds the marks of all keys of the
+// person that it knows of and shows the person as erased. It returns how many people that were, at most confirmBatch at
+// a time. It does nothing if self is not among the sites that the authority allows. It is cheap when there is nothing
+// to say; call it now and then.
 func (s *Service) ConfirmErasures(ctx context.Context, authority event.AuthorityID, self event.SiteID, allowed []event.SiteID) (int, error) {
 	if !slices.Contains(allowed, self) {
 		return 0, nil
@@ -232,7 +233,8 @@ func (s *Service) ConfirmErasures(ctx context.Context, authority event.Authority
 // confirmBatch bounds the confirmations that are written at once.
 const confirmBatch = 1000
 
-// follow destroys the keys that facts of other sites name, whether or not their marks have come. What the keyring holds back stays.
+// follow destroys the keys that facts of other sites name, whether or not their marks have come. What the keyring holds
+// back stays.
 func (s *Service) follow(ctx context.Context, authority event.AuthorityID, open []erasedRow) error {
 	var due []event.KeyID
 	for _, e := range open {

@@ -18,9 +18,9 @@ type KeyUse struct {
 	By     event.SiteID
 }
 
-// KeyUses returns whose fields are sealed with each of the keys, as far as this site's facts tell: of people who are not erased
-// the key that opens their record, of erased ones every key that any fact names as theirs. People who were only removed keep
-// their key. A key may be used by several people; one that nobody uses is left out.
+// KeyUses returns whose fields are sealed with each of the keys, as far as this site's facts tell: of people who are
+// not erased the key that opens their record, of erased ones every key that any fact names as theirs. People who were
+// only removed keep their key. A key may be used by several people; one that nobody uses is left out.
 func (s *Service) KeyUses(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (list []KeyUse, err error) {
 	err = s.cfg.Model.View(ctx, func(q readmodel.Query) (err error) {
 		list, err = keyUses(ctx, q, authority, keys)

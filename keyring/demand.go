@@ -33,8 +33,9 @@ var (
 
 // Bounds of erasing.
 const (
-	// An hour's keys of tollFloor are about a hundred people with an account and an app password. A site whose facts make more
-	// keys due within tollWindow, and more than one in tollShare of all the authority's keys, waits for a person's look.
+	// An hour's keys of tollFloor are about a hundred people with an account and an app password. A site whose facts make
+	// more keys due within tollWindow, and more than one in tollShare of all the authority's keys, waits for a person's
+	// look.
 	tollFloor  = 300
 	tollShare  = 20
 	tollWindow = 24 * time.Hour
@@ -45,7 +46,8 @@ const (
 
 // State says what becomes of a demand.
 //
-// A site that joins hears in one day of all erasures there ever were. What is absent has nothing to destroy, so nobody needs to look.
+// A site that joins hears in one day of all erasures there ever were. What is absent has nothing to destroy, so nobody
+// needs to look.
 type State string
 
 // The states of a demand.
@@ -68,11 +70,11 @@ type Demand struct {
 	Since time.Time
 }
 
-// Erase destroys keys for ever, as far as this site's facts say that they are due: every other site that exchanges keys with
-// this one does the same when its own facts say so. When it returns nil, this site's copies are gone from its files. A key that
-// is not here (yet) is marked all the same. It returns ErrHeld if a key is not due, is needed for something else, or waits for
-// a person because too many are due; the ring keeps the demand and meets it as soon as that changes. Shared keys stay: it
-// returns ErrShared, after erasing the others.
+// Erase destroys keys for ever, as far as this site's facts say that they are due: every other site that exchanges keys
+// with this one does the same when its own facts say so. When it returns nil, this site's copies are gone from its
+// files. A key that is not here (yet) is marked all the same. It returns ErrHeld if a key is not due, is needed for
+// something else, or waits for a person because too many are due; the ring keeps the demand and meets it as soon as
+// that changes. Shared keys stay: it returns ErrShared, after erasing the others.
 func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...event.KeyID) error {
 	var living []event.KeyID
 	shared := false
@@ -100,7 +102,8 @@ func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...ev
 	return nil
 }
 
-// demandAll notes that this site wants the keys erased, and returns those that are not, and whether shared ones were among them.
+// demandAll notes that this site wants the keys erased, and returns those that are not, and whether shared ones were
+// among them.
 func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (living []event.KeyID, shared bool, err error) {
 	at := max(1, w.ring.cfg.Now().UnixMilli())
 	for _, id := range ids {
@@ -125,7 +128,8 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 	return living, shared, nil
 }
 
-// demand keeps a mark that does not count yet. A signed one takes the place of one that waits; what a person has decided stays.
+// demand keeps a mark that does not count yet. A signed one takes the place of one that waits; what a person has
+// decided stays.
 func (w *writer) demand(authority event.AuthorityID, rec Record) error {
 	_, err := w.ExecContext(w.ctx, `INSERT INTO demand (authority, id, erased, maker, signature, peer, since, state, ordered)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')
@@ -203,8 +207,9 @@ func (r *Ring) Demands(ctx context.Context, authority event.AuthorityID) (list [
 // askedBy is Demand.Site in SQL.
 const askedBy = `CASE WHEN ordered <> '' THEN ordered WHEN maker <> '' THEN maker ELSE peer END`
 
-// Release erases what a site's facts make due and what was held back because it is so much, as far as it is due still. What was
-// rejected is looked at as if it had just come. It returns how many keys it has erased. The caller has judged who may do that.
+// Release erases what a site's facts make due and what was held back because it is so much, as far as it is due still.
+// What was rejected is looked at as if it had just come. It returns how many keys it has erased. The caller has judged
+// who may do that.
 func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site event.SiteID) (int, error) {
 	var ids []event.KeyID
 	err := r.write(ctx, func(w *writer) error {
@@ -223,8 +228,8 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 	return r.judge(ctx, authority, ids)
 }
 
-// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever the facts
-// say. The caller has judged who may do that.
+// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever the
+// facts say. The caller has judged who may do that.
 func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site event.SiteID) (n int, err error) {
 	err = r.write(ctx, func(w *writer) error {
 		n = 0

@@ -13,8 +13,8 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// Judge looks again at all demands that wait, and returns how many keys it has erased. Call it when facts have come; it is cheap
-// when nothing waits.
+// Judge looks again at all demands that wait, and returns how many keys it has erased. Call it when facts have come; it
+// is cheap when nothing waits.
 func (r *Ring) Judge(ctx context.Context) (erased int, err error) {
 	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand WHERE state IN ('waiting', 'absent', 'released')`)
 	if err != nil {
@@ -66,8 +66,8 @@ func (r *Ring) judgeBatch(ctx context.Context, authority event.AuthorityID, ids 
 	return erased, err
 }
 
-// judge carries out what the grounds say. Keys that are due because of another site's facts are taken together: all of them are
-// erased, or none.
+// judge carries out what the grounds say. Keys that are due because of another site's facts are taken together: all of
+// them are erased, or none.
 func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds map[event.KeyID]Ground) (erased int, err error) {
 	demands, err := w.open(authority, ids)
 	if err != nil {
@@ -97,7 +97,8 @@ func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds m
 	return erased, nil
 }
 
-// meet erases what is due because of one site's facts ("": because of time, our own facts, or a person), or holds it back.
+// meet erases what is due because of one site's facts ("": because of time, our own facts, or a person), or holds it
+// back.
 func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []openDemand) (int, error) {
 	if by != "" {
 		over, err := w.overToll(authority, by, len(due))
@@ -148,7 +149,8 @@ func (w *writer) aDayOld(d openDemand) bool {
 	return w.ring.cfg.Now().Sub(time.UnixMilli(d.since)) >= tollWindow
 }
 
-// overToll reports whether so many more keys are too many because of one site, or whether keys are held back because of it.
+// overToll reports whether so many more keys are too many because of one site, or whether keys are held back because of
+// it.
 func (w *writer) overToll(authority event.AuthorityID, by event.SiteID, n int) (bool, error) {
 	holding, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ? AND state = 'held' AND ordered = ?`, authority, by)
 	if err != nil || holding {
@@ -181,8 +183,8 @@ type openDemand struct {
 	absent bool
 }
 
-// open returns those of the keys that are demanded and neither held back nor rejected. Shared keys are none of them: what was
-// demanded before the key came is dropped when it turns out to be one.
+// open returns those of the keys that are demanded and neither held back nor rejected. Shared keys are none of them:
+// what was demanded before the key came is dropped when it turns out to be one.
 func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []openDemand, err error) {
 	text, err := json.Marshal(ids)
 	if err != nil {

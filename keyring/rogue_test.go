@@ -489,6 +489,19 @@ func TestBoxesOfOthersAreBounded(t *testing.T) {
 	}
 }
 
+func TestKeysOfAnAuthorityAreBounded(t *testing.T) {
+	_, _, b, rogue, _ := world3(t, 1)
+	was := maxKeys
+	t.Cleanup(func() { maxKeys = was })
+	maxKeys = 50
+	var flood []Record
+	for i := range 60 {
+		flood = append(flood, Record{ID: event.KeyID(fmt.Sprintf("%016x", i)), By: "00000000000000bb", Sealed: []byte{1}})
+	}
+	rogue.sends(t, b, flood...)
+	b.wantRefused(t, rogue.Self(), refusedKeys, 60-(50-4)) // four keys are the authority's own
+}
+
 func TestSharedKeysAreNotErasedHere(t *testing.T) {
 	_, a, _, _, keys := world3(t, 1)
 	shared := a.named(t)

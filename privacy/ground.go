@@ -12,13 +12,14 @@ import (
 	"codeberg.org/holdfast/holdfast/keyring"
 )
 
-// Grounds is the rule for which of an authority's keys may be destroyed: all that this site's facts say is sealed with the key is
-// to be forgotten. A person's record and account and the names of their programs are when the person was erased; a guest's name
-// when their time here was over long enough ago, and a month of the audit when the policy does not keep it any longer, both by
-// this site's own clock. A key of which no fact tells may not be destroyed: the fact may come yet.
+// Grounds is the rule for which of an authority's keys may be destroyed: all that this site's facts say is sealed with
+// the key is to be forgotten. A person's record and account and the names of their programs are when the person was
+// erased; a guest's name when their time here was over long enough ago, and a month of the audit when the policy does
+// not keep it any longer, both by this site's own clock. A key of which no fact tells may not be destroyed: the fact
+// may come yet.
 //
-// Every site judges for itself, by what it has folded. So no site can destroy a key at another one by saying that it was
-// destroyed, nor by naming a living person's key in a fact about somebody else.
+// Every site judges for itself, by what it has folded. So no site can destroy a key at another one by saying that it
+// was destroyed, nor by naming a living person's key in a fact about somebody else.
 //
 // All fields but Directory may be left out where there is no such domain. Directory is always needed.
 type Grounds struct {
