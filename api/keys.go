@@ -105,9 +105,9 @@ func (a *API) heldBack(r *http.Request) (list []Trouble, err error) {
 		}
 		for _, d := range demands {
 			if d.State == keyring.Held {
-				list = append(list, Trouble{Authority: id, Kind: "keyring.held",
-					Reason: fmt.Sprintf("the facts of site %s say that %d keys are to be erased; they are held back until 'holdfast keys release' or 'holdfast keys reject'",
-						d.Site.Short(), d.Keys)})
+				reason := fmt.Sprintf("the facts of site %s say that %d keys are to be erased; they are held back until "+
+					"'holdfast keys release' or 'holdfast keys reject'", d.Site.Short(), d.Keys)
+				list = append(list, Trouble{Authority: id, Kind: "keyring.held", Reason: reason})
 			}
 		}
 	}

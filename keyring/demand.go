@@ -25,9 +25,11 @@ type Ground struct {
 
 // The answers for keys that are not erased although that was asked for.
 var (
-	ErrHeld = fault.New(fault.Conflict, "keyring.held", "keys that were to be erased are still here: the facts do not say so (yet), or too many are due at once",
+	ErrHeld = fault.New(fault.Conflict, "keyring.held",
+		"keys that were to be erased are still here: the facts do not say so (yet), or too many are due at once",
 		"see 'holdfast keys held'; what is held back is erased after 'holdfast keys release'")
-	ErrShared = fault.New(fault.Conflict, "keyring.shared", "a shared key of the authority is not erased, whoever asks for it",
+	ErrShared = fault.New(fault.Conflict, "keyring.shared",
+		"a shared key of the authority is not erased, whoever asks for it",
 		"find out which fact names the key; every site would lose its reply links or its ids with it")
 )
 
@@ -133,8 +135,8 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 func (w *writer) demand(authority event.AuthorityID, rec Record) error {
 	_, err := w.ExecContext(w.ctx, `INSERT INTO demand (authority, id, erased, maker, signature, peer, since, state, ordered)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')
-		ON CONFLICT DO UPDATE SET erased = excluded.erased, maker = excluded.maker, signature = excluded.signature, peer = excluded.peer
-			WHERE state = 'waiting'`,
+		ON CONFLICT DO UPDATE SET erased = excluded.erased, maker = excluded.maker, signature = excluded.signature,
+			peer = excluded.peer WHERE state = 'waiting'`,
 		authority, rec.ID, rec.Erased, rec.Maker, bytesOf(rec.Signature), w.peer, w.ring.cfg.Now().UnixMilli(), Waiting)
 	return err
 }
@@ -250,6 +252,6 @@ func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site eve
 
 // turn gives a site's demands of one state another one, and returns their keys.
 func (w *writer) turn(authority event.AuthorityID, site event.SiteID, from, to State) ([]event.KeyID, error) {
-	return column[event.KeyID](w.ctx, w, `UPDATE demand SET state = ? WHERE authority = ? AND state = ? AND `+askedBy+` = ? RETURNING id`,
-		to, authority, from, site)
+	return column[event.KeyID](w.ctx, w, `UPDATE demand SET state = ?
+		WHERE authority = ? AND state = ? AND `+askedBy+` = ? RETURNING id`, to, authority, from, site)
 }

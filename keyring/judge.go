@@ -16,13 +16,14 @@ import (
 // Judge looks again at all demands that wait, and returns how many keys it has erased. Call it when facts have come; it
 // is cheap when nothing waits.
 func (r *Ring) Judge(ctx context.Context) (erased int, err error) {
-	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand WHERE state IN ('waiting', 'absent', 'released')`)
+	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand
+		WHERE state IN ('waiting', 'absent', 'released')`)
 	if err != nil {
 		return 0, fmt.Errorf("look at what is to be erased: %w", err)
 	}
 	for _, a := range authorities {
-		ids, err := column[event.KeyID](ctx, r.db, `SELECT id FROM demand WHERE authority = ? AND state IN ('waiting', 'absent', 'released')
-			ORDER BY id`, a)
+		ids, err := column[event.KeyID](ctx, r.db, `SELECT id FROM demand
+			WHERE authority = ? AND state IN ('waiting', 'absent', 'released') ORDER BY id`, a)
 		if err != nil {
 			return erased, fmt.Errorf("look at what is to be erased: %w", err)
 		}
@@ -132,8 +133,8 @@ func (w *writer) hold(authority event.AuthorityID, by event.SiteID, due []openDe
 			state = Held
 			living++
 		}
-		_, err := w.ExecContext(w.ctx, `UPDATE demand SET state = ?, ordered = ? WHERE authority = ? AND id = ? AND state <> ?`,
-			state, by, authority, d.ID, state)
+		_, err := w.ExecContext(w.ctx, `UPDATE demand SET state = ?, ordered = ?
+			WHERE authority = ? AND id = ? AND state <> ?`, state, by, authority, d.ID, state)
 		if err != nil {
 			return err
 		}
@@ -152,13 +153,16 @@ func (w *writer) aDayOld(d openDemand) bool {
 // overToll reports whether so many more keys are too many because of one site, or whether keys are held back because of
 // it.
 func (w *writer) overToll(authority event.AuthorityID, by event.SiteID, n int) (bool, error) {
-	holding, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ? AND state = 'held' AND ordered = ?`, authority, by)
+	holding, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ? AND state = 'held' AND ordered = ?`,
+		authority, by)
 	if err != nil || holding {
 		return true, err
 	}
 	var paid, living int
-	err = w.QueryRowContext(w.ctx, `SELECT (SELECT coalesce(sum(keys), 0) FROM toll WHERE authority = ?1 AND site = ?2 AND hour > ?3),
-		(SELECT count(*) FROM secret WHERE authority = ?1 AND erased = 0)`, authority, by, w.hour()-int64(tollWindow.Hours())).Scan(&paid, &living)
+	err = w.QueryRowContext(w.ctx, `SELECT
+		(SELECT coalesce(sum(keys), 0) FROM toll WHERE authority = ?1 AND site = ?2 AND hour > ?3),
+		(SELECT count(*) FROM secret WHERE authority = ?1 AND erased = 0)`,
+		authority, by, w.hour()-int64(tollWindow.Hours())).Scan(&paid, &living)
 	return paid+n > max(tollFloor, (living+paid)/tollShare), err
 }
 
@@ -169,7 +173,8 @@ func (w *writer) payToll(authority event.AuthorityID, by event.SiteID, n int) er
 		return err
 	}
 	// Hours of the future, too: they are of a clock that was wrong.
-	_, err = w.ExecContext(w.ctx, `DELETE FROM toll WHERE hour <= ?1 - ?2 OR hour > ?1 + ?2`, w.hour(), int64(tollWindow.Hours()))
+	_, err = w.ExecContext(w.ctx, `DELETE FROM toll WHERE hour <= ?1 - ?2 OR hour > ?1 + ?2`,
+		w.hour(), int64(tollWindow.Hours()))
 	return err
 }
 
@@ -197,8 +202,8 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 	}
 	rows, err := w.QueryContext(w.ctx, `SELECT id, erased, maker, signature, state, since,
 		NOT EXISTS (SELECT 1 FROM secret s WHERE s.authority = d.authority AND s.id = d.id) FROM demand d
-		WHERE authority = ? AND state IN ('waiting', 'absent', 'released') AND id IN (SELECT value FROM json_each(?)) ORDER BY id`,
-		authority, string(text))
+		WHERE authority = ? AND state IN ('waiting', 'absent', 'released')
+		AND id IN (SELECT value FROM json_each(?)) ORDER BY id`, authority, string(text))
 	if err != nil {
 		return nil, err
 	}

@@ -96,6 +96,8 @@ type Ring struct {
 	renewed map[event.AuthorityID]time.Time
 	subs    subscribers
 
+	maxKeys int // see the constant
+
 	// judging lets one at a time decide about demands, so that no bound is used up twice.
 	judging sync.Mutex
 }
@@ -128,7 +130,7 @@ func Open(path string, cfg Config) (*Ring, error) {
 	// that nobody reads.
 	db.SetMaxOpenConns(1)
 	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
-		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time)}
+		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time), maxKeys: maxKeys}
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
 	}

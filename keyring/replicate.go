@@ -169,9 +169,8 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	return nil
 }
 
-// maxKeys bounds the keys and marks of an authority that are taken from other sites: ten for each of 100,000 people. It is a
-// variable for tests only.
-var maxKeys = 1_000_000
+// maxKeys bounds the keys and marks of an authority that are taken from other sites: ten for each of 100,000 people.
+const maxKeys = 1_000_000
 
 // keysFull reports whether there is no room for another key of the authority, and counts one otherwise.
 func (w *writer) keysFull(authority event.AuthorityID) (bool, error) {
@@ -181,7 +180,7 @@ func (w *writer) keysFull(authority event.AuthorityID) (bool, error) {
 		}
 	}
 	w.keys++
-	return w.keys > maxKeys, nil
+	return w.keys > w.ring.maxKeys, nil
 }
 
 // replace puts a key that opens in the place of one that does not, or that only a less believed authority key opens.

@@ -264,7 +264,15 @@ func TestRecordsKeepTheirForm(t *testing.T) {
 	digest := digestOf(nordtal, secret)
 	mark := Record{ID: "00000000000000aa", Erased: 1764489600000, Maker: id.Site()}
 	mark.Signature = id.Sign(purposeMark, mark.markMessage(nordtal))
-	box := Record{ID: idOf(digest), Generation: 3, Site: identityOf(t, 2).Site(), Sealed: []byte("sealed"), Maker: id.Site(), Origin: id.Site(), Digest: digest}
+	box := Record{
+		ID:         idOf(digest),
+		Generation: 3,
+		Site:       identityOf(t, 2).Site(),
+		Sealed:     []byte("sealed"),
+		Maker:      id.Site(),
+		Origin:     id.Site(),
+		Digest:     digest,
+	}
 	box.Birth = id.Sign(purposeBirth, box.birthMessage(nordtal))
 	box.Signature = id.Sign(purposeBox, box.boxMessage(nordtal))
 	records := map[string]Record{

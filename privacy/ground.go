@@ -49,7 +49,8 @@ type PersonalKeys interface {
 // Of returns the grounds of those of the keys of which this site's facts tell something. It blocks for the read model.
 func (g Grounds) Of(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
 	found := grounds{}
-	for _, look := range []func(context.Context, event.AuthorityID, []event.KeyID, grounds) error{g.people, g.things, g.guests, g.months} {
+	looks := []func(context.Context, event.AuthorityID, []event.KeyID, grounds) error{g.people, g.things, g.guests, g.months}
+	for _, look := range looks {
 		if err := look(ctx, authority, keys, found); err != nil {
 			return nil, fmt.Errorf("judge what is to be erased: %w", err)
 		}
