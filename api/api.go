@@ -107,6 +107,7 @@ type Config struct {
 	Pages    audit.PageSource
 	Privacy  Privacy
 	Erasures Erasures
+	Keys     Keys
 	// Scrub reads all logs back and returns what is damaged.
 	Scrub func(ctx context.Context) []eventlog.Damage
 	Forks func() []eventlog.Fork
@@ -169,6 +170,9 @@ func (a *API) siteRoutes() []web.Route {
 		{Pattern: "POST " + prefix + "/authorities", Need: access.AddAuthority, Handle: atConsole(a.addAuthority)},
 		{Pattern: "PUT " + ofAuthority + "/sites/{site}", Need: access.PlaceAuthority, Handle: whole(a.allow)},
 		{Pattern: "DELETE " + ofAuthority + "/sites/{site}", Need: access.PlaceAuthority, Handle: whole(a.forbid)},
+		{Pattern: "GET " + ofAuthority + "/keys", Need: access.SeeSite, Handle: whole(a.keys)},
+		{Pattern: "POST " + ofAuthority + "/keys/{site}/release", Need: access.ErasePerson, Deed: "keys.release", Handle: whole(a.releaseKeys)},
+		{Pattern: "POST " + ofAuthority + "/keys/{site}/reject", Need: access.ErasePerson, Deed: "keys.reject", Handle: whole(a.rejectKeys)},
 	}
 }
 

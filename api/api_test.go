@@ -53,7 +53,7 @@ func TestClientAndRoutesAgree(t *testing.T) {
 	if d := must(c.Scrub(ctx))(t); len(d) != 2 || d[0].Reason != "torn" || !d[0].FetchedAgain {
 		t.Errorf("damages %+v", d)
 	}
-	if x := must(c.Troubles(ctx))(t); len(x) != 2 || x[0].Reason != "broken" {
+	if x := must(c.Troubles(ctx))(t); len(x) != 3 || x[0].Reason != "broken" {
 		t.Errorf("troubles %+v", x)
 	}
 	if l := must(c.SignInLink(ctx))(t); l != "https://x/signin/y" {

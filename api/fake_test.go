@@ -276,7 +276,7 @@ func newAPI(t *testing.T, auth web.Authenticator) (*API, *house, http.Handler) {
 	logger := slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))
 	a := New(Config{Sites: h, Federation: h, Directory: fakeDirectory{h}, Alarms: fakeAlarms{h}, Model: fakeModel{}, Copies: fakeCopies{},
 		Judge: h, Audit: h, Access: fakeAccess{h}, Deeds: fakeDeeds{h}, Accounts: fakeAccounts{h}, Sessions: h, Guests: fakeGuests{h},
-		Programs: fakePrograms{h}, Entries: fakeEntries{h}, Privacy: fakePrivacy{h}, Erasures: h,
+		Programs: fakePrograms{h}, Entries: fakeEntries{h}, Privacy: fakePrivacy{h}, Erasures: h, Keys: fakeKeys{h},
 		URL:  func(path string) string { return "https://portal.test" + path },
 		Once: &web.Once{Store: &store{m: map[string][]byte{}}, Rand: rand.NewChaCha8([32]byte{}), Now: func() time.Time { return now }},
 		Scrub: func(context.Context) []eventlog.Damage {

@@ -94,7 +94,11 @@ func (a *API) troubles(w http.ResponseWriter, r *http.Request) error {
 		}
 		out = append(out, trouble)
 	}
-	return ok(w, append(out, a.storeTroubles(r)...))
+	held, err := a.heldBack(r)
+	if err != nil {
+		return err
+	}
+	return ok(w, append(append(out, a.storeTroubles(r)...), held...))
 }
 
 // scrub reads every stored page back, which may take minutes.

@@ -60,8 +60,9 @@ func (s *Site) apiConfig(once *web.Once) api.Config {
 	return api.Config{
 		Sites: s.sites, Federation: s.federation, Directory: s.directory, Alarms: s.alarms, Model: s.model, Copies: s.replicator,
 		Judge: s.access, Audit: s.audit, Once: once, Access: s.access, Deeds: s.deeds, Accounts: s.accounts, Sessions: s.tokens,
-		Guests: s.guests, Programs: s.programs, Entries: s.audit, Pages: s.log, Privacy: s.privacy, Erasures: erasureList(s.erasures),
-		Scrub: s.scrubOnce, Forks: s.log.Forks, Health: s.health.List, SignInLink: s.signInLink, URL: func(path string) string { return s.config.Portal.URL + path },
+		Guests: s.guests, Programs: s.programs, Entries: s.audit, Pages: s.log, Privacy: s.privacy, Erasures: erasureList(s.erasures), Keys: s.ring,
+		Scrub: s.scrubOnce, Forks: s.log.Forks, Health: s.health.List, SignInLink: s.signInLink,
+		URL: func(path string) string { return s.config.Portal.URL + path },
 		Now: s.now, Logger: s.logger,
 	}
 }

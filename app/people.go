@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/guest"
 	"codeberg.org/holdfast/holdfast/identity"
+	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/portal"
 	"codeberg.org/holdfast/holdfast/privacy"
@@ -91,8 +93,10 @@ func (s *Site) openPeople(ctx context.Context) error {
 func (s *Site) openDesk() {
 	s.deeds = &deed.Desk{Access: s.access, Alarms: s.alarms,
 		Erase: func(ctx context.Context, by access.Principal, _ access.Verdict, a event.AuthorityID, person directory.PersonID) error {
+			// The person first: that fact is what the keys of the programs' names are destroyed for.
+			erased := s.directory.As(by.Actor()).Erase(ctx, a, person)
 			_, err := s.programs.WithdrawAll(ctx, by, a, person, true)
-			return errors.Join(s.directory.As(by.Actor()).Erase(ctx, a, person), err)
+			return errors.Join(erased, err)
 		}}
 	s.privacy = privacy.New(privacy.Config{Self: s.identity.Site(), Model: s.model, Directory: s.directory, Accounts: s.accounts,
 		Rights: s.access, Programs: s.programs, Guests: s.guests, Audit: s.audit, Erasures: s.erasures, Now: s.now})
@@ -292,6 +296,34 @@ func (m messenger) Tell(ctx context.Context, authority event.AuthorityID, person
 		last = errNoChannel.With(err)
 	}
 	return last
+}
+
+// grounds returns what this site's facts say about erasing keys. Until it has what the others held when it started, only what
+// its own facts have made due counts: somebody else's fact that needs a key may be on its way.
+func (s *Site) grounds(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
+	g := privacy.Grounds{Directory: s.directory, Accounts: s.accounts, Programs: s.programs, Guests: s.guests, Audit: s.audit,
+		GuestNames: guestNames, AuditDays: func(ctx context.Context, a event.AuthorityID) (int, bool, error) {
+			policy, err := s.access.Policy(ctx, a)
+			days, bounded := policy.RetentionDays[event.Audit]
+			return days, bounded, err
+		}}
+	found, err := g.Of(ctx, a, keys)
+	if !s.caughtUp(ctx) {
+		maps.DeleteFunc(found, func(_ event.KeyID, g keyring.Ground) bool { return g.By != s.identity.Site() })
+	}
+	return found, err
+}
+
+// judgeEvery is how often it is looked whether facts have come for which keys are to be destroyed.
+const judgeEvery = 2 * time.Second
+
+// judgeErasures destroys the keys whose erasure facts bear out by now. It is cheap when no mark waits.
+func (s *Site) judgeErasures(ctx context.Context) {
+	every(ctx, judgeEvery, func() {
+		if _, err := s.ring.Judge(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Warn("marks of erased keys could not be compared with the facts; it is tried again", "error", err)
+		}
+	})
 }
 
 // guestNames is how long the name of a guest is kept after their time here is over.

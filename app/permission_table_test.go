@@ -124,6 +124,9 @@ open        GET /api/v1/openapi.yaml
 ----------c POST /api/v1/authorities
 -----d----c PUT /api/v1/authorities/{authority}/sites/{site}
 -----d----c DELETE /api/v1/authorities/{authority}/sites/{site}
+-----dro-tc GET /api/v1/authorities/{authority}/keys
+-----d----c POST /api/v1/authorities/{authority}/keys/{site}/release
+-----d----c POST /api/v1/authorities/{authority}/keys/{site}/reject
 -majpdro-tc GET /api/v1/authorities/{authority}/people
 -majpdro-tc GET /api/v1/authorities/{authority}/people/{person}
 -----d----c POST /api/v1/authorities/{authority}/people/{person}/erase

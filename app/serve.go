@@ -148,7 +148,7 @@ func (s *Site) loops() []func(context.Context) {
 	return []func(context.Context){
 		s.model.Run, s.replicator.Run, s.sites.Run, s.caller.Run, s.wakeModel, s.followKeys, s.followMembers, s.sweep, s.scrub,
 		func(ctx context.Context) { s.syncer.Run(ctx, s.federation.Peers, time.Second) },
-		s.followClocks, s.describe, s.followPolicies, s.finishErasures, s.confirmErasures, s.audit.Run, s.accounts.Run, s.forget,
+		s.followClocks, s.describe, s.followPolicies, s.finishErasures, s.confirmErasures, s.judgeErasures, s.audit.Run, s.accounts.Run, s.forget,
 	}
 }
 

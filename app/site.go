@@ -135,7 +135,9 @@ func (s *Site) openStores(ctx context.Context) (err error) {
 		return fmt.Errorf("open the local store: %w", err)
 	}
 	s.newKeyring = s.keyringIsMissing()
-	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now, Logger: s.logger}, s.health)
+	s.federation = site.NewFederation(s.identity.Site())
+	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now,
+		Logger: s.logger, Allowed: s.federation.Allowed, Grounds: s.grounds}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}
@@ -144,8 +146,6 @@ func (s *Site) openStores(ctx context.Context) (err error) {
 }
 
 func (s *Site) openLog(ctx context.Context) (err error) {
-	self := s.identity.Site()
-	s.federation = site.NewFederation(self)
 	s.server, err = jetstream.Start(jetstream.Config{
 		Identity: s.identity, Dir: s.path(logFolder), Listen: s.config.Peer.Listen, Admit: s.admit,
 		Reserve: uint64(s.config.Disk.ReserveMiB) << 20, CipherKey: s.vault.logKey(), Rand: rand.Reader, Now: s.now, Logger: s.logger,

@@ -202,6 +202,7 @@ func TestAddressesExpireAndLinesStay(t *testing.T) {
 	// A key that was erased while its month still ran is not used again.
 	ok(t, a.Record(w.ctx, nordtal, signin))
 	id, _ := a.months.get(nordtal, "2026-12")
+	w.early = true
 	ok(t, a.ring.Erase(w.ctx, nordtal, id))
 	ok(t, a.Record(w.ctx, nordtal, signin))
 	if l := a.lines(nordtal, Query{Deed: "signin"}); l[0].Readable != Readable || l[1].Readable != Erased {

@@ -177,5 +177,34 @@ func (s *Service) Expire(ctx context.Context, authority event.AuthorityID, days 
 		Object: "auditkey/" + strconv.Itoa(days), Count: len(due)})
 }
 
+// KeyUses returns those of the keys that are of a month of the audit, as far as this site's facts tell, and for each whether it may
+// be destroyed: every such month ended at least so many days ago (0 or less: DefaultDays).
+func (s *Service) KeyUses(ctx context.Context, authority event.AuthorityID, keys []event.KeyID, days int) (map[event.KeyID]bool, error) {
+	if days <= 0 {
+		days = DefaultDays
+	}
+	var months []monthKey
+	err := s.cfg.Model.View(ctx, func(v readmodel.Query) (err error) {
+		months, err = listMonths(ctx, v, authority)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up which months' keys these are: %w", err)
+	}
+	wanted := make(map[event.KeyID]bool, len(keys))
+	for _, k := range keys {
+		wanted[k] = true
+	}
+	over := make(map[event.KeyID]bool)
+	for _, m := range months {
+		if !wanted[m.id] {
+			continue
+		}
+		before, known := over[m.id]
+		over[m.id] = expired(m.month, s.cfg.Now(), days) && (before || !known)
+	}
+	return over, nil
+}
+
 // errNoMonth is what a fact gets whose subject is not the month it names.
 var errNoMonth = fault.New(fault.Invalid, "audit.month", "the fact does not name its month", "this is a mistake in the program that wrote it")

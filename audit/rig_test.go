@@ -25,6 +25,7 @@ type world struct {
 	ctx   context.Context
 	now   time.Time
 	sites []*rig
+	early bool // keys may be destroyed before their month is over
 }
 
 // rig is one site with everything the audit stands on, in memory.
@@ -77,7 +78,16 @@ func (w *world) site(path string) *rig {
 	var err error
 	r.id, err = seal.NewIdentity(rand.Reader)
 	ok(w.t, err)
-	r.ring, err = keyring.Open(":memory:", keyring.Config{Identity: r.id, Rand: rand.Reader, Now: now})
+	r.ring, err = keyring.Open(":memory:", keyring.Config{Identity: r.id, Rand: rand.Reader, Now: now,
+		Grounds: func(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
+			over, err := r.KeyUses(ctx, a, keys, 30)
+			found := make(map[event.KeyID]keyring.Ground)
+			for _, key := range keys {
+				past, known := over[key]
+				found[key] = keyring.Ground{Due: past || w.early, Needed: known && !past && !w.early}
+			}
+			return found, err
+		}})
 	ok(w.t, err)
 	w.t.Cleanup(func() { ok(w.t, r.ring.Close()) })
 	r.log, err = eventlog.Open(w.ctx, eventlog.Config{Identity: r.id, Store: r.disk, Clock: event.NewClock(now),

@@ -195,7 +195,7 @@ func (s *shell) root() *cobra.Command {
 	})
 	root.AddCommand(s.serving()...)
 	root.AddCommand(s.federation()...)
-	root.AddCommand(s.role(), s.account(), s.guest(), s.program(), s.policyOfAccess(), s.approval(), s.person(), s.erasures(), s.audit())
+	root.AddCommand(s.role(), s.account(), s.guest(), s.program(), s.policyOfAccess(), s.approval(), s.person(), s.erasures(), s.keys(), s.audit())
 	root.AddCommand(s.directory(), s.alarm(), s.config(), s.demo(), s.phones(), s.bench())
 	return root
 }

@@ -67,9 +67,11 @@ type Erasure struct {
 	Confirmed []event.SiteID
 }
 
-// Erase destroys the person's keys, also those of other domains (Config.MoreKeys), and records it. From then on nobody at
-// this site can read the person's fields, in any log, and every other site follows when it hears of the marks; free text
-// elsewhere is not touched. Erasing again is no error. It returns ErrPersonUnknown for somebody never recorded here.
+// Erase records that the person is erased and destroys the person's keys, also those of other domains
+// (Config.MoreKeys). From then on nobody at this site can read the person's fields, in any log, and every other site
+// follows when it has the fact; free text elsewhere is not touched. Erasing again is no error, and finishes what a
+// failure has left. It returns ErrPersonUnknown for somebody never recorded here, and keyring.ErrHeld if the person is
+// erased and a key is not, because something that is not to be forgotten is sealed with it, too.
 func (s *Service) Erase(ctx context.Context, authority event.AuthorityID, id PersonID) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -101,34 +103,60 @@ func (s *Service) moreKeys(ctx context.Context, authority event.AuthorityID, id 
 	return s.cfg.MoreKeys(ctx, authority, id)
 }
 
-// destroy marks the keys and tells of it. The mark comes first: if the fact cannot be written, the person is erased all
-// the same, and erasing is tried again.
+// destroy tells that the keys are to be destroyed, and destroys them. The fact comes first, because it is what a key is
+// destroyed for, at this site as at every other. If this site stops in between, ConfirmErasures goes on.
 func (s *Service) destroy(ctx context.Context, authority event.AuthorityID, id PersonID, keys []event.KeyID, tell bool) error {
-	if err := s.cfg.Keys.Erase(ctx, authority, keys...); err != nil || !tell {
-		return err
+	if tell {
+		r, err := s.cfg.Log.Append(ctx, authority, event.Register, draftOf(id.Subject(), KindPersonErased, s.actor, PersonErased{Keys: keys}))
+		if err != nil {
+			return err
+		}
+		if err := s.wait(ctx, r); err != nil {
+			return err
+		}
 	}
-	r, err := s.cfg.Log.Append(ctx, authority, event.Register, draftOf(id.Subject(), KindPersonErased, s.actor, PersonErased{Keys: keys}))
-	if err != nil {
-		return err
+	err := s.cfg.Keys.Erase(ctx, authority, keys...)
+	if errors.Is(err, keyring.ErrShared) {
+		return nil // whatever fact names a shared key as the person's, the person is erased without it
 	}
-	return s.wait(ctx, r)
+	return err
 }
 
 // FinishErasures destroys keys that came to light after their person had been erased: another site, not knowing of the
-// erasure, recorded the person, or an account of theirs, with a key of its own. It returns how many people that concerned
-// and is cheap when there are none; call it now and then.
+// erasure, recorded the person, or an account of theirs, with a key of its own. It returns how many people that
+// concerned and is cheap when there are none; call it now and then.
 func (s *Service) FinishErasures(ctx context.Context, authority event.AuthorityID) (int, error) {
 	late, err := s.lateKeys(ctx, authority)
 	if err != nil {
 		return 0, deed(err, "finish erasures")
 	}
-	for _, l := range late {
-		// The fact names the late keys, so that every site sees that the person has no living key left.
-		if err := s.destroy(ctx, authority, l.person, l.keys, true); err != nil {
-			return 0, deed(err, "finish erasures")
-		}
+	if len(late) == 0 {
+		return 0, nil
 	}
-	return len(late), nil
+	// The facts name the late keys, so that every site sees that the people have no living key left.
+	var drafts []event.Draft
+	var keys []event.KeyID
+	for _, l := range late {
+		drafts = append(drafts, draftOf(l.person.Subject(), KindPersonErased, s.actor, PersonErased{Keys: l.keys}))
+		keys = append(keys, l.keys...)
+	}
+	r, err := s.cfg.Log.Append(ctx, authority, event.Register, drafts...)
+	if err == nil {
+		err = s.wait(ctx, r)
+	}
+	if err == nil {
+		err = s.eraseDue(ctx, authority, keys) // all at once: if they are very many, none is erased before a person has looked
+	}
+	return len(late), deed(err, "finish erasures")
+}
+
+// eraseDue erases what the keyring lets be erased. What it holds back it keeps in mind.
+func (s *Service) eraseDue(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) error {
+	err := s.cfg.Keys.Erase(ctx, authority, keys...)
+	if errors.Is(err, keyring.ErrHeld) || errors.Is(err, keyring.ErrShared) {
+		return nil
+	}
+	return err
 }
 
 // lateKeys are keys of an erased person that still have to be destroyed.
@@ -160,10 +188,11 @@ func (s *Service) lateKeys(ctx context.Context, authority event.AuthorityID) (la
 	return late, nil
 }
 
-// ConfirmErasures says, for every erased person of whom that is true and not said yet, that this site (self) holds the marks
-// of all keys of the person that it knows of and shows the person as erased. It returns how many people that were, at most
-// confirmBatch at a time. It does nothing if self is not among the sites that the authority allows. It is cheap when there
-// is nothing to say; call it now and then.
+// ConfirmErasures destroys the keys of everybody whom a fact erases, as far as their marks are not here, and says, for
+// every erased person of whom that is true and not said yet, that this site (self) holds the marks of all keys of the
+// person that it knows of and shows the person as erased. It returns how many people that were, at most confirmBatch at
+// a time. It does nothing if self is not among the sites that the authority allows. It is cheap when there is nothing
+// to say; call it now and then.
 func (s *Service) ConfirmErasures(ctx context.Context, authority event.AuthorityID, self event.SiteID, allowed []event.SiteID) (int, error) {
 	if !slices.Contains(allowed, self) {
 		return 0, nil
@@ -178,13 +207,16 @@ func (s *Service) ConfirmErasures(ctx context.Context, authority event.Authority
 	if err != nil {
 		return 0, deed(err, "confirm erasures")
 	}
+	if err := s.follow(ctx, authority, open); err != nil {
+		return 0, deed(err, "confirm erasures")
+	}
 	var drafts []event.Draft
 	for _, e := range open {
-		marked, err := s.marked(ctx, authority, e.keys)
+		living, err := s.living(ctx, authority, e.keys)
 		if err != nil {
 			return 0, deed(err, "confirm erasures")
 		}
-		if marked && len(drafts) < confirmBatch {
+		if len(living) == 0 && len(drafts) < confirmBatch {
 			drafts = append(drafts, draftOf(e.person.erasure(), KindErasureConfirmed, "site/"+self.Short(), ErasureConfirmed{Site: self, Keys: e.keys}))
 		}
 	}
@@ -201,19 +233,36 @@ func (s *Service) ConfirmErasures(ctx context.Context, authority event.Authority
 // confirmBatch bounds the confirmations that are written at once.
 const confirmBatch = 1000
 
-// marked reports whether this site holds the erasure mark of every one of the keys.
-func (s *Service) marked(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (bool, error) {
+// follow destroys the keys that facts of other sites name, whether or not their marks have come. What the keyring holds
+// back stays.
+func (s *Service) follow(ctx context.Context, authority event.AuthorityID, open []erasedRow) error {
+	var due []event.KeyID
+	for _, e := range open {
+		living, err := s.living(ctx, authority, e.keys)
+		if err != nil {
+			return err
+		}
+		due = append(due, living...)
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	return s.eraseDue(ctx, authority, due)
+}
+
+// living returns those of the keys whose erasure mark this site does not hold.
+func (s *Service) living(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (list []event.KeyID, err error) {
 	for _, k := range keys {
 		_, err := s.cfg.Keys.Key(ctx, authority, k)
 		switch {
 		case errors.Is(err, keyring.ErrErased):
 		case err == nil, errors.Is(err, keyring.ErrMissing), errors.Is(err, keyring.ErrNoAuthorityKey):
-			return false, nil
+			list = append(list, k)
 		default:
-			return false, err
+			return nil, err
 		}
 	}
-	return true, nil
+	return list, nil
 }
 
 // Erasures returns everybody of the authority who was erased, the latest first, with the sites that have confirmed it.
@@ -249,8 +298,8 @@ func saveErased(tx *readmodel.Tx, authority event.AuthorityID, id PersonID, was,
 		_, err := tx.Exec(`DELETE FROM directory_erased WHERE authority = ? AND person = ?`, authority, id)
 		return err
 	}
-	_, err := tx.Exec(`INSERT OR REPLACE INTO directory_erased (authority, person, at, by, keys) VALUES (?, ?, ?, ?, ?)`,
-		authority, id, is.ErasedAt, is.ErasedBy, keysJSON(union(is.Keys, is.Destroyed)))
+	_, err := tx.Exec(`INSERT OR REPLACE INTO directory_erased (authority, person, at, by, site, keys) VALUES (?, ?, ?, ?, ?, ?)`,
+		authority, id, is.ErasedAt, is.ErasedBy, is.ErasedFrom, keysJSON(union(is.Keys, is.Destroyed)))
 	return err
 }
 

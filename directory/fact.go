@@ -31,10 +31,10 @@ type PersonRecorded struct {
 // they were for.
 type PersonRemoved struct{}
 
-// PersonErased says that the person's keys are destroyed, which the keyring has marked before this fact. It is final. It
-// is told again if a key comes to light that it did not name.
+// PersonErased says that the person is erased and that every site has to destroy these keys. It is final. It is told again if a
+// key comes to light that it did not name. Versions before this one had destroyed the keys when they wrote it.
 type PersonErased struct {
-	// Keys are the keys that were marked.
+	// Keys are the keys that are to be destroyed.
 	Keys []event.KeyID `json:"keys"`
 }
 

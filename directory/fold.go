@@ -45,6 +45,8 @@ type personState struct {
 	ErasedAt int64 `json:"erased_at,omitempty"`
 	// ErasedBy is the actor who did that; of two persons the one who approved.
 	ErasedBy string `json:"erased_by,omitempty"`
+	// ErasedFrom is the site whose fact that was.
+	ErasedFrom event.SiteID `json:"erased_from,omitempty"`
 }
 
 // late returns the keys of an erased person that nobody has destroyed yet.
@@ -131,7 +133,7 @@ func (p *personState) apply(e readmodel.Entry) error {
 			p.Destroyed = appendOnce(p.Destroyed, k)
 		}
 		if !p.Erased {
-			p.ErasedAt, p.ErasedBy = e.Wall, e.Actor
+			p.ErasedAt, p.ErasedBy, p.ErasedFrom = e.Wall, e.Actor, e.Place.Site
 		}
 		p.Erased, p.Sealed, p.Units = true, nil, nil
 	}

@@ -37,6 +37,17 @@ func (anybody) Member(event.SiteID) bool                     { return true }
 func (anybody) Allowed(event.SiteID, event.AuthorityID) bool { return true }
 func (anybody) Operator(event.SiteID) string                 { return "one" }
 
+// grounds is the part of the rule for erasing keys that the directory knows: nobody who lives needs the key.
+func (r *rig) grounds(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
+	uses, err := r.KeyUses(ctx, a, keys)
+	found := make(map[event.KeyID]keyring.Ground)
+	for _, u := range uses {
+		g := found[u.Key]
+		found[u.Key] = keyring.Ground{Due: g.Due || u.Erased, Needed: g.Needed || !u.Erased, By: u.By}
+	}
+	return found, err
+}
+
 func newRig(t testing.TB) *rig { return newRigAt(t, ":memory:") }
 
 func newRigAt(t testing.TB, path string) *rig {
@@ -45,7 +56,7 @@ func newRigAt(t testing.TB, path string) *rig {
 	id, err := seal.NewIdentity(rand.Reader)
 	ok(t, err)
 	r := &rig{t: t, ctx: context.Background()}
-	r.ring, err = keyring.Open(":memory:", keyring.Config{Identity: id, Rand: rand.Reader, Now: now})
+	r.ring, err = keyring.Open(":memory:", keyring.Config{Identity: id, Rand: rand.Reader, Now: now, Grounds: r.grounds})
 	ok(t, err)
 	t.Cleanup(func() { ok(t, r.ring.Close()) })
 	ok(t, r.ring.Found(r.ctx, nordtal))

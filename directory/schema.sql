@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The directory in plain text, local to this machine and disposable. Everything in here comes from the logs and keys.
--- Meaning of the fold: 3
+-- Meaning of the fold: 4
 
 -- Each authority has a range of row numbers, so that a search by text reads only its own part of the index.
 CREATE TABLE IF NOT EXISTS directory_authority (
@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS directory_erased (
   person    TEXT NOT NULL,
   at        INTEGER NOT NULL,            -- milliseconds since 1970
   by        TEXT NOT NULL,               -- the actor
+  site      TEXT NOT NULL,               -- whose fact it was
   keys      TEXT NOT NULL,
   PRIMARY KEY (authority, person)
 ) WITHOUT ROWID;

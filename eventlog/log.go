@@ -146,7 +146,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		ahead: make(map[subjectKey]event.Stamp), watchers: make(map[chan struct{}]struct{}),
 		intakes: make(map[event.SiteID]*intake), apartCount: make(map[event.SiteID]int64), apartLimit: maxApartBytes,
 		suspected: make(chan struct{}, 1),
-		suspects: make(map[Branch]bool), kept: make(map[Branch]bool),
+		suspects:  make(map[Branch]bool), kept: make(map[Branch]bool),
 	}
 	heads, err := cfg.Store.Heads(ctx)
 	if err != nil {

@@ -245,6 +245,16 @@ func (s *Service) Forget(ctx context.Context, authority event.AuthorityID, age t
 	return len(keys), deed(s.cfg.Keys.Erase(ctx, authority, keys...), "forget guests")
 }
 
+// KeyUses returns those of the keys that a guest's name is sealed with, as far as this site's facts tell, and for each whether it
+// may be destroyed: the end of every such guest was longer ago than age.
+func (s *Service) KeyUses(ctx context.Context, authority event.AuthorityID, keys []event.KeyID, age time.Duration) (over map[event.KeyID]bool, err error) {
+	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
+		over, err = keyUses(ctx, q, authority, keys, s.cfg.Now().Add(-age))
+		return err
+	})
+	return over, deed(err, "look up which guests' keys these are")
+}
+
 // append writes one fact and waits until this site's read model shows it.
 func (s *Service) append(ctx context.Context, authority event.AuthorityID, d event.Draft) (eventlog.Receipt, error) {
 	after, err := s.cfg.Model.LastStamp(ctx, authority, d.Subject)

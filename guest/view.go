@@ -103,6 +103,30 @@ func past(ctx context.Context, q readmodel.Query, authority event.AuthorityID, b
 	return keys, err
 }
 
+// keyUses returns those of the keys that guests' names are sealed with, and whether all of those guests' ends were before the moment.
+func keyUses(ctx context.Context, q readmodel.Query, authority event.AuthorityID, keys []event.KeyID, before time.Time) (map[event.KeyID]bool, error) {
+	wanted, err := json.Marshal(append([]event.KeyID{}, keys...))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.QueryContext(ctx, `SELECT json_extract(state, '$.key') AS key, max(until_ms) < ? FROM guest_guest WHERE authority = ?
+		AND key IN (SELECT value FROM json_each(?)) GROUP BY key`, before.UnixMilli(), authority, string(wanted))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	over := make(map[event.KeyID]bool)
+	for rows.Next() {
+		var key event.KeyID
+		var past bool
+		if err := rows.Scan(&key, &past); err != nil {
+			return nil, err
+		}
+		over[key] = past
+	}
+	return over, rows.Err()
+}
+
 func collect(rows *sql.Rows, err error) (list []row, _ error) {
 	if err != nil {
 		return nil, err

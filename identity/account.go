@@ -14,6 +14,7 @@ import (
 	"codeberg.org/holdfast/holdfast/access"
 	"codeberg.org/holdfast/holdfast/directory"
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
 
@@ -189,6 +190,19 @@ func (s *Service) KeysOf(ctx context.Context, authority event.AuthorityID, perso
 	return st.Keys, nil
 }
 
+// KeyUses returns the people with whose accounts something was ever sealed with each of the keys, as far as this site's facts tell.
+// A key that no account uses is left out.
+func (s *Service) KeyUses(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (uses map[event.KeyID][]directory.PersonID, err error) {
+	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
+		uses, err = keyUses(ctx, q, authority, keys)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up whose accounts' keys these are: %w", err)
+	}
+	return uses, nil
+}
+
 // Warnings returns the youngest 500 warnings of an authority, the youngest first.
 func (s *Service) Warnings(ctx context.Context, authority event.AuthorityID) (list []Warning, err error) {
 	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
@@ -219,35 +233,56 @@ func (s *Service) eraseLate(ctx context.Context, authority event.AuthorityID) (e
 	for _, r := range everybody {
 		delete(accounts, r.Person)
 	}
+	return s.erase(ctx, authority, accounts)
+}
+
+// erase destroys the keys of those of the accounts whose person is erased and of whom that has not been done here: all at once,
+// because of very many the keyring destroys none before a person has looked.
+func (s *Service) erase(ctx context.Context, authority event.AuthorityID, accounts map[directory.PersonID][]event.KeyID) (erased int, err error) {
+	var people []directory.PersonID
+	var due []event.KeyID
 	for _, person := range slices.Sorted(maps.Keys(accounts)) {
-		done, err := s.erase(ctx, authority, person, accounts[person])
-		if err != nil {
-			return erased, err
+		keys := slices.DeleteFunc(accounts[person], func(k event.KeyID) bool { return s.doer.erased[k] })
+		if len(keys) == 0 {
+			continue
 		}
-		if done {
-			erased++
+		p, err := s.cfg.Directory.Person(ctx, authority, person)
+		if err != nil || p.Readable != directory.Erased {
+			continue // removed people keep their keys: they may come back
+		}
+		accounts[person] = keys
+		people, due = append(people, person), append(due, keys...)
+	}
+	if len(due) == 0 {
+		return 0, nil
+	}
+	err = s.cfg.Keys.Erase(ctx, authority, due...)
+	if err != nil && !errors.Is(err, keyring.ErrHeld) && !errors.Is(err, keyring.ErrShared) {
+		return 0, fmt.Errorf("destroy the keys of accounts: %w", err)
+	}
+	for _, person := range people {
+		if err != nil && !s.destroyed(ctx, authority, accounts[person]) {
+			continue // the keyring has told why, and erases what it holds back when a person has released it
+		}
+		for _, k := range accounts[person] {
+			s.doer.erased[k] = true
+		}
+		erased++
+		if err := s.audit(ctx, authority, "person.erase", string(accountSubject(person))); err != nil {
+			return erased, err
 		}
 	}
 	return erased, nil
 }
 
-// erase destroys an account's keys if its person is erased and that has not been done here.
-func (s *Service) erase(ctx context.Context, authority event.AuthorityID, person directory.PersonID, keys []event.KeyID) (bool, error) {
-	keys = slices.DeleteFunc(keys, func(k event.KeyID) bool { return s.doer.erased[k] })
-	if len(keys) == 0 {
-		return false, nil
-	}
-	p, err := s.cfg.Directory.Person(ctx, authority, person)
-	if err != nil || p.Readable != directory.Erased {
-		return false, nil // removed people keep their keys: they may come back
-	}
-	if err := s.cfg.Keys.Erase(ctx, authority, keys...); err != nil {
-		return false, fmt.Errorf("destroy the keys of an account: %w", err)
-	}
+// destroyed reports whether all of the keys bear their marks here.
+func (s *Service) destroyed(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) bool {
 	for _, k := range keys {
-		s.doer.erased[k] = true
+		if _, err := s.cfg.Keys.Key(ctx, authority, k); !errors.Is(err, keyring.ErrErased) {
+			return false
+		}
 	}
-	return true, s.audit(ctx, authority, "person.erase", string(accountSubject(person)))
+	return true
 }
 
 func (s *Service) audit(ctx context.Context, authority event.AuthorityID, deed, object string) error {

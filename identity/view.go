@@ -181,6 +181,20 @@ func keyed(ctx context.Context, q readmodel.Query, authority event.AuthorityID) 
 	return all, err
 }
 
+// keyUses returns which people's accounts use the keys.
+func keyUses(ctx context.Context, q readmodel.Query, authority event.AuthorityID, keys []event.KeyID) (map[event.KeyID][]directory.PersonID, error) {
+	uses := make(map[event.KeyID][]directory.PersonID)
+	err := each(ctx, q, func(scan func(...any) error) error {
+		var key event.KeyID
+		var person directory.PersonID
+		err := scan(&key, &person)
+		uses[key] = append(uses[key], person)
+		return err
+	}, `SELECT k.value, a.person FROM identity_account a, json_each(a.keys) k WHERE a.authority = ?
+		AND k.value IN (SELECT value FROM json_each(?)) ORDER BY a.person`, authority, jsonOf(append([]event.KeyID{}, keys...)))
+	return uses, err
+}
+
 // untoldWarnings returns the youngest warnings of which nobody was told. Those that somebody was invited again may be many, and
 // people without an address are never told of them, so they have bounds of their own.
 func untoldWarnings(ctx context.Context, q readmodel.Query, authority event.AuthorityID, now time.Time) ([]Warning, error) {

@@ -139,7 +139,7 @@ func (s *station) start() {
 	t, w := s.w.t, s.w
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
 	var err error
-	s.ring, err = keyring.Open(":memory:", keyring.Config{Identity: s.id, Rand: rand.Reader, Now: w.clock})
+	s.ring, err = keyring.Open(":memory:", keyring.Config{Identity: s.id, Rand: rand.Reader, Now: w.clock, Grounds: s.grounds})
 	ok(t, err)
 	s.log, err = eventlog.Open(w.ctx(), eventlog.Config{Identity: s.id, Store: eventlog.NewMemory(w.clock), Clock: event.NewClock(w.clock),
 		Rand: rand.Reader, Policy: w, Keys: s.ring, Now: w.clock, Logger: logger})
@@ -171,6 +171,34 @@ func (s *station) start() {
 	})
 }
 
+// grounds is the part of the rule for erasing keys that register and accounts know: the person was erased.
+func (s *station) grounds(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
+	found := make(map[event.KeyID]keyring.Ground)
+	add := func(key event.KeyID, erased bool, by event.SiteID) {
+		g := found[key]
+		found[key] = keyring.Ground{Due: g.Due || erased, Needed: g.Needed || !erased, By: by}
+	}
+	uses, err := s.dir.KeyUses(ctx, a, keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range uses {
+		add(u.Key, u.Erased, u.By)
+	}
+	erasers, err := s.dir.Erasers(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := s.KeyUses(ctx, a, keys)
+	for key, people := range accounts {
+		for _, p := range people {
+			by, erased := erasers[p]
+			add(key, erased, by)
+		}
+	}
+	return found, err
+}
+
 // Tell is the site's messenger.
 func (s *station) Tell(_ context.Context, _ event.AuthorityID, person directory.PersonID, m Message) error {
 	if s.mute {
@@ -198,6 +226,8 @@ func (w *world) merge() {
 				}
 			}
 			_, err := s.model.CatchUp(w.ctx())
+			ok(w.t, err)
+			_, err = s.ring.Judge(w.ctx())
 			ok(w.t, err)
 		}
 	}

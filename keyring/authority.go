@@ -45,9 +45,10 @@ func (r *Ring) Found(ctx context.Context, authority event.AuthorityID) error {
 	return nil
 }
 
-// Grant seals every key of the authority that this site holds to another site, unless it has done so before. That others have
-// done so is no reason not to: whether what they sealed is the key, only the other site can tell. The caller has checked that
-// the authority allows the site and that pub is certified by it. It returns ErrNoAuthorityKey if this site has nothing to give.
+// Grant seals every key of the authority that this site holds to another site, unless it has done so before. That
+// others have done so is no reason not to: whether what they sealed is the key, only the other site can tell. The
+// caller has checked that the authority allows the site and that pub is certified by it. It returns ErrNoAuthorityKey
+// if this site has nothing to give.
 func (r *Ring) Grant(ctx context.Context, authority event.AuthorityID, site event.SiteID, pub seal.PublicKey) error {
 	ungranted, err := r.ungranted(ctx, r.db, authority, site)
 	if err == nil && len(ungranted) > 0 {
@@ -76,8 +77,8 @@ func (w *writer) grant(authority event.AuthorityID, site event.SiteID, pub seal.
 	return nil
 }
 
-// ungranted returns the authority keys that we hold and have not sealed to the site, in the order of their generations: whoever
-// reads our boxes finds no gap.
+// ungranted returns the authority keys that we hold and have not sealed to the site, in the order of their generations:
+// whoever reads our boxes finds no gap.
 func (r *Ring) ungranted(ctx context.Context, q querier, authority event.AuthorityID, site event.SiteID) ([]event.KeyID, error) {
 	boxes, err := listBoxes(ctx, q, authority)
 	if err != nil {
@@ -103,8 +104,8 @@ func (r *Ring) ungranted(ctx context.Context, q querier, authority event.Authori
 }
 
 // Forbid makes sure that what is sealed from now on is readable only by those who remain (this site among them): a new
-// authority key takes the newest one's place if that was ever sealed to anybody else, if a site made it that does not remain,
-// or if nobody has signed for it. What a site has read before cannot be unread. It may be repeated; it returns
+// authority key takes the newest one's place if that was ever sealed to anybody else, if a site made it that does not
+// remain, or if nobody has signed for it. What a site has read before cannot be unread. It may be repeated; it returns
 // ErrNoAuthorityKey if this site has no key of the authority.
 func (r *Ring) Forbid(ctx context.Context, authority event.AuthorityID, remaining map[event.SiteID]seal.PublicKey) error {
 	if _, ok := remaining[r.self]; !ok {
@@ -134,8 +135,8 @@ func wrapForbid(err error, authority event.AuthorityID) error {
 	return nil
 }
 
-// renewPause is how long a key of this site's own stays the newest at least, if only others say that they have given it away: a
-// site that the authority allows could otherwise make all sites renew the key without end.
+// renewPause is how long a key of this site's own stays the newest at least, if only others say that they have given it
+// away: a site that the authority allows could otherwise make all sites renew the key without end.
 const renewPause = time.Hour
 
 // exposed reports whether the newest authority key needs a successor, and the successor's generation.
@@ -235,8 +236,8 @@ func (r *Ring) Authorities(ctx context.Context) ([]event.AuthorityID, error) {
 	return list, nil
 }
 
-// Granted returns the sites to which the authority's newest key (as this site knows it) is sealed, in order, as trusted sites
-// say. It returns ErrNoAuthorityKey if this site holds none.
+// Granted returns the sites to which the authority's newest key (as this site knows it) is sealed, in order, as trusted
+// sites say. It returns ErrNoAuthorityKey if this site holds none.
 func (r *Ring) Granted(ctx context.Context, authority event.AuthorityID) ([]event.SiteID, error) {
 	boxes, err := listBoxes(ctx, r.db, authority)
 	if err != nil {

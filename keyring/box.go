@@ -15,9 +15,9 @@ import (
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
-// Bounds of the boxes of one authority. An honest site makes one box for each site and authority key; an authority key is
-// renewed when a site is forbidden. Of makers that the authority does not allow now, and of unsigned boxes, there is room for
-// maxBoxes altogether.
+// Bounds of the boxes of one authority. An honest site makes one box for each site and authority key; an authority key
+// is renewed when a site is forbidden. Of makers that the authority does not allow now, and of unsigned boxes, there is
+// room for maxBoxes altogether.
 const maxBoxes = 4096
 
 // generationStep is how far above the one before it a generation may be and still count. An honest site takes the next
@@ -63,8 +63,8 @@ func (r *Ring) trusts(authority event.AuthorityID, site event.SiteID) bool {
 	return site == r.self || site != "" && (r.cfg.Allowed == nil || r.cfg.Allowed(site, authority))
 }
 
-// reach returns the highest generation that is not too far above the one before it, 0 if there is none. All boxes are steps,
-// whoever made them: what an honest site has built upon does not fall when a step's maker is forbidden.
+// reach returns the highest generation that is not too far above the one before it, 0 if there is none. All boxes are
+// steps, whoever made them: what an honest site has built upon does not fall when a step's maker is forbidden.
 func reach(boxes []boxRow) (top int64) {
 	generations := make([]int64, 0, len(boxes))
 	for _, b := range boxes {
@@ -83,9 +83,9 @@ func reach(boxes []boxRow) (top int64) {
 }
 
 // newest returns the box of the authority key that seals what is made next: of the keys sealed to site whose origin is
-// trusted, that of the highest generation within reach, of equals that of the lowest id, of equals that of the lowest origin.
-// Keys that nobody has signed for count only where there is no other. It depends on nothing but its arguments, in whatever
-// order they are.
+// trusted, that of the highest generation within reach, of equals that of the lowest id, of equals that of the lowest
+// origin. Keys that nobody has signed for count only where there is no other. It depends on nothing but its arguments,
+// in whatever order they are.
 func newest(boxes []boxRow, site event.SiteID, trusted func(event.SiteID) bool) (best boxRow, ok bool) {
 	top := reach(boxes)
 	for _, b := range boxes {
@@ -133,14 +133,15 @@ func (w *writer) current(authority event.AuthorityID) (Key, error) {
 	return Key{}, ErrMissing.Because("the key of %s", authority)
 }
 
-// heldKey is an authority key as a box sealed to this site has it. Of one id there are several if somebody gave a false one.
+// heldKey is an authority key as a box sealed to this site has it. Of one id there are several if somebody gave a false
+// one.
 type heldKey struct {
 	secret seal.Key
 	Record
 }
 
-// rank says how far a key is believed, the more the higher: signed by a trusted origin, signed by another one, unsigned,
-// for reading only.
+// rank says how far a key is believed, the more the higher: signed by a trusted origin, signed by another one,
+// unsigned, for reading only.
 func (r *Ring) rank(authority event.AuthorityID, h heldKey) int {
 	switch {
 	case h.Origin != "" && r.trusts(authority, h.Origin):
@@ -160,8 +161,8 @@ type heldKeys struct {
 	version int
 }
 
-// authorityKeys opens the boxes of one authority key that are sealed to us, or answers from memory; the most believed first. It
-// returns ErrMissing if there is none.
+// authorityKeys opens the boxes of one authority key that are sealed to us, or answers from memory; the most believed
+// first. It returns ErrMissing if there is none.
 func (r *Ring) authorityKeys(ctx context.Context, q querier, authority event.AuthorityID, id string) ([]heldKey, error) {
 	name := keyName{authority, event.KeyID(id)}
 	r.cache.RLock()
@@ -207,7 +208,8 @@ func (r *Ring) openBoxes(ctx context.Context, q querier, authority event.Authori
 	return list, nil
 }
 
-// openBox opens a box that is sealed to us. It returns seal.ErrOpen also for a key that is not the one its origin has signed for.
+// openBox opens a box that is sealed to us. It returns seal.ErrOpen also for a key that is not the one its origin has
+// signed for.
 func (r *Ring) openBox(authority event.AuthorityID, rec Record) (seal.Key, error) {
 	plain, err := r.cfg.Identity.Open(boxContext(authority, rec.ID, r.self), rec.Sealed)
 	if err != nil {
@@ -235,7 +237,8 @@ func (r *Ring) forgetHeld() {
 	r.held.version++
 }
 
-// box seals an authority key to a site, in this site's name, and stores the box. What is known of the key's birth goes along.
+// box seals an authority key to a site, in this site's name, and stores the box. What is known of the key's birth goes
+// along.
 func (w *writer) box(authority event.AuthorityID, key heldKey, site event.SiteID, pub seal.PublicKey) error {
 	sealed, err := seal.SealTo(pub, boxContext(authority, key.ID, site), key.secret[:])
 	if err != nil {
@@ -264,8 +267,8 @@ func (w *writer) insertBox(authority event.AuthorityID, rec Record) error {
 // bytesOf returns b, or no bytes in the place of nil, which SQLite would take for NULL.
 func bytesOf(b []byte) []byte { return append([]byte{}, b...) }
 
-// mergeBox takes a box over. One that is sealed to us and does not open is left out; for another site we cannot tell, so each
-// maker has a place of its own.
+// mergeBox takes a box over. One that is sealed to us and does not open is left out; for another site we cannot tell,
+// so each maker has a place of its own.
 func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 	var generation, slot int64
 	err := w.QueryRowContext(w.ctx, `SELECT generation, slot FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
@@ -301,8 +304,8 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 	return w.takeOwnBox(authority, rec, secret, known, slot)
 }
 
-// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again: records that could
-// not be checked come anew, and subscribers hear of what became readable.
+// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again: records that
+// could not be checked come anew, and subscribers hear of what became readable.
 func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal.Key, known bool, slot int64) error {
 	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.ID))
 	if err != nil && !errors.Is(err, ErrMissing) {
@@ -327,8 +330,8 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 	return w.tellAll(authority, rec.ID, false)
 }
 
-// unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it opened
-// from memory. The records come again, since the cursors go with it.
+// unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it
+// opened from memory. The records come again, since the cursors go with it.
 func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) error {
 	if err := w.burn(slot); err != nil {
 		return err
@@ -340,8 +343,8 @@ func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) erro
 	return err
 }
 
-// boxesFull reports whether there is no room for another box of the maker, and counts one otherwise. A maker that the authority
-// allows has room of its own; all others, and unsigned boxes, share one.
+// boxesFull reports whether there is no room for another box of the maker, and counts one otherwise. A maker that the
+// authority allows has room of its own; all others, and unsigned boxes, share one.
 func (w *writer) boxesFull(authority event.AuthorityID, maker event.SiteID) (bool, error) {
 	if err := w.countBoxes(authority); err != nil {
 		return false, err

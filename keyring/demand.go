@@ -25,16 +25,19 @@ type Ground struct {
 
 // The answers for keys that are not erased although that was asked for.
 var (
-	ErrHeld = fault.New(fault.Conflict, "keyring.held", "keys that were to be erased are still here: the facts do not say so (yet), or too many are due at once",
+	ErrHeld = fault.New(fault.Conflict, "keyring.held",
+		"keys that were to be erased are still here: the facts do not say so (yet), or too many are due at once",
 		"see 'holdfast keys held'; what is held back is erased after 'holdfast keys release'")
-	ErrShared = fault.New(fault.Conflict, "keyring.shared", "a shared key of the authority is not erased, whoever asks for it",
+	ErrShared = fault.New(fault.Conflict, "keyring.shared",
+		"a shared key of the authority is not erased, whoever asks for it",
 		"find out which fact names the key; every site would lose its reply links or its ids with it")
 )
 
 // Bounds of erasing.
 const (
-	// An hour's keys of tollFloor are about a hundred people with an account and an app password. A site whose facts make more
-	// keys due within tollWindow, and more than one in tollShare of all the authority's keys, waits for a person's look.
+	// An hour's keys of tollFloor are about a hundred people with an account and an app password. A site whose facts make
+	// more keys due within tollWindow, and more than one in tollShare of all the authority's keys, waits for a person's
+	// look.
 	tollFloor  = 300
 	tollShare  = 20
 	tollWindow = 24 * time.Hour
@@ -43,35 +46,37 @@ const (
 	judgeBatch = 5_000
 )
 
+// State says what becomes of a demand.
+//
+// A site that joins hears in one day of all erasures there ever were. What is absent has nothing to destroy, so nobody
+// needs to look.
+type State string
+
 // The states of a demand.
 const (
-	waiting  = "waiting"
-	held     = "held"
-	released = "released"
-	rejected = "rejected"
+	Waiting  State = "waiting"  // for facts that bear the marks out
+	Held     State = "held"     // because they are so many
+	Absent   State = "absent"   // they are so many, and the keys are not here: they are marked a day later, unless they come
+	Released State = "released" // by a person, and about to be erased
+	Rejected State = "rejected" // by a person
 )
 
 // Demand is what one site wants erased here and is not, or not yet. Its keys are alive.
 type Demand struct {
 	Authority event.AuthorityID
 	// Site is whose fact makes the keys due, if that is known; else who signed the marks, else who handed them over.
-	Site event.SiteID
-	// State is "waiting" for facts that bear the marks out, "held" because they are so many, "released" by a person and about to
-	// be erased, or "rejected" by a person.
-	State string
+	Site  event.SiteID
+	State State
 	Keys  int
 	// Since is when the first of them came here.
 	Since time.Time
 }
 
-// Open reports whether the demand waits for a person.
-func (d Demand) Open() bool { return d.State == held || d.State == waiting }
-
-// Erase destroys keys for ever, as far as this site's facts say that they are due: every other site that exchanges keys with
-// this one does the same when its own facts say so. When it returns nil, this site's copies are gone from its files. A key that
-// is not here (yet) is marked all the same. It returns ErrHeld if a key is not due, is needed for something else, or waits for
-// a person because too many are due; the ring keeps the demand and meets it as soon as that changes. Shared keys stay: it
-// returns ErrShared, after erasing the others.
+// Erase destroys keys for ever, as far as this site's facts say that they are due: every other site that exchanges keys
+// with this one does the same when its own facts say so. When it returns nil, this site's copies are gone from its
+// files. A key that is not here (yet) is marked all the same. It returns ErrHeld if a key is not due, is needed for
+// something else, or waits for a person because too many are due; the ring keeps the demand and meets it as soon as
+// that changes. Shared keys stay: it returns ErrShared, after erasing the others.
 func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...event.KeyID) error {
 	var living []event.KeyID
 	shared := false
@@ -99,7 +104,8 @@ func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...ev
 	return nil
 }
 
-// demandAll notes that this site wants the keys erased, and returns those that are not, and whether shared ones were among them.
+// demandAll notes that this site wants the keys erased, and returns those that are not, and whether shared ones were
+// among them.
 func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (living []event.KeyID, shared bool, err error) {
 	at := max(1, w.ring.cfg.Now().UnixMilli())
 	for _, id := range ids {
@@ -124,13 +130,14 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 	return living, shared, nil
 }
 
-// demand keeps a mark that does not count yet. A signed one takes the place of one that waits; what a person has decided stays.
+// demand keeps a mark that does not count yet. A signed one takes the place of one that waits; what a person has
+// decided stays.
 func (w *writer) demand(authority event.AuthorityID, rec Record) error {
 	_, err := w.ExecContext(w.ctx, `INSERT INTO demand (authority, id, erased, maker, signature, peer, since, state, ordered)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')
-		ON CONFLICT DO UPDATE SET erased = excluded.erased, maker = excluded.maker, signature = excluded.signature, peer = excluded.peer
-			WHERE state = 'waiting'`,
-		authority, rec.ID, rec.Erased, rec.Maker, bytesOf(rec.Signature), w.peer, w.ring.cfg.Now().UnixMilli(), waiting)
+		ON CONFLICT DO UPDATE SET erased = excluded.erased, maker = excluded.maker, signature = excluded.signature,
+			peer = excluded.peer WHERE state = 'waiting'`,
+		authority, rec.ID, rec.Erased, rec.Maker, bytesOf(rec.Signature), w.peer, w.ring.cfg.Now().UnixMilli(), Waiting)
 	return err
 }
 
@@ -202,12 +209,13 @@ func (r *Ring) Demands(ctx context.Context, authority event.AuthorityID) (list [
 // askedBy is Demand.Site in SQL.
 const askedBy = `CASE WHEN ordered <> '' THEN ordered WHEN maker <> '' THEN maker ELSE peer END`
 
-// Release erases what a site's facts make due and what was held back because it is so much, as far as it is due still. What was
-// rejected is looked at as if it had just come. It returns how many keys it has erased. The caller has judged who may do that.
+// Release erases what a site's facts make due and what was held back because it is so much, as far as it is due still.
+// What was rejected is looked at as if it had just come. It returns how many keys it has erased. The caller has judged
+// who may do that.
 func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site event.SiteID) (int, error) {
 	var ids []event.KeyID
 	err := r.write(ctx, func(w *writer) error {
-		for from, to := range map[string]string{held: released, rejected: waiting} {
+		for from, to := range map[State]State{Held: Released, Rejected: Waiting} {
 			list, err := w.turn(authority, site, from, to)
 			if err != nil {
 				return err
@@ -222,13 +230,13 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 	return r.judge(ctx, authority, ids)
 }
 
-// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever the facts
-// say. The caller has judged who may do that.
+// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever the
+// facts say. The caller has judged who may do that.
 func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site event.SiteID) (n int, err error) {
 	err = r.write(ctx, func(w *writer) error {
 		n = 0
-		for _, from := range []string{waiting, held} {
-			list, err := w.turn(authority, site, from, rejected)
+		for _, from := range []State{Waiting, Held, Absent} {
+			list, err := w.turn(authority, site, from, Rejected)
 			if err != nil {
 				return err
 			}
@@ -243,7 +251,7 @@ func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site eve
 }
 
 // turn gives a site's demands of one state another one, and returns their keys.
-func (w *writer) turn(authority event.AuthorityID, site event.SiteID, from, to string) ([]event.KeyID, error) {
-	return column[event.KeyID](w.ctx, w, `UPDATE demand SET state = ? WHERE authority = ? AND state = ? AND `+askedBy+` = ? RETURNING id`,
-		to, authority, from, site)
+func (w *writer) turn(authority event.AuthorityID, site event.SiteID, from, to State) ([]event.KeyID, error) {
+	return column[event.KeyID](w.ctx, w, `UPDATE demand SET state = ?
+		WHERE authority = ? AND state = ? AND `+askedBy+` = ? RETURNING id`, to, authority, from, site)
 }

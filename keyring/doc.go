@@ -5,39 +5,64 @@
 //
 // # Terms
 //
-//   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is named
-//     by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
+//   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is
+//     named by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
 //
-//   - An authority key is sealed to every site that its authority allows: one box per authority key and site. It has a
-//     generation; the newest generation, and of equals the lowest id, seals what is made next. Generation 0 is for reading
-//     only and seals nothing.
+//   - An authority key is sealed to every site that its authority allows. Each site that has the key makes a box of its
+//     own for every other one: whether a box holds the key, only its receiver can tell. Its origin is the site that
+//     drew it; the origin signs for its generation and its digest. The newest generation seals what is made next, and
+//     of equals the lowest id: of the keys whose origin the authority allows now, and within reach (at most
+//     generationStep above the generation before it). All others are for reading only. Keys of before there were
+//     signatures count where there is no signed one; they are renewed when a site is forbidden, and once after the
+//     upgrade. Generation 0 seals nothing: a forbidden site gave it, unsigned.
 //
-//   - An erasure mark takes the place of a key for ever.
+//   - An erasure mark takes the place of a key for ever. Its maker signs it. At another site it is a demand until that
+//     site's own facts bear it out (Ground), by Config.Grounds: all that they say is sealed with the key is to be
+//     forgotten. Then it is a mark there, too, and is handed on. Demands are not.
 //
-//   - A change number counts what a store has taken in; an epoch is one opening of a store. Together they are the cursor
-//     by which another site asks for what it does not have yet. A store that was put back from a backup, or that was
-//     cloned, opens in an epoch of its own, so that nobody's old cursor skips what comes then.
+//   - Demands are held if the facts of one other site make more keys due within a day than tollFloor, and than one in
+//     tollShare of the authority's keys. A person releases or rejects them, at each site. Of keys that are not here
+//     there is nothing to destroy: they are marked a day later, unless they come.
+//
+//   - A change number counts what a store has taken in; an epoch is one opening of a store. Together they are the
+//     cursor by which another site asks for what it does not have yet. A store that was put back from a backup, or that
+//     was cloned, opens in an epoch of its own, so that nobody's old cursor skips what comes then.
 //
 //   - Keys that an alarm waits for are asked for by name (Fetch); all others come in the order of their changes, in parts that
 //     the line takes.
 //
 // # Invariants
 //
-//   - A mark always wins: over the key it marks, over a copy of that key that comes later, whatever the order. It
-//     destroys the key's bytes in the database and its write-ahead log (rows are overwritten in place, and the log is
-//     truncated), and in memory. Forensics below the file system, on flash that remaps blocks, are out of its reach.
+//   - A mark that counts always wins: over the key it marks, over a copy of that key that comes later, whatever the
+//     order. It destroys the key's bytes in the database and its write-ahead log (rows are overwritten in place, and
+//     the log is truncated), and in memory. Forensics below the file system, on flash that remaps blocks, are out of
+//     its reach.
 //   - NewKeys returns after the keys are on the disk, so a page that needs them is never stored before them.
-//   - A key counts as held (Missing) only if this site can open it, or holds its mark.
-//   - Records are exchanged with a peer only while the policy allows both sites to hold the authority's keys. Who is not
-//     allowed learns nothing, not even how many there are. From a site that is forbidden only those keys are taken that
-//     pages here wait for, and the authority keys that seal them (it may have renewed the authority's key before it heard):
-//     these for reading only, here and wherever they go from here, since the forbidden site has them.
-//   - A foreign record is believed only if it opens, as soon as this site can tell.
+//   - A key counts as held (Missing) only if this site can open it, holds its mark, or has nothing of it and facts that
+//     say it is to be destroyed.
+//   - Records are exchanged with a peer only while the policy allows both sites to hold the authority's keys. Who is
+//     not allowed learns nothing, not even how many there are. From a site that is forbidden only those keys are taken
+//     that pages here wait for, and the authority keys that seal them (it may have renewed the authority's key before
+//     it heard): these for reading only, here and wherever they go from here, since the forbidden site has them.
+//   - A foreign record is believed only if it opens, as soon as this site can tell. What no honest site sends is left
+//     out, counted and told (Refusal); the rest is taken, and the cursor moves.
+//   - No site can destroy a key at another one without a fact that says so, nor more in a day than the toll without a
+//     person's look; nor take an authority key's place there, nor keep keys from being exchanged.
+//   - What others can make this site keep is bounded: maxKeys of an authority, maxBoxes of a maker, maxDemands of a peer.
+//   - Shared keys are never erased. Those that an earlier version has let be erased are made anew (Mend).
+//   - Which keys can be read, which are erased, and which authority key is the newest depends only on the set of
+//     records, the facts and the policy, not on the order in which they came. What is held back depends on the day, and
+//     is told.
 //
 // # The stored form
 //
 // Key:  seal.Key.Seal(authority key, context "holdfast key <authority> <id> <name>", 32 bytes)
 // Box:  seal.SealTo(site, context "holdfast authority key <authority> <id> <site>", 32 bytes)
+//
+// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id.
+// Signatures are those of seal.Identity.Sign under the purposes "keyring-mark", "keyring-box" and "keyring-birth", see
+// record.go. A store of the version before is brought to this form when it is opened, in place (migrate.go); that
+// version can still open it.
 //
 // Two sites that found the keys of one authority at the same time make two sets; both stay readable, and of two keys of
 // one name the lower id is used by everybody.

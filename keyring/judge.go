@@ -8,19 +8,22 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// Judge looks again at all demands that wait, and returns how many keys it has erased. Call it when facts have come; it is cheap
-// when nothing waits.
+// Judge looks again at all demands that wait, and returns how many keys it has erased. Call it when facts have come; it
+// is cheap when nothing waits.
 func (r *Ring) Judge(ctx context.Context) (erased int, err error) {
-	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand WHERE state IN ('waiting', 'released')`)
+	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand
+		WHERE state IN ('waiting', 'absent', 'released')`)
 	if err != nil {
 		return 0, fmt.Errorf("look at what is to be erased: %w", err)
 	}
 	for _, a := range authorities {
-		ids, err := column[event.KeyID](ctx, r.db, `SELECT id FROM demand WHERE authority = ? AND state IN ('waiting', 'released') ORDER BY id`, a)
+		ids, err := column[event.KeyID](ctx, r.db, `SELECT id FROM demand
+			WHERE authority = ? AND state IN ('waiting', 'absent', 'released') ORDER BY id`, a)
 		if err != nil {
 			return erased, fmt.Errorf("look at what is to be erased: %w", err)
 		}
@@ -64,14 +67,14 @@ func (r *Ring) judgeBatch(ctx context.Context, authority event.AuthorityID, ids 
 	return erased, err
 }
 
-// judge carries out what the grounds say. Keys that are due because of another site's facts are taken together: all of them are
-// erased, or none.
+// judge carries out what the grounds say. Keys that are due because of another site's facts are taken together: all of
+// them are erased, or none.
 func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds map[event.KeyID]Ground) (erased int, err error) {
 	demands, err := w.open(authority, ids)
 	if err != nil {
 		return 0, err
 	}
-	due := make(map[event.SiteID][]Record)
+	due := make(map[event.SiteID][]openDemand)
 	for _, d := range demands {
 		g := grounds[d.ID]
 		if w.ring.cfg.Grounds == nil {
@@ -79,10 +82,10 @@ func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds m
 		}
 		switch {
 		case !g.Due || g.Needed:
-		case d.released || g.By == w.ring.self:
-			due[""] = append(due[""], d.Record)
+		case d.state == Released || g.By == w.ring.self || d.state == Absent && d.absent && w.aDayOld(d):
+			due[""] = append(due[""], d)
 		default:
-			due[g.By] = append(due[g.By], d.Record)
+			due[g.By] = append(due[g.By], d)
 		}
 	}
 	for _, by := range slices.Sorted(maps.Keys(due)) {
@@ -95,8 +98,9 @@ func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds m
 	return erased, nil
 }
 
-// meet erases what is due because of one site's facts ("": because of time, our own facts, or a person), or holds it back.
-func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []Record) (int, error) {
+// meet erases what is due because of one site's facts ("": because of time, our own facts, or a person), or holds it
+// back.
+func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []openDemand) (int, error) {
 	if by != "" {
 		over, err := w.overToll(authority, by, len(due))
 		if err != nil {
@@ -109,37 +113,56 @@ func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []Record
 			return 0, err
 		}
 	}
-	for _, rec := range due {
-		if err := w.mark(authority, rec); err != nil {
+	for _, d := range due {
+		if err := w.mark(authority, d.Record); err != nil {
 			return 0, err
 		}
-		if _, err := w.ExecContext(w.ctx, `DELETE FROM demand WHERE authority = ? AND id = ?`, authority, rec.ID); err != nil {
+		if _, err := w.ExecContext(w.ctx, `DELETE FROM demand WHERE authority = ? AND id = ?`, authority, d.ID); err != nil {
 			return 0, err
 		}
 	}
 	return len(due), nil
 }
 
-func (w *writer) hold(authority event.AuthorityID, by event.SiteID, due []Record) error {
-	for _, rec := range due {
-		_, err := w.ExecContext(w.ctx, `UPDATE demand SET state = ?, ordered = ? WHERE authority = ? AND id = ?`, held, by, authority, rec.ID)
+// hold keeps the keys until a person looks, and what is not here until it has had a day to come.
+func (w *writer) hold(authority event.AuthorityID, by event.SiteID, due []openDemand) error {
+	living := 0
+	for _, d := range due {
+		state := Absent
+		if !d.absent {
+			state = Held
+			living++
+		}
+		_, err := w.ExecContext(w.ctx, `UPDATE demand SET state = ?, ordered = ?
+			WHERE authority = ? AND id = ? AND state <> ?`, state, by, authority, d.ID, state)
 		if err != nil {
 			return err
 		}
 	}
-	w.heldBack = append(w.heldBack, Demand{Authority: authority, Site: by, State: held, Keys: len(due)})
+	if living > 0 {
+		w.heldBack = append(w.heldBack, Demand{Authority: authority, Site: by, State: Held, Keys: living})
+	}
 	return nil
 }
 
-// overToll reports whether so many more keys are too many because of one site, or whether keys are held back because of it.
+// aDayOld reports whether the demand came at least a tollWindow ago.
+func (w *writer) aDayOld(d openDemand) bool {
+	return w.ring.cfg.Now().Sub(time.UnixMilli(d.since)) >= tollWindow
+}
+
+// overToll reports whether so many more keys are too many because of one site, or whether keys are held back because of
+// it.
 func (w *writer) overToll(authority event.AuthorityID, by event.SiteID, n int) (bool, error) {
-	holding, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ? AND state = 'held' AND ordered = ?`, authority, by)
+	holding, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ? AND state = 'held' AND ordered = ?`,
+		authority, by)
 	if err != nil || holding {
 		return true, err
 	}
 	var paid, living int
-	err = w.QueryRowContext(w.ctx, `SELECT (SELECT coalesce(sum(keys), 0) FROM toll WHERE authority = ?1 AND site = ?2 AND hour > ?3),
-		(SELECT count(*) FROM secret WHERE authority = ?1 AND erased = 0)`, authority, by, w.hour()-int64(tollWindow.Hours())).Scan(&paid, &living)
+	err = w.QueryRowContext(w.ctx, `SELECT
+		(SELECT coalesce(sum(keys), 0) FROM toll WHERE authority = ?1 AND site = ?2 AND hour > ?3),
+		(SELECT count(*) FROM secret WHERE authority = ?1 AND erased = 0)`,
+		authority, by, w.hour()-int64(tollWindow.Hours())).Scan(&paid, &living)
 	return paid+n > max(tollFloor, (living+paid)/tollShare), err
 }
 
@@ -150,20 +173,23 @@ func (w *writer) payToll(authority event.AuthorityID, by event.SiteID, n int) er
 		return err
 	}
 	// Hours of the future, too: they are of a clock that was wrong.
-	_, err = w.ExecContext(w.ctx, `DELETE FROM toll WHERE hour <= ?1 - ?2 OR hour > ?1 + ?2`, w.hour(), int64(tollWindow.Hours()))
+	_, err = w.ExecContext(w.ctx, `DELETE FROM toll WHERE hour <= ?1 - ?2 OR hour > ?1 + ?2`,
+		w.hour(), int64(tollWindow.Hours()))
 	return err
 }
 
 func (w *writer) hour() int64 { return w.ring.cfg.Now().Unix() / 3600 }
 
-// openDemand is a demand that may be met: a mark, and whether a person has released it.
+// openDemand is a demand that may be met: a mark, and whether its key is here.
 type openDemand struct {
 	Record
-	released bool
+	state  State
+	since  int64
+	absent bool
 }
 
-// open returns those of the keys that are demanded and neither held back nor rejected. Shared keys are none of them: what was
-// demanded before the key came is dropped when it turns out to be one.
+// open returns those of the keys that are demanded and neither held back nor rejected. Shared keys are none of them:
+// what was demanded before the key came is dropped when it turns out to be one.
 func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []openDemand, err error) {
 	text, err := json.Marshal(ids)
 	if err != nil {
@@ -174,15 +200,17 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 	if err != nil {
 		return nil, err
 	}
-	rows, err := w.QueryContext(w.ctx, `SELECT id, erased, maker, signature, state = 'released' FROM demand
-		WHERE authority = ? AND state IN ('waiting', 'released') AND id IN (SELECT value FROM json_each(?)) ORDER BY id`, authority, string(text))
+	rows, err := w.QueryContext(w.ctx, `SELECT id, erased, maker, signature, state, since,
+		NOT EXISTS (SELECT 1 FROM secret s WHERE s.authority = d.authority AND s.id = d.id) FROM demand d
+		WHERE authority = ? AND state IN ('waiting', 'absent', 'released')
+		AND id IN (SELECT value FROM json_each(?)) ORDER BY id`, authority, string(text))
 	if err != nil {
 		return nil, err
 	}
 	defer closeRows(rows, &err)
 	for rows.Next() {
 		var d openDemand
-		if err := rows.Scan(&d.ID, &d.Erased, &d.Maker, &d.Signature, &d.released); err != nil {
+		if err := rows.Scan(&d.ID, &d.Erased, &d.Maker, &d.Signature, &d.state, &d.since, &d.absent); err != nil {
 			return nil, err
 		}
 		list = append(list, d)

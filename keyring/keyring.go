@@ -97,6 +97,8 @@ type Ring struct {
 	renewed map[event.AuthorityID]time.Time
 	subs    subscribers
 
+	maxKeys int // see the constant
+
 	// judging lets one at a time decide about demands, so that no bound is used up twice.
 	judging sync.Mutex
 }
@@ -129,7 +131,7 @@ func Open(path string, cfg Config) (*Ring, error) {
 	// that nobody reads.
 	db.SetMaxOpenConns(1)
 	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
-		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time)}
+		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time), maxKeys: maxKeys}
 	r.watch.board = discard(cfg)
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
@@ -285,7 +287,8 @@ func (r *Ring) load(ctx context.Context, authority event.AuthorityID, id event.K
 	return seal.Key{}, ErrMissing.With(seal.ErrOpen)
 }
 
-// Missing returns those of ids for which this site holds neither the key in a form it can open nor the erasure mark.
+// Missing returns those of ids for which this site holds neither the key in a form it can open nor the erasure mark, nor expects
+// the mark: this site's facts say that the key is to be destroyed, and it is not here.
 func (r *Ring) Missing(ctx context.Context, authority event.AuthorityID, ids []event.KeyID) ([]event.KeyID, error) {
 	unsure := make([]event.KeyID, 0, len(ids))
 	r.cache.RLock()
@@ -302,9 +305,10 @@ func (r *Ring) Missing(ctx context.Context, authority event.AuthorityID, ids []e
 	if err != nil {
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}
-	missing, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (
-		SELECT 1 FROM secret s WHERE s.authority = ? AND s.id = j.value AND (s.erased > 0 OR EXISTS (
-			SELECT 1 FROM box b WHERE b.authority = s.authority AND b.id = s.by AND b.site = ?)))`, string(list), authority, r.self)
+	missing, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?1) j WHERE NOT EXISTS (
+		SELECT 1 FROM secret s WHERE s.authority = ?2 AND s.id = j.value AND (s.erased > 0 OR EXISTS (
+			SELECT 1 FROM box b WHERE b.authority = s.authority AND b.id = s.by AND b.site = ?3)))
+		AND NOT EXISTS (SELECT 1 FROM demand d WHERE d.authority = ?2 AND d.id = j.value AND d.state = 'absent')`, string(list), authority, r.self)
 	if err != nil {
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}

@@ -29,6 +29,7 @@ type testSite struct {
 	path string
 	sync *Syncer
 	net  *network
+	now  time.Time
 }
 
 // network joins sites without a network; cut sites are unreachable.
@@ -93,7 +94,7 @@ func (n *network) add(t testing.TB, dir string) *testSite {
 }
 
 func (s *testSite) config() Config {
-	return Config{Identity: s.id, Rand: rand.Reader, Now: at, Allowed: s.net.Allowed,
+	return Config{Identity: s.id, Rand: rand.Reader, Now: func() time.Time { return s.now }, Allowed: s.net.Allowed,
 		Grounds: func(_ context.Context, _ event.AuthorityID, ids []event.KeyID) (map[event.KeyID]Ground, error) {
 			return s.net.grounds(s.id.Site(), ids), nil
 		}}
@@ -101,6 +102,7 @@ func (s *testSite) config() Config {
 
 func (s *testSite) open(t testing.TB) {
 	t.Helper()
+	s.now = at()
 	r, err := Open(s.path, s.config())
 	if err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 var schema string
 
 // migrate makes the tables, and brings those of a store that an earlier version has written to today's form, in one
-// transaction. No secret moves: boxes and keys only point into the vault. The earlier version can open the store afterwards:
-// what was added has a default.
+// transaction. No secret moves: boxes and keys only point into the vault. The earlier version can open the store
+// afterwards: what was added has a default.
 func migrate(db *sql.DB) (err error) {
 	tx, err := db.Begin()
 	if err != nil {
@@ -58,8 +58,8 @@ func growSecret(tx *sql.Tx) error {
 	return err
 }
 
-// setOldBoxesAside renames a table of boxes that has room for only one box of a key and site. Its index goes first: indexes
-// have names of their own.
+// setOldBoxesAside renames a table of boxes that has room for only one box of a key and site. Its index goes first:
+// indexes have names of their own.
 func setOldBoxesAside(tx *sql.Tx) (bool, error) {
 	form, err := formOf(tx, "box")
 	if err != nil || form == "" || strings.Contains(form, "maker") {

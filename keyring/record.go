@@ -13,8 +13,9 @@ import (
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
-// Record is what sites exchange: a sealed key, an erasure mark (Erased > 0), or an authority key's box (Site set). Fields are
-// added, never changed: neighbours of the version before send none of those from Maker on, and overlook them.
+// Record is what sites exchange: a sealed key, an erasure mark (Erased > 0), or an authority key's box (Site set).
+// Fields are added, never changed: neighbours of the version before send none of those from Maker on, and overlook
+// them.
 type Record struct {
 	ID     event.KeyID `json:"i"`
 	Name   string      `json:"n,omitempty"`
@@ -29,8 +30,8 @@ type Record struct {
 	// Maker is who made the mark or the box, with Signature. Both are empty in what was made before there were signatures.
 	Maker     event.SiteID `json:"m,omitempty"`
 	Signature []byte       `json:"z,omitempty"`
-	// Origin is, of boxes, who drew the authority key. With Birth it vouches for the generation and for the key (Digest), so
-	// that whoever seals the key on can change neither.
+	// Origin is, of boxes, who drew the authority key. With Birth it vouches for the generation and for the key (Digest),
+	// so that whoever seals the key on can change neither.
 	Origin event.SiteID `json:"o,omitempty"`
 	Digest []byte       `json:"d,omitempty"`
 	Birth  []byte       `json:"c,omitempty"`
@@ -78,8 +79,8 @@ func (rec Record) check() error {
 	return nil
 }
 
-// signedInForm reports whether a signature is there exactly if somebody is named for it, and has its length. Of a key nothing
-// is said: a later version may sign keys, too.
+// signedInForm reports whether a signature is there exactly if somebody is named for it, and has its length. Of a key
+// nothing is said: a later version may sign keys, too.
 func (rec Record) signedInForm() bool {
 	made := sized(rec.Signature, signatureBytes, rec.Maker != "")
 	born := sized(rec.Digest, sha256.Size, rec.Origin != "") && sized(rec.Birth, signatureBytes, rec.Origin != "")
@@ -151,8 +152,8 @@ func digestOf(authority event.AuthorityID, secret seal.Key) []byte {
 	return sum[:]
 }
 
-// idOf returns the id of the authority key of the digest. Since it is made of the digest, nobody can give another key under the
-// id of one that an origin has signed for.
+// idOf returns the id of the authority key of the digest. Since it is made of the digest, nobody can give another key
+// under the id of one that an origin has signed for.
 func idOf(digest []byte) event.KeyID { return event.KeyID(hex.EncodeToString(digest[:8])) }
 
 func hexID(id event.KeyID) bool {

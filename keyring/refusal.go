@@ -21,6 +21,7 @@ const (
 	refusedSignature Reason = "signature" // the site that it names has not signed it
 	refusedShared    Reason = "shared"    // a mark for a shared key, which is never erased
 	refusedDemands   Reason = "demands"   // more marks that do not count here than may wait
+	refusedKeys      Reason = "keys"      // more keys of the authority than there is room for
 	refusedBox       Reason = "box"       // an authority key sealed to this site that does not open, or is not the one it says
 	refusedBoxes     Reason = "boxes"     // more authority keys than there is room for
 )
@@ -34,8 +35,8 @@ type Refusal struct {
 	Last      time.Time
 }
 
-// Refusals returns what was not taken of the authority's keys, by peer and reason, since the store was made. Where the peer is this
-// site itself, somebody asked here for a shared key to be erased.
+// Refusals returns what was not taken of the authority's keys, by peer and reason, since the store was made. Where the
+// peer is this site itself, somebody asked here for a shared key to be erased.
 func (r *Ring) Refusals(ctx context.Context, authority event.AuthorityID) (list []Refusal, err error) {
 	rows, err := r.db.QueryContext(ctx, `SELECT peer, reason, times, last FROM refusal WHERE authority = ? ORDER BY peer, reason`, authority)
 	if err != nil {

@@ -155,11 +155,32 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 		}
 		return w.replace(authority, row, rec)
 	}
+	switch full, err := w.keysFull(authority); {
+	case err != nil:
+		return err
+	case full:
+		w.refuse(refusedKeys)
+		return nil
+	}
 	if err := w.insert(authority, rec); err != nil {
 		return err
 	}
 	w.news = append(w.news, Changed{authority, rec.ID, false})
 	return nil
+}
+
+// maxKeys bounds the keys and marks of an authority that are taken from other sites: ten for each of 100,000 people.
+const maxKeys = 1_000_000
+
+// keysFull reports whether there is no room for another key of the authority, and counts one otherwise.
+func (w *writer) keysFull(authority event.AuthorityID) (bool, error) {
+	if w.keys < 0 {
+		if err := w.QueryRowContext(w.ctx, `SELECT count(*) FROM secret WHERE authority = ?`, authority).Scan(&w.keys); err != nil {
+			return false, err
+		}
+	}
+	w.keys++
+	return w.keys > w.ring.maxKeys, nil
 }
 
 // replace puts a key that opens in the place of one that does not, or that only a less believed authority key opens.

@@ -9,11 +9,11 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// Mend makes those shared keys anew of which an earlier version has let every one be erased, and returns their names. What
-// depended on a lost key stays lost: reply links that are out do not work any more, people of the next import get new ids, and
-// what the register key sealed stays unreadable until it is recorded again. Two sites that do so at once make two keys; of them
-// the lower id is used by everybody. It returns ErrNoAuthorityKey if that would be needed and this site has no key of the
-// authority, and is cheap when nothing is to be done.
+// Mend makes those shared keys anew of which an earlier version has let every one be erased, and returns their names.
+// What depended on a lost key stays lost: reply links that are out do not work any more, people of the next import get
+// new ids, and what the register key sealed stays unreadable until it is recorded again. Two sites that do so at once
+// make two keys; of them the lower id is used by everybody. It returns ErrNoAuthorityKey if that would be needed and
+// this site has no key of the authority, and is cheap when nothing is to be done.
 func (r *Ring) Mend(ctx context.Context, authority event.AuthorityID) (made []string, err error) {
 	lost, err := lostNames(ctx, r.db, authority)
 	if err == nil && len(lost) > 0 {
@@ -49,7 +49,8 @@ func (w *writer) remake(authority event.AuthorityID) ([]string, error) {
 	return lost, nil
 }
 
-// lostNames returns the names of shared keys of which this site has marks and no key. Where it has neither, they have not come yet.
+// lostNames returns the names of shared keys of which this site has marks and no key. Where it has neither, they have
+// not come yet.
 func lostNames(ctx context.Context, q querier, authority event.AuthorityID) ([]string, error) {
 	return column[string](ctx, q, `SELECT name FROM secret WHERE authority = ? AND name IN (?, ?, ?)
 		GROUP BY name HAVING min(erased) > 0 ORDER BY name`, authority, NameID, NameLink, NameRegister)

@@ -34,7 +34,8 @@ func TestTheStoreIsSyncedBeforeAnythingIsAcknowledged(t *testing.T) {
 			t.Errorf("%s is %s, want %s", pragma, got, want)
 		}
 	}
-	// What an open transaction has not committed is nowhere; what was acknowledged is in the files that another process sees.
+	// What an open transaction has not committed is nowhere; what was acknowledged is in the files that another process
+	// sees.
 	must(t, a.Found(context.Background(), nordtal))
 	k := a.newKey(t)
 	if !a.holds(t, a.sealed(t, k.ID)) {
@@ -50,8 +51,9 @@ func identityOf(t testing.TB, b byte) *seal.Identity {
 	return id
 }
 
-// before opens a copy of a store that the version before has written: it has two living keys and an erased one, its link key was
-// erased by another site, a key of generation 2^40 was planted, and it has granted the authority's key to a second site.
+// before opens a copy of a store that the version before has written: it has two living keys and an erased one, its
+// link key was erased by another site, a key of generation 2^40 was planted, and it has granted the authority's key to
+// a second site.
 func before(t *testing.T) (a, second *testSite, keys []struct {
 	ID     event.KeyID
 	Secret []byte
@@ -184,8 +186,8 @@ func (s *testSite) takeAll(from *testSite) error {
 	return err
 }
 
-// TestAnyOrderGivesTheSameKeys merges what three honest sites and a rogue have made, in many orders, and compares what the
-// sites can read, what is erased, and what seals next.
+// TestAnyOrderGivesTheSameKeys merges what three honest sites and a rogue have made, in many orders, and compares what
+// the sites can read, what is erased, and what seals next.
 func TestAnyOrderGivesTheSameKeys(t *testing.T) {
 	for seed := range uint64(12) {
 		rnd := mrand.New(mrand.NewPCG(seed, 7))
@@ -262,7 +264,15 @@ func TestRecordsKeepTheirForm(t *testing.T) {
 	digest := digestOf(nordtal, secret)
 	mark := Record{ID: "00000000000000aa", Erased: 1764489600000, Maker: id.Site()}
 	mark.Signature = id.Sign(purposeMark, mark.markMessage(nordtal))
-	box := Record{ID: idOf(digest), Generation: 3, Site: identityOf(t, 2).Site(), Sealed: []byte("sealed"), Maker: id.Site(), Origin: id.Site(), Digest: digest}
+	box := Record{
+		ID:         idOf(digest),
+		Generation: 3,
+		Site:       identityOf(t, 2).Site(),
+		Sealed:     []byte("sealed"),
+		Maker:      id.Site(),
+		Origin:     id.Site(),
+		Digest:     digest,
+	}
 	box.Birth = id.Sign(purposeBirth, box.birthMessage(nordtal))
 	box.Signature = id.Sign(purposeBox, box.boxMessage(nordtal))
 	records := map[string]Record{

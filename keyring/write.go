@@ -38,6 +38,8 @@ type writer struct {
 	made map[event.SiteID]int
 	// waits is how many demands there are because of the peer, -1 as long as nobody has asked.
 	waits int
+	// keys is how many keys and marks the authority has here, -1 as long as nobody has asked.
+	keys int
 	// told and heldBack are reported when the transaction is through.
 	told     []Refusal
 	heldBack []Demand
@@ -91,7 +93,7 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 			r.forgetHeld()
 		}
 	}()
-	w := &writer{Tx: tx, ctx: ctx, ring: r, waits: -1}
+	w := &writer{Tx: tx, ctx: ctx, ring: r, waits: -1, keys: -1}
 	if err := tx.QueryRowContext(ctx, `SELECT value FROM counter`).Scan(&w.change); err != nil {
 		return err
 	}

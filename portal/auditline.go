@@ -21,7 +21,7 @@ import (
 var otherDeeds = []string{"signin", "signout", "signin.link", "site.remove", deed.NoteAsk, "approval.give", "approval.refuse", "audit.export", "policy.provider",
 	"account.invite", "account.remind", "account.signout", "account.warn", "passkey.remove", "role.withdraw", "guest.renew", "guest.away",
 	"program.withdraw", "alarm.preview", "alarm.call", "guest.see", "program.see", "erasure.see", "account.invite.see", "role.grant.see", "person.erase.see",
-	audit.DeedOthers, audit.DeedExpire}
+	"keys.release", "keys.reject", audit.DeedOthers, audit.DeedExpire}
 
 // deedText says what was done. A deed that this program does not know is shown as it is called there.
 func deedText(t *texts, d string) string { return wordOr(t, "audit.deed."+d, wordOr(t, "may."+d, d)) }

@@ -328,6 +328,16 @@ func (s *Service) WithdrawAll(ctx context.Context, by access.Principal, authorit
 	return len(drafts), deed(err, "forget the names of a person's programs")
 }
 
+// KeyUses returns the owners ("" where a program has none) of the programs whose name is sealed with each of the keys, as far as
+// this site's facts tell. A key that no program uses is left out.
+func (s *Service) KeyUses(ctx context.Context, authority event.AuthorityID, keys []event.KeyID) (uses map[event.KeyID][]directory.PersonID, err error) {
+	err = s.cfg.Model.View(ctx, func(q readmodel.Query) error {
+		uses, err = keyUses(ctx, q, authority, keys)
+		return err
+	})
+	return uses, deed(err, "look up which programs' keys these are")
+}
+
 // append writes facts and waits until this site's read model shows them.
 func (s *Service) append(ctx context.Context, authority event.AuthorityID, drafts ...event.Draft) (eventlog.Receipt, error) {
 	for i := range drafts {

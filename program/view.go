@@ -78,6 +78,30 @@ func countLiving(ctx context.Context, q readmodel.Query, authority event.Authori
 	return n, err
 }
 
+// keyUses returns the owners of the programs that use the keys.
+func keyUses(ctx context.Context, q readmodel.Query, authority event.AuthorityID, keys []event.KeyID) (map[event.KeyID][]directory.PersonID, error) {
+	wanted, err := json.Marshal(append([]event.KeyID{}, keys...))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.QueryContext(ctx, `SELECT json_extract(state, '$.key') AS key, owner FROM program_program WHERE authority = ?
+		AND key IN (SELECT value FROM json_each(?)) ORDER BY owner`, authority, string(wanted))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	uses := make(map[event.KeyID][]directory.PersonID)
+	for rows.Next() {
+		var key event.KeyID
+		var owner directory.PersonID
+		if err := rows.Scan(&key, &owner); err != nil {
+			return nil, err
+		}
+		uses[key] = append(uses[key], owner)
+	}
+	return uses, rows.Err()
+}
+
 func collect(rows *sql.Rows, err error) (list []row, _ error) {
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/access"
@@ -16,6 +17,7 @@ import (
 	"codeberg.org/holdfast/holdfast/guest"
 	"codeberg.org/holdfast/holdfast/identity"
 	"codeberg.org/holdfast/holdfast/keyring"
+	"codeberg.org/holdfast/holdfast/privacy"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/session"
 	"codeberg.org/holdfast/holdfast/site"
@@ -167,6 +169,18 @@ func (n *node) openSessions(d *domains, log eventlog.Appender) {
 	d.sessions = session.New(c)
 }
 
+// grounds is what the site's facts say about erasing keys, as in app.
+func (n *node) grounds(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
+	d := n.people
+	g := privacy.Grounds{Directory: d.directory, Accounts: d.accounts, Guests: d.guests, Audit: d.audit, GuestNames: 30 * 24 * time.Hour,
+		AuditDays: func(context.Context, event.AuthorityID) (int, bool, error) { return 0, false, nil }}
+	found, err := g.Of(ctx, a, keys)
+	if !n.rep.CaughtUp() {
+		maps.DeleteFunc(found, func(_ event.KeyID, g keyring.Ground) bool { return g.By != n.site })
+	}
+	return found, err
+}
+
 // accountKeys are the keys of other domains that are destroyed with a person.
 func (n *node) accountKeys(ctx context.Context, a event.AuthorityID, p directory.PersonID) ([]event.KeyID, error) {
 	if n.w.plant.KeepAccounts {
@@ -211,6 +225,9 @@ func (n *node) record(ctx context.Context, id event.AuthorityID, e audit.Entry) 
 func (n *node) lookAfter(ctx context.Context) error {
 	d := n.people
 	if err := unexpected(d.audit.Step(ctx)); err != nil {
+		return err
+	}
+	if _, err := n.ring.Judge(ctx); err != nil {
 		return err
 	}
 	if n.w.plant.KeepAccounts {
