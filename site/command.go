@@ -339,18 +339,11 @@ func (s *Service) headsOf(site event.SiteID, authority event.AuthorityID) []even
 	})
 }
 
-// followed is how far ahead of this site's clock a stamp may be for a fact of ours to come behind it: more than any clock is wrong by
-// (with one ten years ahead everything still works). Who states a fact at the end of time would otherwise have the last word.
-const followed = 20 * 365 * 24 * time.Hour
-
 // record appends one fact to this site's register log of the federation and returns when it is visible here.
 func (s *Service) record(ctx context.Context, d event.Draft) error {
 	after, err := s.Model.LastStamp(ctx, event.Federation, d.Subject)
 	if err != nil {
 		return err
-	}
-	if limit := event.StampAt(s.Now().Add(followed)); after > limit {
-		after = s.Federation.snap.Load().lastStamp(d.Subject, limit)
 	}
 	d.After, d.Actor = after, s.actor
 	receipt, err := s.Log.Append(ctx, event.Federation, event.Register, d)

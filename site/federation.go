@@ -127,17 +127,6 @@ func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteI
 	return p
 }
 
-// lastStamp returns the highest stamp in a subject that is not beyond the limit.
-func (s *snapshot) lastStamp(subject event.Subject, limit event.Stamp) event.Stamp {
-	if subject == SubjectMembers {
-		return s.facts.Said.lastStamp(limit)
-	}
-	if p := s.authorities[event.AuthorityID(subject.Part(1))]; p != nil {
-		return p.state.Said.lastStamp(limit)
-	}
-	return 0
-}
-
 func byLog(heads []eventlog.Head) map[eventlog.LogID]eventlog.Head {
 	m := make(map[eventlog.LogID]eventlog.Head, len(heads))
 	for _, h := range heads {

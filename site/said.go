@@ -146,18 +146,6 @@ func (s saidBy[F]) over() map[event.SiteID]bool {
 	return sites
 }
 
-// lastStamp returns the highest stamp that is not beyond the limit.
-func (s saidBy[F]) lastStamp(limit event.Stamp) (last event.Stamp) {
-	for _, l := range s {
-		for _, f := range l.Facts {
-			if f.Stamp <= limit {
-				last = max(last, f.Stamp)
-			}
-		}
-	}
-	return last
-}
-
 // told is a fact with who stated it, and the stamp that it sorts by.
 type told[F any] struct {
 	by          event.SiteID
