@@ -37,7 +37,8 @@
 //     is dated. It takes all of them to leave something out: one that claims to have heard nothing decides nothing.
 //   - Of several foundings by one site that counts of which most of its firm proposals have heard.
 //   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
-//     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page.
+//     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page. The federation's own
+//     logs are closed where the one of the removing sites that knew most knew them: what one had heard counts, so all must get it.
 //   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
 //     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
 //     can be forged, admission takes others.
