@@ -45,21 +45,31 @@ type single struct{ readmodel.Typed[listed] }
 // BenchmarkMembershipFlood folds what a member repeats, as it was done and as it is. The cost of one fact must not grow with
 // their number.
 func BenchmarkMembershipFlood(b *testing.B) {
-	before := single{readmodel.Typed[listed]{Label: "site", OwnedRoots: memberPart.OwnedRoots, KnownKinds: memberPart.KnownKinds, ApplyFunc: applyListed}}
+	before := single{readmodel.Typed[listed]{
+		Label: "site", OwnedRoots: memberPart.OwnedRoots, KnownKinds: memberPart.KnownKinds, ApplyFunc: applyListed,
+	}}
 	for _, bm := range []struct {
 		name  string
 		fold  readmodel.Fold
 		facts int
-	}{{"before", before, 500}, {"before", before, 1000}, {"before", before, 2000}, {"after", Fold(), 2000}, {"after", Fold(), 40_000}} {
+	}{
+		{"before", before, 500},
+		{"before", before, 1000},
+		{"before", before, 2000},
+		{"after", Fold(), 2000},
+		{"after", Fold(), 40_000},
+	} {
 		b.Run(fmt.Sprintf("%s/facts=%d", bm.name, bm.facts), func(b *testing.B) {
 			w := newWorld(b)
 			a := w.site("a")
 			must(b, a.Found(w.ctx, "Nordwerk", a.describe()))
-			drafts := slices.Repeat([]event.Draft{{Subject: SubjectMembers, Kind: KindEndorsed, Data: Endorsed{a.id.Site()}}}, bm.facts)
-			a.say(drafts...)
+			endorsed := event.Draft{Subject: SubjectMembers, Kind: KindEndorsed, Data: Endorsed{a.id.Site()}}
+			a.say(slices.Repeat([]event.Draft{endorsed}, bm.facts)...)
 			before := processorTime(b)
 			for b.Loop() {
-				m, err := readmodel.Open(w.ctx, readmodel.Config{Path: filepath.Join(b.TempDir(), "read.db"), Folds: []readmodel.Fold{bm.fold}, Source: a.log})
+				m, err := readmodel.Open(w.ctx, readmodel.Config{
+					Path: filepath.Join(b.TempDir(), "read.db"), Folds: []readmodel.Fold{bm.fold}, Source: a.log,
+				})
 				must(b, err)
 				_, err = m.CatchUp(w.ctx)
 				must(b, err, m.Close())

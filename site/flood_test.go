@@ -86,7 +86,7 @@ func TestARepeatedFactCostsNothing(t *testing.T) {
 	must(t, err)
 	t.Logf("%d facts: applied %d, state read %d and written %d times", flood, working.applied, working.decoded, working.encoded)
 	if working.applied > flood+100 || working.decoded > 10 || working.encoded > 10 {
-		t.Errorf("%d facts were applied %d times, and the state read %d and written %d times", flood, working.applied, working.decoded, working.encoded)
+		t.Errorf("%d facts cost %+v", flood, *working)
 	}
 	var state []byte
 	_, err = m.State(w.ctx, event.Federation, SubjectMembers, &state)
@@ -248,7 +248,7 @@ func TestADuelOfWithdrawalsEnds(t *testing.T) {
 	}
 	state := stateOf(t, &s)
 	list := state.Said.inOrder()
-	p := passes{list: list, founding: foundingOf(list, castRank), void: make([]bool, len(list)), looked: make([]bool, len(list)), by: map[event.SiteID]int{}}
+	p := newPasses(list, foundingOf(list, castRank))
 	n := 1
 	for _, again := p.pass(); again; _, again = p.pass() {
 		n++

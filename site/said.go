@@ -117,7 +117,7 @@ func (k logKey) split() (site event.SiteID, incarnation string) {
 	return event.SiteID(id), incarnation
 }
 
-// takes reports whether the fact of an entry would be taken. It costs little, so that it can be asked before signatures are checked.
+// takes reports whether the fact of an entry would be taken. It costs little: it is asked before signatures are checked.
 func (s saidBy[F]) takes(e readmodel.Entry, same string) bool {
 	l := s[logKeyOf(e.Place)]
 	return l == nil || l.takes(markOf(e.Place), same)

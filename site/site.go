@@ -428,8 +428,11 @@ func lowest(closings ...[]eventlog.Head) []eventlog.Head {
 func highest(closings []eventlog.Head) []eventlog.Head {
 	last := make(map[eventlog.LogID]eventlog.Head)
 	for _, h := range closings {
+		if h.Branch.Authority != event.Federation {
+			continue
+		}
 		before, known := last[h.Branch.LogID]
-		if h.Branch.Authority == event.Federation && (!known || h.Page > before.Page || h.Page == before.Page && bytes.Compare(h.Hash[:], before.Hash[:]) < 0) {
+		if !known || h.Page > before.Page || h.Page == before.Page && bytes.Compare(h.Hash[:], before.Hash[:]) < 0 {
 			last[h.Branch.LogID] = h
 		}
 	}
