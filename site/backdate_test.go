@@ -8,6 +8,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -365,4 +368,73 @@ func forgedProposal(t *testing.T, w *world, a *node, stamp event.Stamp, same boo
 		h.Log.Incarnation, h.Number, h.Prev = head.Branch.Incarnation, head.Page+1, head.Hash
 	}
 	return signed(t, a, h, event.Event{ID: "00000000000000aa", Subject: SubjectMembers, Kind: KindProposed, Stamp: stamp, Data: data})
+}
+
+// hostile draws a history in which everybody forges dates, logs and branches, and claims to have heard what he likes.
+func hostile(t *rapid.T) *script {
+	s := history(t)
+	for range rapid.IntRange(1, 25).Draw(t, "forged") {
+		by, who := rapid.IntRange(0, 7).Draw(t, "by"), rapid.IntRange(0, 7).Draw(t, "who")
+		at := forged{stamp: event.Stamp(rapid.IntRange(0, 40).Draw(t, "stamp")), page: rapid.Uint64Range(1, 6).Draw(t, "page"),
+			hash: byte(rapid.IntRange(0, 1).Draw(t, "branch"))}
+		if rapid.Bool().Draw(t, "in another log") {
+			at.incarnation = another
+		}
+		heard := s.state().heardOf(func(event.SiteID) bool { return true })
+		heard = heard[:rapid.IntRange(0, len(heard)).Draw(t, "heard")]
+		switch rapid.IntRange(0, 4).Draw(t, "what") {
+		case 0:
+			p := proposalOf(who)
+			p.Heard = heard
+			s.forge(at, by, KindProposed, p)
+		case 1:
+			s.forge(at, by, KindEndorsed, Endorsed{cast[who].Site()})
+		case 2:
+			s.forge(at, by, KindRemoved, Removed{Site: cast[who].Site(), Heard: heard})
+		case 3:
+			p := s.entries[rapid.IntRange(0, len(s.entries)-1).Draw(t, "which")].Place
+			s.forge(at, by, KindJoined, Joined{p.Site, p.Incarnation, p.Page, p.Hash, p.Index})
+		case 4:
+			p := profileOf(by)
+			p.Operator = operatorOf(who)
+			s.forge(at, by, KindFounded, Founded{p})
+		}
+		s.entries[len(s.entries)-1].Place.Hash[1] = byte(len(s.entries)) // no two pages have one hash
+	}
+	return s
+}
+
+// TestWhoeverForgesWhatTheRollIsOfTheSetOnly has the facts of a hostile history arrive in any order, the state stored between.
+func TestWhoeverForgesWhatTheRollIsOfTheSetOnly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := hostile(t)
+		want := s.state()
+		var got Membership
+		for _, i := range rapid.Permutation(indexes(s)).Draw(t, "order") {
+			got, _ = applyMembership(got, s.entries[i])
+			if rapid.IntRange(0, 4).Draw(t, "stored") == 0 {
+				stored := mustJSON(got)
+				got = Membership{}
+				if err := json.Unmarshal([]byte(stored), &got); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if diff := cmp.Diff(mustJSON(want), mustJSON(got)); diff != "" {
+			t.Fatal(diff)
+		}
+		for _, founder := range []event.SiteID{"", cast[0].Site()} {
+			if diff := cmp.Diff(mustJSON(want.Roll(founder)), mustJSON(got.Roll(founder))); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+	})
+}
+
+func indexes(s *script) []int {
+	order := make([]int, len(s.entries))
+	for i := range order {
+		order[i] = i
+	}
+	return order
 }

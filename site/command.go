@@ -349,19 +349,11 @@ func (s *Service) headsOf(site event.SiteID, authority event.AuthorityID) []even
 	})
 }
 
-// followed is how far ahead of this site's clock a stamp may be for a fact of ours to come behind it: more than any clock is wrong by
-// (with one ten years ahead everything still works). Who states a fact at the end of time would otherwise have the last word.
-const followed = 20 * 365 * 24 * time.Hour
-
 // record appends facts of one subject to this site's register log of the federation and returns when they are visible here.
 func (s *Service) record(ctx context.Context, drafts ...event.Draft) error {
-	subject := drafts[0].Subject
-	after, err := s.Model.LastStamp(ctx, event.Federation, subject)
+	after, err := s.Model.LastStamp(ctx, event.Federation, drafts[0].Subject)
 	if err != nil {
 		return err
-	}
-	if limit := event.StampAt(s.Now().Add(followed)); after > limit {
-		after = s.Federation.snap.Load().lastStamp(subject, limit)
 	}
 	for i := range drafts {
 		drafts[i].After, drafts[i].Actor = after, s.actor

@@ -38,7 +38,8 @@
 //   - Of several foundings by one site that counts of which most of its firm proposals have heard.
 //   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
 //     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page, until a site that
-//     holds it names it: voters cannot name the logs of authorities that do not allow them.
+//     holds it names it: voters cannot name the logs of authorities that do not allow them. The federation's own logs are closed
+//     where the one of the removing sites that knew most knew them: what one had heard counts, so all must get it.
 //   - What a removed site wrote behind the end of its logs is kept apart: stored as far as it comes, not folded, shown. That is so in
 //     the federation's logs, too.
 //   - A removed site is not spoken to any more: it sees that the others refuse it. It keeps what it has read.

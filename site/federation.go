@@ -33,6 +33,7 @@ type snapshot struct {
 	members     map[event.SiteID]Member
 	folded      map[event.SiteID]bool // members by facts, not by a pin only
 	removed     map[event.SiteID]map[eventlog.LogID]eventlog.Head
+	heardTo     map[event.SiteID]map[eventlog.LogID]eventlog.Head // of removed sites, in the federation's own logs
 	authorities map[event.AuthorityID]*policy
 	list        []Authority
 	operators   map[string]string // one spelling for each operator
@@ -71,11 +72,12 @@ func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 		members:     make(map[event.SiteID]Member),
 		folded:      make(map[event.SiteID]bool),
 		removed:     make(map[event.SiteID]map[eventlog.LogID]eventlog.Head),
+		heardTo:     make(map[event.SiteID]map[eventlog.LogID]eventlog.Head),
 		authorities: make(map[event.AuthorityID]*policy),
 		operators:   make(map[string]string),
 	}
 	for _, r := range s.roll.Removed {
-		s.removed[r.Site] = byLog(r.Closings)
+		s.removed[r.Site], s.heardTo[r.Site] = byLog(r.Closings), byLog(r.heardTo)
 	}
 	for _, m := range s.roll.Members {
 		s.folded[m.Site] = true
@@ -130,17 +132,6 @@ func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteI
 	return p
 }
 
-// lastStamp returns the highest stamp in a subject that is not beyond the limit.
-func (s *snapshot) lastStamp(subject event.Subject, limit event.Stamp) event.Stamp {
-	if subject == SubjectMembers {
-		return s.facts.Said.lastStamp(limit)
-	}
-	if p := s.authorities[event.AuthorityID(subject.Part(1))]; p != nil {
-		return p.state.Said.lastStamp(limit)
-	}
-	return 0
-}
-
 func byLog(heads []eventlog.Head) map[eventlog.LogID]eventlog.Head {
 	m := make(map[eventlog.LogID]eventlog.Head, len(heads))
 	for _, h := range heads {
@@ -185,6 +176,9 @@ func (f *Federation) Operator(site event.SiteID) string {
 func (f *Federation) Closing(log eventlog.LogID) (eventlog.Head, bool) {
 	s := f.snap.Load()
 	closings, closed := s.removed[log.Site]
+	if closed && log.Authority == event.Federation {
+		closings = s.heardTo[log.Site]
+	}
 	if p := s.authorities[log.Authority]; !closed && p != nil {
 		closings, closed = p.closed[log.Site]
 	}

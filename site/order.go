@@ -13,6 +13,9 @@ import (
 // fact is a membership fact with who stated it where.
 type fact = told[MembershipFact]
 
+// saidFact is a membership fact as its log has it.
+type saidFact = said[MembershipFact]
+
 // facts returns all facts in the order in which they count:
 //
 //   - by stamps, but no fact before an earlier one of its own log;
@@ -28,10 +31,10 @@ func (m Membership) facts() []*fact {
 		said = make(saidBy[MembershipFact])
 	}
 	for key, f := range m.Founded {
-		l := &saidLog[MembershipFact]{Facts: []said1{f}}
+		l := &saidLog[MembershipFact]{Facts: []saidFact{f}}
 		if others := said[key]; others != nil {
 			l.Facts = append(l.Facts, others.Facts...)
-			slices.SortFunc(l.Facts, func(a, b said1) int { return a.compare(b.mark) })
+			slices.SortFunc(l.Facts, func(a, b saidFact) int { return a.compare(b.mark) })
 		}
 		said[key] = l
 	}
@@ -66,8 +69,6 @@ func oneFounding(list []*fact, bindings []*binding) []*fact {
 	}
 	return slices.DeleteFunc(list, func(f *fact) bool { return f.Fact.Founded != nil && best[f.by] != f })
 }
-
-type said1 = said[MembershipFact]
 
 // acknowledged returns by site what it has acknowledged first.
 func acknowledged(list []*fact) map[event.SiteID]Joined {
@@ -173,7 +174,7 @@ func (b *binding) binds(f *fact, joined map[event.SiteID]Joined) bool {
 func (m Membership) hasJoined(site event.SiteID) bool {
 	for key, l := range m.Said {
 		by, _ := key.split()
-		if by == site && slices.ContainsFunc(l.Facts, func(f said1) bool { return f.Fact.Joined != nil }) {
+		if by == site && slices.ContainsFunc(l.Facts, func(f saidFact) bool { return f.Fact.Joined != nil }) {
 			return true
 		}
 	}

@@ -118,7 +118,7 @@ func (s AuthorityState) stand(rank func(event.SiteID) int) standing {
 	if founding == nil {
 		return standing{}
 	}
-	p := passes{list: list, founding: founding, void: make([]bool, len(list)), looked: make([]bool, len(list)), by: make(map[event.SiteID]int)}
+	p := newPasses(list, founding)
 	for {
 		if st, again := p.pass(); !again {
 			return st
@@ -144,6 +144,16 @@ type passes struct {
 	void     []bool // facts that do not count
 	looked   []bool // withdrawals for which it was looked what their site had not heard
 	by       map[event.SiteID]int
+}
+
+func newPasses(list []*ruling, founding *ruling) *passes {
+	return &passes{
+		list:     list,
+		founding: founding,
+		void:     make([]bool, len(list)),
+		looked:   make([]bool, len(list)),
+		by:       make(map[event.SiteID]int),
+	}
 }
 
 // pass goes through the facts once, without those that are void. If it finds more that are, it marks them and asks for another

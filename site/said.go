@@ -117,7 +117,7 @@ func (k logKey) split() (site event.SiteID, incarnation string) {
 	return event.SiteID(id), incarnation
 }
 
-// takes reports whether the fact of an entry would be taken. It costs little, so that it can be asked before signatures are checked.
+// takes reports whether the fact of an entry would be taken. It costs little: it is asked before signatures are checked.
 func (s saidBy[F]) takes(e readmodel.Entry, same string) bool {
 	l := s[logKeyOf(e.Place)]
 	return l == nil || l.takes(markOf(e.Place), same)
@@ -144,18 +144,6 @@ func (s saidBy[F]) over() map[event.SiteID]bool {
 		}
 	}
 	return sites
-}
-
-// lastStamp returns the highest stamp that is not beyond the limit.
-func (s saidBy[F]) lastStamp(limit event.Stamp) (last event.Stamp) {
-	for _, l := range s {
-		for _, f := range l.Facts {
-			if f.Stamp <= limit {
-				last = max(last, f.Stamp)
-			}
-		}
-	}
-	return last
 }
 
 // told is a fact with who stated it, and the stamp that it sorts by.

@@ -90,6 +90,8 @@ type Pending struct {
 type RemovedSite struct {
 	Profile
 	Closings []eventlog.Head `json:"closings,omitempty"`
+
+	heardTo []eventlog.Head // where its logs of the federation end, see highest
 }
 
 // Roll is who belongs to the federation, each list in order of site ids.
@@ -343,6 +345,7 @@ func (r *roll) decide(site event.SiteID) {
 	for _, v := range counted {
 		gone.Closings = append(gone.Closings, v.closes...)
 	}
+	gone.heardTo = highest(gone.Closings)
 	r.leave(gone, counted)
 }
 
@@ -418,6 +421,22 @@ func lowest(closings ...[]eventlog.Head) []eventlog.Head {
 	return slices.SortedFunc(maps.Values(first), func(x, y eventlog.Head) int {
 		return strings.Compare(x.Branch.LogID.String(), y.Branch.LogID.String())
 	})
+}
+
+// highest returns where the federation's own logs of a removed site end: where the one of those who removed it had heard most. What
+// one of them had heard counts (see Removed.Heard), so every site must be able to fetch it; else sites would differ for good.
+func highest(closings []eventlog.Head) []eventlog.Head {
+	last := make(map[eventlog.LogID]eventlog.Head)
+	for _, h := range closings {
+		if h.Branch.Authority != event.Federation {
+			continue
+		}
+		before, known := last[h.Branch.LogID]
+		if !known || h.Page > before.Page || h.Page == before.Page && bytes.Compare(h.Hash[:], before.Hash[:]) < 0 {
+			last[h.Branch.LogID] = h
+		}
+	}
+	return slices.Collect(maps.Values(last))
 }
 
 // ofSite leaves out what is not the site's to be closed.

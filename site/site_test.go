@@ -71,7 +71,9 @@ func (s *script) propose(by, who int) { s.add(by, KindProposed, proposalOf(who))
 func (s *script) endorse(by, who int) { s.add(by, KindEndorsed, Endorsed{cast[who].Site()}) }
 func (s *script) remove(by, who int, page uint64, hash byte) {
 	head := eventlog.Head{Branch: eventlog.Branch{LogID: logOf(who)}, Page: page, Hash: eventlog.Hash{hash}}
-	s.add(by, KindRemoved, Removed{Site: cast[who].Site(), Closes: []eventlog.Head{head}})
+	other := head
+	other.Branch.Authority = nordtal
+	s.add(by, KindRemoved, Removed{Site: cast[who].Site(), Closes: []eventlog.Head{head, other}})
 }
 
 func logOf(i int) eventlog.LogID {
@@ -221,9 +223,11 @@ func TestRemoving(t *testing.T) {
 			hashes [3]byte
 			page   uint64
 			hash   byte
+			last   uint64
 		}{
-			{[3]uint64{9, 7, 8}, [3]byte{1, 9, 1}, 7, 9},
-			{[3]uint64{9, 9, 9}, [3]byte{5, 3, 4}, 9, 3},
+			{[3]uint64{9, 7, 8}, [3]byte{1, 9, 1}, 7, 9, 9},
+			{[3]uint64{9, 9, 9}, [3]byte{5, 3, 4}, 9, 3, 9},
+			{[3]uint64{8, 7, 9}, [3]byte{1, 1, 1}, 7, 1, 8},
 		} {
 			s := three()
 			s.propose(0, 6)
@@ -233,9 +237,15 @@ func TestRemoving(t *testing.T) {
 			}
 			fed := NewFederation(cast[0].Site())
 			fed.update(newSnapshot(cast[0].Site(), folded{members: s.fold(t, []int{8, 7, 6, 5, 4, 3, 2, 1, 0})}, bootstrap{}))
-			head, closed := fed.Closing(logOf(4))
+			authoritys := logOf(4)
+			authoritys.Authority = nordtal
+			head, closed := fed.Closing(authoritys)
 			if !closed || head.Page != tt.page || head.Hash != (eventlog.Hash{tt.hash}) {
 				t.Errorf("closed at %d %x, %v", head.Page, head.Hash[0], closed)
+			}
+			// Of the federation's own log everything counts that one of the voters had heard, so everybody may fetch it.
+			if head, closed := fed.Closing(logOf(4)); !closed || head.Page != tt.last {
+				t.Errorf("the federation's log is closed at %d, %v, want %d", head.Page, closed, tt.last)
 			}
 			unnamed := logOf(4)
 			unnamed.Class = event.Operations
