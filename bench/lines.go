@@ -27,7 +27,7 @@ const (
 	// alarmPatience is how long the alarm is waited for.
 	alarmPatience = 2 * time.Minute
 	// shareWindow is for how long the bulk's share of the line is measured.
-	shareWindow = 20 * time.Second
+	shareWindow = 40 * time.Second
 )
 
 // Lines measures slow lines: how long an alarm to one person takes to a site that has a backlog to fetch, of another log and
