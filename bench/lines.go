@@ -27,7 +27,7 @@ const (
 	// alarmPatience is how long the alarm is waited for.
 	alarmPatience = 2 * time.Minute
 	// shareWindow is for how long the bulk's share of the line is measured.
-	shareWindow = 20 * time.Second
+	shareWindow = 40 * time.Second
 )
 
 // Lines measures slow lines: how long an alarm to one person takes to a site that has a backlog to fetch, of another log and
@@ -209,7 +209,9 @@ func bulkShare(ctx context.Context, o Options, kbit int) (share float64, err err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.fill(ctx, event.Register, 2*kbit*125*int(shareWindow/time.Second), 1200); err != nil {
+	// Small pages show small steps; smaller ones would measure how fast the disk syncs.
+	page := max(1200, kbit*125/8)
+	if err := s.fill(ctx, event.Register, 2*kbit*125*int(shareWindow/time.Second), page); err != nil {
 		return 0, err
 	}
 	if err := s.connect(ctx, kbit); err != nil {

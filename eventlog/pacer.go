@@ -14,10 +14,9 @@ import (
 
 // Bounds of a pacer.
 const (
-	minAnswerBytes   = 2560    // below it the frames of an answer cost more than a sixteenth of the line
-	firstAnswerBytes = 4 << 10 // what 64 kbit/s carry in half a second
-	minWindow        = 2 * minAnswerBytes
-	maxWindow        = pullsUnderWay * maxAnswerBytes
+	minAnswerBytes = 4 << 10 // half a second of 64 kbit/s; with less, frames and questions cost more than a tenth of the line
+	minWindow      = 2 * minAnswerBytes
+	maxWindow      = pullsUnderWay * maxAnswerBytes
 	// fillTime is how much of a line's time may be under way: what is urgent waits behind it, and with less the line idles
 	// while a question travels.
 	fillTime = time.Second
@@ -50,7 +49,7 @@ type pacer struct {
 }
 
 func newPacer(now func() time.Time) *pacer {
-	return &pacer{now: now, window: 2 * firstAnswerBytes, freed: make(chan struct{})}
+	return &pacer{now: now, window: minWindow, freed: make(chan struct{})}
 }
 
 // asking is one request under way.
