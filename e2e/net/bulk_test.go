@@ -28,12 +28,17 @@ type backlog struct {
 	make   func(w *world) error
 }
 
-// The two kinds of bulk. An import goes to the register, which is another log than the alarm's; receipts of an earlier alarm lie
-// before the alarm in its own log, whose pages can only be accepted one after the other.
+// The two kinds of bulk. An import goes to the register, which is another log than the alarm's; receipts of an earlier
+// alarm lie before the alarm in its own log, whose pages can only be accepted one after the other.
 var (
-	anImport   = backlog{"import of 3,000", 30, func(w *world) error { w.importPeople(peopleFile(w.t, 3030)); return nil }}
+	anImport   = backlog{"import of 3,000", 30, importMany}
 	manyCalled = backlog{"receipts of 800", shortPeople, callEverybody}
 )
+
+func importMany(w *world) error {
+	w.importPeople(peopleFile(w.t, 3030))
+	return nil
+}
 
 // callEverybody raises an alarm to all and waits until A has called them.
 func callEverybody(w *world) error {
@@ -49,15 +54,16 @@ func callEverybody(w *world) error {
 	})
 }
 
-// The bounds of what an alarm may wait for: three seconds of the line, and what the alarm itself needs with its key and the
-// chatter of two peers. They are counted in bytes that the line has carried, so no slow machine makes the test fail.
+// The bounds of what an alarm may wait for: three seconds of the line, and what the alarm itself needs with its key and
+// the chatter of two peers. They are counted in bytes that the line has carried, so no slow machine makes the test
+// fail.
 const (
 	aheadSeconds = 3
 	aheadBytes   = 16 << 10
 )
 
-// bulkShare is how much of a line bulk must use, and keptShare how much of it must come to rest as pages, where two whole pages
-// could have come: what is fetched in vain uses a line, too.
+// bulkShare is how much of a line bulk must use, and keptShare how much of it must come to rest as pages, where two
+// whole pages could have come: what is fetched in vain uses a line, too.
 const (
 	bulkShare = 0.8
 	keptShare = 0.5
@@ -101,9 +107,11 @@ func TestAnAlarmOvertakesBulk(t *testing.T) {
 func printBulk(table []bulk) {
 	fmt.Println()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "line to C kbit/s\tbefore the alarm\talarm at C after s\tkB before it\tline used by bulk %\tof it kept %\t")
+	fmt.Fprintln(w, "line to C kbit/s\tbefore the alarm\talarm at C after s\tkB before it"+
+		"\tline used by bulk %\tof it kept %\t")
 	for _, b := range table {
-		fmt.Fprintf(w, "%d\t%s\t%.1f\t%.1f\t%.0f\t%.0f\t%v\n", b.rate/1000, b.before, b.arrival.Seconds(), float64(b.ahead)/1000, 100*b.used, 100*b.kept, errors.Join(b.faults...))
+		fmt.Fprintf(w, "%d\t%s\t%.1f\t%.1f\t%.0f\t%.0f\t%v\n", b.rate/1000, b.before, b.arrival.Seconds(),
+			float64(b.ahead)/1000, 100*b.used, 100*b.kept, errors.Join(b.faults...))
 	}
 	_ = w.Flush()
 }
@@ -141,7 +149,8 @@ func measureBulk(t *testing.T, rate int, before backlog) bulk {
 	w.must(err)
 	b.note(eventually(alarmPatience, "the alarm reaches C", func() error { return c.knows(t.Context(), alarm.ID) }))
 	b.arrival, b.ahead = time.Since(raised), down.Count().DeliveredBytes-carried
-	fmt.Printf("%d kbit/s: %.1f s, %d kB on the line before the alarm was at C\n", rate/1000, b.arrival.Seconds(), b.ahead/1000)
+	fmt.Printf("%d kbit/s: %.1f s, %d kB on the line before the alarm was at C\n",
+		rate/1000, b.arrival.Seconds(), b.ahead/1000)
 	if before.name == anImport.name {
 		b.note(b.measureShares(down, c))
 	}
@@ -185,8 +194,8 @@ func (s *station) knows(ctx context.Context, id alarm.ID) error {
 // window is over how long a share is measured.
 const window = 15 * time.Second
 
-// measureShares measures how bulk uses the line, until it has been good enough in one of three windows: other programs use this
-// machine, too. What comes to rest comes in whole pages, so it is measured over all windows together.
+// measureShares measures how bulk uses the line, until it has been good enough in one of three windows: other programs
+// use this machine, too. What comes to rest comes in whole pages, so it is measured over all windows together.
 func (b *bulk) measureShares(down *router.Line, c *station) error {
 	begin, stored := time.Now(), c.stored()
 	for range 3 {

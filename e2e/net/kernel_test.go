@@ -20,8 +20,8 @@ import (
 	"codeberg.org/holdfast/holdfast/e2e/net/router"
 )
 
-// The router against the kernel's own TCP and UDP. Exact figures are tested in virtual time, in package router; here a figure may
-// be better in one of several tries, since other programs use this machine, too.
+// The router against the kernel's own TCP and UDP. Exact figures are tested in virtual time, in package router; here a
+// figure may be better in one of several tries, since other programs use this machine, too.
 
 // pair is two hosts with a router between them.
 type pair struct {
@@ -55,7 +55,11 @@ func (p pair) back() *router.Line  { return p.Line(p.b.Addr, p.a.Addr) }
 // listen opens a TCP listener in host b.
 func (p pair) listen(t *testing.T) (l net.Listener) {
 	t.Helper()
-	if err := p.b.Do(func() (err error) { l, err = net.Listen("tcp4", p.b.Addr.String()+":0"); return err }); err != nil {
+	err := p.b.Do(func() (err error) {
+		l, err = net.Listen("tcp4", p.b.Addr.String()+":0")
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
@@ -64,7 +68,10 @@ func (p pair) listen(t *testing.T) (l net.Listener) {
 
 // dial connects from host a.
 func (p pair) dial(address string) (c net.Conn, err error) {
-	err = p.a.Do(func() (err error) { c, err = net.DialTimeout("tcp4", address, 3*time.Second); return err })
+	err = p.a.Do(func() (err error) {
+		c, err = net.DialTimeout("tcp4", address, 3*time.Second)
+		return err
+	})
 	return c, err
 }
 
@@ -113,7 +120,8 @@ func TestRateOfUDPThroughTheKernel(t *testing.T) {
 	}
 }
 
-// udpRate offers 1.5 times the rate for two seconds, and returns the rate between the first packet that arrives and the last.
+// udpRate offers 1.5 times the rate for two seconds, and returns the rate between the first packet that arrives and the
+// last.
 func udpRate(t *testing.T, a, b *net.UDPConn, rate int) float64 {
 	t.Helper()
 	const size = 500
@@ -213,7 +221,8 @@ func TestDelayThroughTheKernel(t *testing.T) {
 	for _, delay := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond} {
 		p.forth().Set(router.Conditions{Delay: delay})
 		p.back().Set(router.Conditions{Delay: delay})
-		within(t, fmt.Sprintf("seconds there and back with a delay of %v each way", delay), 2*delay.Seconds(), 0.1, func() float64 {
+		what := fmt.Sprintf("seconds there and back with a delay of %v each way", delay)
+		within(t, what, 2*delay.Seconds(), 0.1, func() float64 {
 			begin := time.Now()
 			_, _ = a.WriteTo([]byte("?"), b.LocalAddr())
 			_ = a.SetReadDeadline(begin.Add(3 * time.Second))
@@ -335,8 +344,8 @@ func TestHostsHaveNoOtherWayOut(t *testing.T) {
 	}
 }
 
-// TestTheQueueFillsAndHoldsNoMore fills the queue of a slow line with TCP, as a download does, and looks how long a packet then
-// takes: as long as the queue, and no longer.
+// TestTheQueueFillsAndHoldsNoMore fills the queue of a slow line with TCP, as a download does, and looks how long a
+// packet then takes: as long as the queue, and no longer.
 func TestTheQueueFillsAndHoldsNoMore(t *testing.T) {
 	p := newPair(t)
 	l := p.listen(t)

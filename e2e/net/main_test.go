@@ -2,21 +2,21 @@
 
 //go:build e2e
 
-// Package net_test is the ring of bad networks: real site processes in network namespaces behind a router that delays, loses,
-// limits and cuts (package router), and everybody's phones at the end of a clean way.
+// Package net_test is the ring of bad networks: real site processes in network namespaces behind a router that delays,
+// loses, limits and cuts (package router), and everybody's phones at the end of a clean way.
 //
 // # Terms
 //
-//   - A world is three sites of three operators, A, B and C, with an authority that allows all three. It is set up once on good
-//     lines; every scenario starts from a copy of its folders, with namespaces of its own.
-//   - A scenario has conditions that lie on the lines before the alarm is raised at A, and perhaps a stroke that falls when a
-//     share of the people has been called. When everybody is called and calling has been quiet for a while, everything is mended.
+//   - A world is three sites of three operators, A, B and C, with an authority that allows all three. It is set up once
+//     on good lines; every scenario starts from a copy of its folders, with namespaces of its own.
+//   - A scenario has conditions that lie on the lines before the alarm is raised at A, and perhaps a stroke that falls
+//     when a share of the people has been called. When everybody is called and calling is quiet, everything is mended.
 //   - A change of caller is that another site takes over calling: a fact, and seen by the phones as well.
 //
 // # What every scenario wants
 //
-// Nobody unreached, at most fifty hand-overs doubled for each change of caller, and the same state at all sites after mending.
-// Times are printed and fail nothing: they belong to this machine.
+// Nobody unreached, at most fifty hand-overs doubled for each change of caller, and the same state at all sites after
+// mending. Times are printed and fail nothing: they belong to this machine.
 //
 // HOLDFAST_E2E_BINARY names a binary to try instead of one built from this tree.
 package net_test
@@ -78,7 +78,8 @@ func serveByAnotherClock(data, ahead string) error {
 	}
 	ctx, cancel := untilInputEnds()
 	defer cancel()
-	s, err := app.NewAt(ctx, data, slog.New(slog.NewTextHandler(os.Stderr, nil)), func() time.Time { return time.Now().Add(by) })
+	now := func() time.Time { return time.Now().Add(by) }
+	s, err := app.NewAt(ctx, data, slog.New(slog.NewTextHandler(os.Stderr, nil)), now)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,8 @@ func build(t *testing.T) string {
 	}
 	if made.binary == "" {
 		path := filepath.Join(sharedFolder(t), "holdfast")
-		if said, err := exec.Command("go", "build", "-trimpath", "-o", path, "../../cmd/holdfast").CombinedOutput(); err != nil {
+		said, err := exec.Command("go", "build", "-trimpath", "-o", path, "../../cmd/holdfast").CombinedOutput()
+		if err != nil {
 			t.Fatalf("build: %v\n%s", err, said)
 		}
 		made.binary = path

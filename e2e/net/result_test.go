@@ -25,7 +25,7 @@ type result struct {
 	Takeovers           int           // facts
 	Starts              int           // how often a site began to call, as the phones saw it
 	First, All          time.Duration // from the alarm to the first hand-over, and to the last before mending
-	AsItIs              time.Duration // from the alarm to one state at all sites, before mending; 0 if it was not reached
+	AsItIs              time.Duration // from the alarm to one state, before mending; 0 if it was not reached
 	Healed              time.Duration // from mending to one state
 	Carried             int64         // bytes between the sites from the alarm to mending
 	Faults              []string
@@ -46,8 +46,9 @@ func starts(list []phones.Handover) (n int) {
 // startAfter is less than the shortest wait before another site takes over.
 const startAfter = 4 * time.Second
 
-// doubledApart counts the second hand-overs of a message which one site made between begin and end after another one had made the
-// first in that time, where one of the two was the given site: they were cut off from each other, and a double alarm beats none.
+// doubledApart counts the second hand-overs of a message which one site made between begin and end after another one
+// had made the first in that time, where one of the two was the given site: they were cut off from each other, and a
+// double alarm beats none.
 func doubledApart(list []phones.Handover, site string, begin, end time.Time) (n int) {
 	first := make(map[string]phones.Handover)
 	for _, h := range list {
@@ -75,7 +76,8 @@ func (r result) judge(t *testing.T) {
 		t.Errorf("%d of %d people were not reached", r.Unreached, r.Expected)
 	}
 	if most := alarm.DefaultWindow * r.changes(); r.Doubled-r.Apart > most {
-		t.Errorf("%d messages were double, %d of them unavoidably; %d changes of caller excuse %d", r.Doubled, r.Apart, r.changes(), most)
+		t.Errorf("%d messages were double, %d of them unavoidably; %d changes of caller excuse %d",
+			r.Doubled, r.Apart, r.changes(), most)
 	}
 }
 
@@ -90,10 +92,13 @@ func orDash(d time.Duration) string {
 func printTable(list []result) {
 	fmt.Println()
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "scenario\tpeople\tunreached\tfirst call s\tall called s\tone state s\thealed s\tmessages\tdouble\tunavoidable\ttakeovers\tstarts\tkB between sites\t")
+	fmt.Fprintln(t, "scenario\tpeople\tunreached\tfirst call s\tall called s\tone state s\thealed s\t"+
+		"messages\tdouble\tunavoidable\ttakeovers\tstarts\tkB between sites\t")
 	for _, r := range list {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.2f\t%.1f\t%s\t%.2f\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", r.Name, r.Expected, r.Unreached, r.First.Seconds(),
-			r.All.Seconds(), orDash(r.AsItIs), r.Healed.Seconds(), r.Messages, r.Doubled, r.Apart, r.Takeovers, r.Starts, r.Carried/1000, strings.Join(r.Faults, "; "))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.2f\t%.1f\t%s\t%.2f\t", r.Name, r.Expected, r.Unreached,
+			r.First.Seconds(), r.All.Seconds(), orDash(r.AsItIs), r.Healed.Seconds())
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%d\t%s\n", r.Messages, r.Doubled, r.Apart, r.Takeovers, r.Starts,
+			r.Carried/1000, strings.Join(r.Faults, "; "))
 	}
 	_ = t.Flush()
 	fmt.Println()

@@ -28,8 +28,8 @@ import (
 	"codeberg.org/holdfast/holdfast/site"
 )
 
-// addRogue makes D a member that the authority allows, as honest as the others, and then has somebody else run it who holds its key:
-// whatever is asked of it is answered with garbage, and it asks garbage.
+// addRogue makes D a member that the authority allows, as honest as the others, and then has somebody else run it who
+// holds its key: whatever is asked of it is answered with garbage, and it asks garbage.
 func (w *world) addRogue() error {
 	d := w.add(siteD)
 	if err := w.found(len(w.sites)-1, d); err != nil {
@@ -50,7 +50,9 @@ func (w *world) addRogue() error {
 	for _, s := range w.sites[:3] {
 		others[s.id] = s.addr.String() + ":8601"
 	}
-	orders, err := json.Marshal(orders{Data: d.data, Listen: d.addr.String() + ":8601", Others: others, Authority: authority})
+	orders, err := json.Marshal(orders{
+		Data: d.data, Listen: d.addr.String() + ":8601", Others: others, Authority: authority,
+	})
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,8 @@ func beRogue(text string) error {
 	defer cancel()
 	logger := slog.New(slog.DiscardHandler)
 	server, err := jetstream.Start(jetstream.Config{
-		Identity: identity, Dir: filepath.Join(r.Data, "rogue"), Listen: r.Listen, Rand: crand.Reader, Now: time.Now, Logger: logger,
+		Identity: identity, Dir: filepath.Join(r.Data, "rogue"), Listen: r.Listen,
+		Rand: crand.Reader, Now: time.Now, Logger: logger,
 		Admit: func(event.SiteID) jetstream.Role { return jetstream.Member },
 	})
 	if err != nil {
@@ -224,8 +227,11 @@ func (r *rogue) hash() string { return fmt.Sprintf("%x", r.some(32)) }
 
 // forgedHeads tell of pages that nobody has, of logs of the others and of its own, and that there is more.
 func (r *rogue) forgedHeads() []byte {
-	heads := []map[string]any{{"branch": map[string]any{"authority": r.Authority, "class": event.Operations, "site": r.self,
-		"incarnation": fmt.Sprintf("%016x", r.draw(16))}, "page": 1 + r.draw(1000), "hash": r.hash()}}
+	own := map[string]any{
+		"authority": r.Authority, "class": event.Operations, "site": r.self,
+		"incarnation": fmt.Sprintf("%016x", r.draw(16)),
+	}
+	heads := []map[string]any{{"branch": own, "page": 1 + r.draw(1000), "hash": r.hash()}}
 	r.mu.Lock()
 	for _, h := range r.heads {
 		forged := make(map[string]any, len(h))
@@ -242,13 +248,17 @@ func (r *rogue) forgedHeads() []byte {
 			h["durable"] = h["page"]
 		}
 	}
-	return encoded(map[string]any{"session": fmt.Sprintf("%x", r.some(8)), "wall": r.draw(1 << 30), "since": 0, "upTo": len(heads), "heads": heads,
-		"more": r.draw(2) == 0, "seen": map[string]any{"session": "x", "version": 1 << 40}})
+	return encoded(map[string]any{
+		"session": fmt.Sprintf("%x", r.some(8)), "wall": r.draw(1 << 30), "since": 0, "upTo": len(heads),
+		"heads": heads, "more": r.draw(2) == 0, "seen": map[string]any{"session": "x", "version": 1 << 40},
+	})
 }
 
 // forgedPages are an answer with pages that are none, that end early, or that it does not have after all.
 func (r *rogue) forgedPages() []byte {
-	head := encoded(map[string]any{"count": 3, "gone": r.draw(4) == 0, "diverged": r.draw(4) == 0, "total": 1 << 40, "offset": 1 << 30})
+	head := encoded(map[string]any{
+		"count": 3, "gone": r.draw(4) == 0, "diverged": r.draw(4) == 0, "total": 1 << 40, "offset": 1 << 30,
+	})
 	out := binary.BigEndian.AppendUint32(nil, uint32(len(head)))
 	out = append(out, head...)
 	for range 3 {
@@ -259,12 +269,18 @@ func (r *rogue) forgedPages() []byte {
 	return out[:len(out)-r.draw(2)*r.draw(1000)]
 }
 
-// forgedKeys are records that open nothing. Marks of erasure are left out: whom they are believed from is tested elsewhere.
+// forgedKeys are records that open nothing. Marks of erasure are left out: whom they are believed from is tested
+// elsewhere.
 func (r *rogue) forgedKeys() []byte {
 	records := make([]map[string]any, 20)
 	for i := range records {
-		records[i] = map[string]any{"i": fmt.Sprintf("%x", r.some(16)), "s": r.some(80), "n": "x", "b": fmt.Sprintf("%x", r.some(16))}
+		records[i] = map[string]any{
+			"i": fmt.Sprintf("%x", r.some(16)), "s": r.some(80), "n": "x", "b": fmt.Sprintf("%x", r.some(16)),
+		}
 	}
-	return encoded(map[string]any{"given": []map[string]any{{"authority": r.Authority, "records": records, "more": r.draw(2) == 0,
-		"next": map[string]any{"epoch": fmt.Sprintf("%x", r.some(8)), "after": r.draw(1 << 40)}}}})
+	given := map[string]any{
+		"authority": r.Authority, "records": records, "more": r.draw(2) == 0,
+		"next": map[string]any{"epoch": fmt.Sprintf("%x", r.some(8)), "after": r.draw(1 << 40)},
+	}
+	return encoded(map[string]any{"given": []any{given}})
 }

@@ -26,7 +26,9 @@ type scenario struct {
 	// stroke falls when a share of the people has been called; nil is nothing.
 	stroke func(w *world) error
 	share  float64
-	// apart: from the stroke to mending A can hear of nobody's calls and nobody of A's, though all call.
+	// lasts is when the lines become perfect after the stroke; 0 leaves that until everybody is called.
+	lasts time.Duration
+	// apart: meanwhile A can hear of nobody's calls and nobody of A's, though all call.
 	apart bool
 	// repair is what has to be done besides making all lines perfect, when everybody is called; nil is nothing.
 	repair func(w *world) error
@@ -55,29 +57,86 @@ var scenarios = []scenario{
 	{name: "20 % loss", before: everyLine(drops)},
 	{name: "300 ms each way", before: everyLine(far)},
 	{name: "flapping every 5 s", before: everyLine(flaps)},
-	{name: "A to B cut one way", before: func(w *world) error { w.oneWay(w.sites[0], w.sites[1], cutOff); return nil }},
-	{name: "A and B in a black hole, C relays", before: func(w *world) error { w.bothWays(w.sites[0], w.sites[1], cutOff); return nil }},
-	{name: "A cut off one way while it calls", share: 0.3, apart: true, short: true, stroke: func(w *world) error { w.cutOff(w.sites[0], false); return nil }},
-	{name: "A cut off both ways while it calls", share: 0.3, apart: true, stroke: func(w *world) error { w.cutOff(w.sites[0], true); return nil }},
-	{name: "cut for 12 s when everybody is called", share: 1, stroke: cutForAWhile},
-	{name: "A killed, 300 ms and 5 % loss", before: everyLine(bad), share: 0.3, stroke: func(w *world) error { w.sites[0].kill(); return nil },
-		repair: func(w *world) error { return w.sites[0].start() }},
+	{name: "A to B cut one way", before: cutAToB(false)},
+	{name: "A and B in a black hole, C relays", before: cutAToB(true)},
+	{
+		name:   "A cut off one way for 9 s while it calls",
+		before: farGateways, share: 0.1, stroke: cutOffA(false), lasts: 9 * time.Second, apart: true,
+	},
+	{
+		name:   "A cut off both ways for 9 s while it calls",
+		before: farGateways, share: 0.1, stroke: cutOffA(true), lasts: 9 * time.Second, apart: true,
+		short: true,
+	},
+	{
+		name:  "A cut off both ways for 5.5 s, calls all in it",
+		share: 0.5, stroke: cutOffA(true), lasts: 5500 * time.Millisecond, apart: true,
+	},
+	{name: "A cut off both ways until all are called", share: 0.3, stroke: cutOffA(true), apart: true},
+	{name: "A cut off for 12 s when all are called", share: 1, stroke: cutOffA(true), lasts: 12 * time.Second},
+	{name: "A killed, 300 ms and 5 % loss", before: everyLine(bad), share: 0.3, stroke: killA, repair: restartA},
 	{name: "D answers garbage", before: (*world).addRogue},
-	{name: "A's clock 2 days behind, A killed", before: func(w *world) error { return w.sites[0].turnClock(-48 * time.Hour) }, share: 0.3,
-		stroke: func(w *world) error { w.sites[0].kill(); return nil }, repair: func(w *world) error { return w.sites[0].turnClock(0) }},
-	{name: "A paused for 9 s", share: 0.3, short: true, stroke: pauseForAWhile},
+	{
+		name:   "A's clock 2 days behind, A killed",
+		before: clockOfA(-48 * time.Hour), share: 0.3, stroke: killA, repair: restartA,
+	},
+	{name: "A paused for 9 s", before: farGateways, share: 0.1, stroke: pauseA, short: true},
 }
 
-// cutForAWhile cuts A off, both ways, for longer than it takes another site to take over.
-func cutForAWhile(w *world) error {
-	w.cutOff(w.sites[0], true)
-	pass(12 * time.Second)
-	w.toEvery(router.Conditions{})
+// cutAToB drops what goes from A to B and, both ways, what goes back.
+func cutAToB(both bool) func(*world) error {
+	return func(w *world) error {
+		w.oneWay(w.sites[0], w.sites[1], cutOff)
+		if both {
+			w.oneWay(w.sites[1], w.sites[0], cutOff)
+		}
+		return nil
+	}
+}
+
+func killA(w *world) error {
+	w.sites[0].kill()
 	return nil
 }
 
-// pauseForAWhile stops A where it stands, for longer than it takes another site to take over.
-func pauseForAWhile(w *world) error {
+// restartA starts A by a clock that goes right.
+func restartA(w *world) error { return w.sites[0].turnClock(0) }
+
+// clockOfA starts A, anew if it runs, by a clock that is ahead of this machine's by that much, and waits until it has
+// what the others have.
+func clockOfA(ahead time.Duration) func(*world) error {
+	return func(w *world) error {
+		if err := w.sites[0].turnClock(ahead); err != nil {
+			return err
+		}
+		return eventually(patience, "A is back", w.sameState)
+	}
+}
+
+// farGateways puts the gateways 50 ms away, so that calling takes a while and something can happen in the middle of it.
+func farGateways(w *world) error {
+	for _, s := range w.sites {
+		w.router.Line(s.addr, gateways).Set(router.Conditions{Delay: 50 * time.Millisecond})
+		w.router.Line(gateways, s.addr).Set(router.Conditions{Delay: 50 * time.Millisecond})
+	}
+	return nil
+}
+
+// cutOffA drops all that goes from A to the other sites and, both ways, all that comes.
+func cutOffA(both bool) func(*world) error {
+	return func(w *world) error {
+		for _, o := range w.sites[1:] {
+			w.oneWay(w.sites[0], o, cutOff)
+			if both {
+				w.oneWay(o, w.sites[0], cutOff)
+			}
+		}
+		return nil
+	}
+}
+
+// pauseA stops A where it stands, for longer than it takes another site to take over.
+func pauseA(w *world) error {
 	if err := w.sites[0].pause(true); err != nil {
 		return err
 	}
@@ -139,7 +198,8 @@ type story struct {
 	carried int64
 }
 
-// play tells the story of a scenario and returns what was measured. What does not come about in time is part of the result.
+// play tells the story of a scenario and returns what was measured. What does not come about in time is part of the
+// result.
 func play(t *testing.T, sc scenario, seed uint64, people int) result {
 	s := &story{world: newScenarioWorld(t, seed, people), scenario: sc, result: result{Name: sc.name}}
 	if s.before != nil {
@@ -156,16 +216,28 @@ func play(t *testing.T, sc scenario, seed uint64, people int) result {
 		s.say("the stroke falls")
 		s.struck = time.Now()
 		s.must(s.stroke(s.world))
+		s.last()
 	}
 	s.note(s.await("everybody is called", 1))
 	s.result.All = s.count().Last.Sub(s.raised)
-	if s.apart || !s.awaitStateAsItIs() {
+	if s.apart && s.lasts == 0 || !s.awaitStateAsItIs() {
 		s.note(s.awaitQuiet(quietFor))
 	}
 	s.result.Carried = s.world.carried() - s.carried
 	s.heal()
 	s.measure()
 	return s.result
+}
+
+// last mends the lines when the stroke has lasted long enough.
+func (s *story) last() {
+	if s.lasts == 0 {
+		return
+	}
+	pass(s.lasts)
+	s.mended = time.Now()
+	s.toEvery(router.Conditions{})
+	s.say("the lines are good again")
 }
 
 // note keeps what did not come about.
@@ -178,8 +250,9 @@ func (s *story) note(err error) {
 
 func (s *story) say(format string, args ...any) {
 	c := s.count()
-	fmt.Printf("%7.1f s  %-36s %5d of %d called, %d messages, %d of them double  %s\n", time.Since(s.raised).Seconds(), s.name,
-		c.ByAlarm[string(s.alarm.ID)], s.result.Expected, c.Handovers, c.Duplicates, fmt.Sprintf(format, args...))
+	fmt.Printf("%7.1f s  %-46s %5d of %d called, %d messages, %d of them double  %s\n",
+		time.Since(s.raised).Seconds(), s.name, c.ByAlarm[string(s.alarm.ID)], s.result.Expected,
+		c.Handovers, c.Duplicates, fmt.Sprintf(format, args...))
 	s.told = time.Now()
 }
 
@@ -218,9 +291,9 @@ func (s *story) awaitQuiet(long time.Duration) error {
 	})
 }
 
-// awaitStateAsItIs waits for some time for the sites to reach one state under the conditions of the scenario, and reports whether they
-// have: then all know who is called, and nobody calls again. A slow line may take longer; then the wait shows who takes over wrongly
-// because receipts are late.
+// awaitStateAsItIs waits for some time for the sites to reach one state under the conditions of the scenario, and
+// reports whether they have: then all know who is called, and nobody calls again. A slow line may take longer; then the
+// wait shows who takes over wrongly because receipts are late.
 func (s *story) awaitStateAsItIs() bool {
 	err := eventually(asItIsPatience, "", func() error { s.watch(); return errors.Join(s.nothingDue(), s.sameState()) })
 	if err == nil {
@@ -231,7 +304,10 @@ func (s *story) awaitStateAsItIs() bool {
 
 // heal makes all lines perfect and waits until all sites have one state and nobody calls any more.
 func (s *story) heal() {
-	s.mended = time.Now()
+	mended := time.Now()
+	if s.lasts == 0 {
+		s.mended = mended
+	}
 	s.toEvery(router.Conditions{})
 	if s.repair != nil {
 		s.must(s.repair(s.world))
@@ -239,7 +315,7 @@ func (s *story) heal() {
 	s.say("everything is mended")
 	err := eventually(healPatience, "all sites have the same state", func() error { s.watch(); return s.sameState() })
 	s.note(err)
-	s.result.Healed = time.Since(s.mended)
+	s.result.Healed = time.Since(mended)
 	s.note(s.awaitQuiet(quietAfterwards))
 	s.note(eventually(healPatience, "nothing is due and all sites have the same state", func() error {
 		s.watch()

@@ -90,11 +90,22 @@ func (s *station) make(verb ...string) error {
 	return s.command(&struct{}{}, args...)
 }
 
+// channels is the part of a configuration that names the gateways.
+const channels = `channels:
+  sms:
+    url: %s
+    headers: {X-Sender: %s}
+  email:
+    server: %s
+    from: %s@alarm.example
+    plain: true
+`
+
 // identity returns the key of a site that has been made.
 func (s *station) identity() (*seal.Identity, error) { return localstore.LoadIdentity(s.data) }
 
-// setGateways writes the gateways' addresses into the configuration, in the place of those that are there. It goes by the text, since
-// an older binary knows fewer keys than this test.
+// setGateways writes the gateways' addresses into the configuration, in the place of those that are there. It goes by
+// the text, since an older binary knows fewer keys than this test.
 func (s *station) setGateways(g phones.Addresses) error {
 	path := filepath.Join(s.data, "config.yaml")
 	b, err := os.ReadFile(path)
@@ -102,8 +113,7 @@ func (s *station) setGateways(g phones.Addresses) error {
 		return err
 	}
 	text, _, _ := strings.Cut(string(b), "channels:")
-	text += fmt.Sprintf("channels:\n  sms:\n    url: %s\n    headers: {X-Sender: %s}\n  email:\n    server: %s\n    from: %s@alarm.example\n    plain: true\n",
-		g.SMS, s.label, g.Mail, s.label)
+	text += fmt.Sprintf(channels, g.SMS, s.label, g.Mail, s.label)
 	return os.WriteFile(path, []byte(text), 0o600)
 }
 
@@ -126,8 +136,8 @@ func (s *station) start() error {
 	return err
 }
 
-// turnClock starts the site anew by a clock that is ahead of this machine's by that much. Then this test's own code serves, and not
-// the binary that HOLDFAST_E2E_BINARY may name.
+// turnClock starts the site anew by a clock that is ahead of this machine's by that much. Then this test's own code
+// serves, and not the binary that HOLDFAST_E2E_BINARY may name.
 func (s *station) turnClock(ahead time.Duration) error {
 	s.stop()
 	s.clock = ahead

@@ -28,7 +28,8 @@ func peopleFile(t *testing.T, n int) []byte {
 // allPeople is how many there are at most.
 const allPeople = 5000
 
-// templateOf returns a folder with the folders of three sites whose authority has so many people, set up once on good lines.
+// templateOf returns a folder with the folders of three sites whose authority has so many people, set up once on good
+// lines.
 func templateOf(t *testing.T, people int) string {
 	t.Helper()
 	path := filepath.Join(sharedFolder(t), fmt.Sprintf("%d-people", people))

@@ -42,7 +42,8 @@ type world struct {
 	closers  []func()
 }
 
-// newWorld makes hosts, perfect lines and phones for the places. The sites have no folders yet. The world ends with the test.
+// newWorld makes hosts, perfect lines and phones for the places. The sites have no folders yet. The world ends with the
+// test.
 func newWorld(t *testing.T, seed uint64, places ...place) *world {
 	t.Helper()
 	w := &world{t: t, holdfast: build(t), router: router.New(seed)}
@@ -74,7 +75,8 @@ func (w *world) newHost(p place) *router.Host {
 	return h
 }
 
-// startPhones puts phones, mailboxes and gateways into a namespace of their own. Nobody replies: the scenarios count calls.
+// startPhones puts phones, mailboxes and gateways into a namespace of their own. Nobody replies: the scenarios count
+// calls.
 func (w *world) startPhones(seed uint64) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -129,7 +131,8 @@ func (w *world) must(err error) {
 	}
 }
 
-// eventually tries until it works, or until patience is over; the error then says what was waited for and what was in the way.
+// eventually tries until it works, or until patience is over; the error then says what was waited for and what was in
+// the way.
 func eventually(patience time.Duration, what string, try func() error) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -159,21 +162,6 @@ func (w *world) oneWay(from, to *station, c router.Conditions) {
 	}
 }
 
-func (w *world) bothWays(a, b *station, c router.Conditions) {
-	w.oneWay(a, b, c)
-	w.oneWay(b, a, c)
-}
-
-// cutOff drops all that goes from a site to the others and, both ways, all that comes.
-func (w *world) cutOff(s *station, both bool) {
-	for _, o := range w.sites {
-		w.oneWay(s, o, router.Conditions{Cut: true})
-		if both {
-			w.oneWay(o, s, router.Conditions{Cut: true})
-		}
-	}
-}
-
 // carried returns the bytes that the lines between sites have delivered so far.
 func (w *world) carried() (bytes int64) {
 	for _, from := range w.sites {
@@ -186,8 +174,8 @@ func (w *world) carried() (bytes int64) {
 	return bytes
 }
 
-// settleIn makes the sites as their operators would, founds the authority and imports its people, and waits until all sites have
-// the same state.
+// settleIn makes the sites as their operators would, founds the authority and imports its people, and waits until all
+// sites have the same state.
 func (w *world) settleIn(people []byte) {
 	w.t.Helper()
 	for i, s := range w.sites {
@@ -199,7 +187,9 @@ func (w *world) settleIn(people []byte) {
 		ids[i] = s.id
 	}
 	a, ctx := w.sites[0].client, w.t.Context()
-	w.must(a.AddAuthority(ctx, site.AuthorityDraft{ID: authority, NameDE: "Sozialversicherung Westmark", NameEN: "Westmark Social Insurance", Sites: ids}))
+	w.must(a.AddAuthority(ctx, site.AuthorityDraft{
+		ID: authority, NameDE: "Sozialversicherung Westmark", NameEN: "Westmark Social Insurance", Sites: ids,
+	}))
 	w.importPeople(people)
 	w.must(eventually(patience, "the sites reach the same state", w.sameState))
 }
@@ -219,7 +209,8 @@ func (w *world) found(i int, s *station) error {
 		return err
 	}
 	if i > 1 {
-		if err := eventually(patience, "the second operator admits "+s.name, func() error { return w.admit(s) }); err != nil {
+		err := eventually(patience, "the second operator admits "+s.name, func() error { return w.admit(s) })
+		if err != nil {
 			return err
 		}
 	}
@@ -254,7 +245,8 @@ func (w *world) allKnown() error {
 
 func (w *world) importPeople(file []byte) {
 	w.t.Helper()
-	_, err := w.sites[0].client.Import(w.t.Context(), authority, directory.ImportOptions{Format: directory.CSV}, bytes.NewReader(file))
+	options := directory.ImportOptions{Format: directory.CSV}
+	_, err := w.sites[0].client.Import(w.t.Context(), authority, options, bytes.NewReader(file))
 	w.must(err)
 }
 

@@ -126,8 +126,8 @@ func configure(device string, request uint, set func(*unix.Ifreq) error) error {
 // Join has the router carry the host's packets. The device is the router's from then on.
 func (h *Host) Join(r *Router) error { return r.Attach(h.Addr, h.device) }
 
-// Do runs f in the host: sockets that f itself opens, and processes that it starts, belong to the host. What f leaves to
-// goroutines does not, so f must open sockets before it starts any.
+// Do runs f in the host: sockets that f itself opens, and processes that it starts, belong to the host. What f leaves
+// to goroutines does not, so f must open sockets before it starts any.
 func (h *Host) Do(f func() error) error {
 	return onThread(func() error {
 		if err := unix.Setns(int(h.namespace.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -137,8 +137,8 @@ func (h *Host) Do(f func() error) error {
 	})
 }
 
-// Start starts a command in the host. The command must not ask to be killed with its parent's thread (Pdeathsig): the thread
-// ends at once.
+// Start starts a command in the host. The command must not ask to be killed with its parent's thread (Pdeathsig): the
+// thread ends at once.
 func (h *Host) Start(cmd *exec.Cmd) error { return h.Do(cmd.Start) }
 
 // Close lets go of the namespace and the device; the kernel removes them when the last process in the host is gone.

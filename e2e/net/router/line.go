@@ -10,14 +10,16 @@ import (
 
 // Conditions are what a Line does to the packets that are offered from now on. The zero value is a perfect line.
 type Conditions struct {
-	// Delay is how long a packet is under way after the bottleneck; Jitter is added to it, evenly spread from 0 up to itself.
+	// Delay is how long a packet is under way after the bottleneck; Jitter is added to it, evenly spread from 0 up to
+	// itself.
 	Delay, Jitter time.Duration
-	// Loss, Duplicate and Reorder are shares of the packets, from 0 to 1. A reordered packet has no delay, and so overtakes.
+	// Loss, Duplicate and Reorder are shares of the packets, from 0 to 1. A reordered packet has no delay, and so
+	// overtakes.
 	Loss, Duplicate, Reorder float64
 	// BitsPerSecond is the rate of the bottleneck, counted in bytes of IP packets; 0 means that there is none.
 	BitsPerSecond int
-	// QueueBytes bounds what waits for the bottleneck, the packet that it is sending included; what does not fit is dropped.
-	// 0 means 200 ms of the rate, but ten full packets at least.
+	// QueueBytes bounds what waits for the bottleneck, the packet that it is sending included; what does not fit is
+	// dropped. 0 means 200 ms of the rate, but ten full packets at least.
 	QueueBytes int
 	// Cut drops everything.
 	Cut bool
@@ -28,7 +30,8 @@ type Conditions struct {
 // fullPacket is the largest packet that a Host sends.
 const fullPacket = 1500
 
-// maxUnderWay bounds the bytes that a Line has accepted and not delivered, for lines with delay and without a bottleneck.
+// maxUnderWay bounds the bytes that a Line has accepted and not delivered, for lines with delay and without a
+// bottleneck.
 const maxUnderWay = 16 << 20
 
 func (c Conditions) queue() int {
@@ -65,8 +68,8 @@ func NewLine(seed uint64) *Line {
 	return &Line{rng: rand.New(rand.NewPCG(seed, 0x6c696e65))}
 }
 
-// Set gives the line other conditions from now on. What it has accepted arrives when it would have, and what follows does not
-// overtake it.
+// Set gives the line other conditions from now on. What it has accepted arrives when it would have, and what follows
+// does not overtake it.
 func (l *Line) Set(c Conditions) { l.setAt(c, time.Now()) }
 
 func (l *Line) setAt(c Conditions, now time.Time) {
@@ -108,8 +111,8 @@ func (l *Line) waiting(now time.Time) int {
 	return int(l.free.Sub(now).Seconds() * float64(l.c.BitsPerSecond) / 8)
 }
 
-// dice are the accidents of one packet. They are thrown for every packet, so that what happens to one does not depend on
-// which conditions the ones before it met.
+// dice are the accidents of one packet. They are thrown for every packet, so that what happens to one does not depend
+// on which conditions the ones before it met.
 type dice struct{ loss, duplicate, reorder, jitter float64 }
 
 // plan decides when the copies of a packet of that size arrive which is offered now: none, one or two.

@@ -43,8 +43,8 @@ func New(seed uint64) *Router {
 	return r
 }
 
-// Attach begins to carry the packets of the device that stands at that address: one packet for each Read and Write. The router
-// closes the device when it is closed itself.
+// Attach begins to carry the packets of the device that stands at that address: one packet for each Read and Write. The
+// router closes the device when it is closed itself.
 func (r *Router) Attach(at netip.Addr, device io.ReadWriteCloser) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,8 +59,8 @@ func (r *Router) Attach(at netip.Addr, device io.ReadWriteCloser) error {
 	return nil
 }
 
-// Line returns the line that carries what goes from one address to another: a perfect one of their own until Share has given
-// them another.
+// Line returns the line that carries what goes from one address to another: a perfect one of their own until Share has
+// given them another.
 func (r *Router) Line(from, to netip.Addr) *Line {
 	r.mu.Lock()
 	defer r.mu.Unlock()

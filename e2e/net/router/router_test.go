@@ -88,7 +88,8 @@ func inVirtualTime(t *testing.T, seed uint64, f func(t *testing.T, n bench)) {
 	})
 }
 
-// send sends n packets from A to B, one every so often, waits until nothing is under way, and returns what arrived at B.
+// send sends n packets from A to B, one every so often, waits until nothing is under way, and returns what arrived at
+// B.
 func (n bench) send(count, size int, every time.Duration) []arrival {
 	for i := range count {
 		n.a.out <- packet(addrB, uint32(i), size)
@@ -193,7 +194,8 @@ func TestDelayAndJitterKeepTheOrder(t *testing.T) {
 			took := a.at.Sub(begin.Add(time.Duration(i) * time.Millisecond))
 			least, most = min(least, took), max(most, took)
 		}
-		if len(got) != 500 || least < 100*time.Millisecond || most > 150*time.Millisecond || most < 140*time.Millisecond {
+		const ms = time.Millisecond
+		if len(got) != 500 || least < 100*ms || most < 140*ms || most > 150*ms {
 			t.Errorf("%d packets took %v to %v", len(got), least, most)
 		}
 	})
@@ -205,7 +207,8 @@ func TestSharesOfLossDuplicatesAndOvertaking(t *testing.T) {
 		l.Set(Conditions{Delay: 50 * time.Millisecond, Loss: 0.2, Duplicate: 0.1, Reorder: 0.05})
 		got := n.send(20_000, 100, time.Millisecond)
 		c := l.Count()
-		if !near(float64(c.Lost), 4000, 0.05) || !near(float64(c.Duplicated), 1600, 0.1) || !near(float64(c.Reordered), 800, 0.1) {
+		lost, twice, ahead := float64(c.Lost), float64(c.Duplicated), float64(c.Reordered)
+		if !near(lost, 4000, 0.05) || !near(twice, 1600, 0.1) || !near(ahead, 800, 0.1) {
 			t.Errorf("%+v", c)
 		}
 		if int64(len(got)) != c.Delivered || c.Delivered != c.Offered-c.Lost+c.Duplicated {
@@ -335,7 +338,8 @@ func TestTheSameSeedHasTheSameAccidentsWhateverWasBefore(t *testing.T) {
 	}
 	x, y := New(1), New(1)
 	x.Line(addrA, addrB)
-	if x.seedOf(way{addrA, addrB}) != y.seedOf(way{addrA, addrB}) || x.seedOf(way{addrA, addrB}) == x.seedOf(way{addrB, addrA}) {
+	there, back := way{addrA, addrB}, way{addrB, addrA}
+	if x.seedOf(there) != y.seedOf(there) || x.seedOf(there) == x.seedOf(back) {
 		t.Error("the seed of a line must come from its ends alone")
 	}
 	_, _ = x.Close(), y.Close()
