@@ -348,6 +348,7 @@ func (s *story) measure() {
 	}
 	r.First = c.First.Sub(s.raised)
 	r.Starts = starts(s.phones.Handovers())
+	r.Pairs = pairs(s.phones.Handovers(), s.raised)
 	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
 	defer cancel()
 	b, err := s.sites[1].client.Board(ctx, authority, s.alarm.ID)
