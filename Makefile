@@ -4,6 +4,7 @@
 # make check    formatting, vet, staticcheck, the house's rules, generated files current
 # make sim      the simulator: 300 seeds, or one: make sim SEED=17
 # make e2e      the slower ring: browser, strace, full disk; installs what it needs, wants root
+# make e2e-net  bad networks: sites in namespaces, 15 to 20 minutes, wants root; the short form: make e2e-net SHORT=1
 # make bench    prints figures; fails on none
 # make soak     the demonstration again and again, with other seeds
 # make demo     three sites on this machine
@@ -13,7 +14,7 @@ SEED   ?=
 SEEDS  ?= 300
 export CGO_ENABLED = 0
 
-.PHONY: all test check sim e2e bench soak demo fuzz
+.PHONY: all test check sim e2e e2e-net bench soak demo fuzz
 all:
 	$(GO) build -trimpath -o holdfast ./cmd/holdfast
 
@@ -39,7 +40,11 @@ endif
 
 e2e:
 	bash e2e/install.sh
-	$(GO) test -tags e2e -p 1 -count=1 -timeout 40m -v ./e2e/... ./sheet ./driver/oidc
+	$(GO) test -tags e2e -p 1 -count=1 -timeout 40m -v ./e2e ./sheet ./driver/oidc
+
+# HOLDFAST_E2E_BINARY=file tries another binary than one built from this tree.
+e2e-net:
+	$(GO) test -tags e2e -count=1 -timeout 60m -v $(if $(SHORT),-short) ./e2e/net
 
 bench: all
 	./holdfast bench all --json

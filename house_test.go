@@ -34,7 +34,7 @@ var floors = map[string]int{
 	"identity": 7,
 	"web":      8, "driver/oidc": 8, "privacy": 8, "deed": 8, "identity/authenticator": 6,
 	"portal": 9, "api": 9, "bench": 9, "demo/phones": 9,
-	"cli": 10, "demo": 10, "sim": 10,
+	"cli": 10, "demo": 10, "sim": 10, "e2e/net/router": 10,
 	"app":          11,
 	"cmd/holdfast": 12, "examples/generate": 12,
 }
@@ -55,7 +55,7 @@ var foreign = map[string]map[string]string{
 	"github.com/emersion":    {"driver/smtp": "speaks SMTP", "demo/phones": "plays a mail server"},
 	"github.com/go-ldap":     {"directory": "reads LDIF"},
 	"golang.org/x/text":      {"directory": "Windows-1252 and accents", "examples": "writes Windows-1252", "portal": "language choice", "web": "language choice"},
-	"golang.org/x/sys":       {"eventlog/jetstream": "free space of a disk", "app": "free space of a disk"},
+	"golang.org/x/sys":       {"eventlog/jetstream": "free space of a disk", "app": "free space of a disk", "e2e/net/router": "network namespaces and tun devices"},
 	"golang.org/x/sync":      {"app": "waits for loops"},
 
 	"github.com/go-webauthn/webauthn": {"identity": "passkeys"},
