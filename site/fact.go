@@ -72,6 +72,8 @@ type Removed struct {
 	// none of those had heard whose votes removed it does not count, however it is dated. A vote may be in several facts; what
 	// they name counts together. Facts from before there was this field have none; then only dates tell.
 	Heard []string `json:"heard,omitzero"`
+	// More says that the vote goes on in the next fact; it counts when it is complete.
+	More bool `json:"more,omitempty"`
 }
 
 // maxNamed bounds how many facts another one names as heard: 35 bytes each, and an event has 64 KiB.

@@ -38,7 +38,7 @@ var (
 func (r *roll) counted(target *Member) []*vote {
 	own, others := operatorKey(target.Operator), r.otherOperators(target)
 	return slices.DeleteFunc(slices.Clone(r.votes[target.Site]), func(v *vote) bool {
-		return r.members[v.by] == nil || v.operator == own && others > 0
+		return v.partial || r.members[v.by] == nil || v.operator == own && others > 0
 	})
 }
 
@@ -153,14 +153,17 @@ func (s *Service) knownOf(site event.SiteID) []eventlog.Head {
 // end, in as many facts as it takes.
 func (s *Service) vote(ctx context.Context, snap *snapshot, site event.SiteID) error {
 	heard := snap.facts.heardOf(func(by event.SiteID) bool { return by == site })
-	first := event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: site, Heard: heard}}
-	return s.record(ctx, append([]event.Draft{first}, closings(site, s.knownOf(site))...)...)
+	rest := closings(site, s.knownOf(site))
+	first := event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: site, Heard: heard, More: len(rest) > 0}}
+	return s.record(ctx, append([]event.Draft{first}, rest...)...)
 }
 
-// closings are the facts that close logs of a site.
+// closings are the facts that close logs of a site; all but the last one say that more follow.
 func closings(site event.SiteID, heads []eventlog.Head) (drafts []event.Draft) {
-	for part := range slices.Chunk(heads, maxClosings) {
-		drafts = append(drafts, event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: Removed{Site: site, Closes: part}})
+	for len(heads) > 0 {
+		n := min(len(heads), maxClosings)
+		fact := Removed{Site: site, Closes: heads[:n], More: n < len(heads)}
+		drafts, heads = append(drafts, event.Draft{Subject: SubjectMembers, Kind: KindRemoved, Data: fact}), heads[n:]
 	}
 	return drafts
 }

@@ -166,6 +166,7 @@ type vote struct {
 	closes   []eventlog.Head
 	heard    []string
 	says     bool // what it had heard
+	partial  bool // more of it is to come
 }
 
 // maxRolls bounds how often a roll is calculated again because of what is said for removing one site.
@@ -315,7 +316,7 @@ func (r *roll) remove(by event.SiteID, f *Removed) {
 	}
 	v := r.vote(by, f.Site)
 	v.closes = append(v.closes, ofSite(f.Closes, f.Site)...)
-	v.heard, v.says = append(v.heard, f.Heard...), v.says || f.Heard != nil
+	v.heard, v.says, v.partial = append(v.heard, f.Heard...), v.says || f.Heard != nil, f.More
 	r.decide(f.Site)
 }
 

@@ -309,9 +309,11 @@ func TestNobodyIsAdmittedByOneOfTwoOperators(t *testing.T) {
 			for _, m := range (&script{s.entries[:n]}).roll(t).Members {
 				now[m.Site] = operatorKey(m.Operator)
 			}
-			operators := map[string]bool{}
-			for _, o := range before {
-				operators[o] = true
+			operators := map[string]bool{} // of those that stay: where a site is removed, who waits may need fewer
+			for site, o := range before {
+				if _, stays := now[site]; stays {
+					operators[o] = true
+				}
 			}
 			for site := range now {
 				if _, was := before[site]; was {
@@ -498,10 +500,10 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 		KindFounded:                    &Founded{full},
 		KindProposed + ".heard":        &heard,
 		KindJoined:                     &Joined{cast[0].Site(), "0000000000000001", 7, eventlog.Hash{1, 2}, 3},
-		KindRemoved + ".heard":         &Removed{cast[2].Site(), []eventlog.Head{head}, []string{"000102030405060708090a0b0c0d0e0f"}},
+		KindRemoved + ".heard":         &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}, Heard: []string{"000102030405060708090a0b0c0d0e0f"}},
 		KindProposed:                   &proposal,
 		KindEndorsed:                   &Endorsed{cast[2].Site()},
-		KindRemoved:                    &Removed{cast[2].Site(), []eventlog.Head{head}, nil},
+		KindRemoved:                    &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}},
 		KindDescribed:                  &Described{full.Description},
 		KindAuthorityFounded:           &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
 		KindAllowed:                    &Allowed{cast[2].Site()},
