@@ -34,7 +34,9 @@ var actions = []action{
 	{5, (*World).restartSome},
 	{3, (*World).slowDisk},
 	{1, (*World).fillDisk},
-	{2, (*World).turnClock},
+	{3, (*World).turnClock},
+	{4, (*World).slowLine},
+	{1, (*World).writeBulk},
 	{4, (*World).backUp},
 	{1, (*World).putBack},
 	{2, (*World).clone},
@@ -49,6 +51,10 @@ var actions = []action{
 	{3, (*World).scrubSome},
 	{30, (*World).domainAction},
 	{80, (*World).peopleAction},
+	{20, (*World).misbehave},
+	{3, (*World).callThroughCut},
+	{1, (*World).removeRogue},
+	{2, (*World).orderSome},
 }
 
 // act lets one thing happen and time pass.
@@ -103,6 +109,7 @@ func (w *World) writeAt(ctx context.Context, n *node) {
 	}
 	id := held[w.rnd.IntN(len(held))]
 	keys := w.newKeys(ctx, n, id)
+	w.noteKeys(n, id, keys)
 	drafts := make([]event.Draft, 1+w.rnd.IntN(4))
 	facts := make([]*fact, len(drafts))
 	for i := range drafts {
@@ -181,7 +188,7 @@ func (w *World) syncSome(ctx context.Context) error {
 		return nil
 	}
 	a.reconcile(ctx)
-	if _, err := a.syncer.Step(ctx, b.site); err != nil && fault.KindOf(err) != fault.Unavailable {
+	if _, err := a.syncer.Step(ctx, b.site); err != nil && fault.KindOf(err) != fault.Unavailable && !b.isRogue() {
 		return fmt.Errorf("keys of %v from %v: %w", a, b, err)
 	}
 	return nil
@@ -267,20 +274,6 @@ func (w *World) fillDisk(context.Context) error {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
 	n.disk.full = !n.disk.full
 	w.logf("the disk of %v is full: %v", n, n.disk.full)
-	return nil
-}
-
-func (w *World) turnClock(context.Context) error {
-	n := w.nodes[w.rnd.IntN(len(w.nodes))]
-	switch w.rnd.IntN(4) {
-	case 0:
-		n.skew = 0
-	case 1:
-		n.skew = time.Duration(w.rnd.IntN(10)-5) * time.Hour
-	default:
-		n.skew = time.Duration(w.rnd.IntN(240)-120) * time.Second
-	}
-	w.logf("the clock of %v is off by %v", n, n.skew)
 	return nil
 }
 

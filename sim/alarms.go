@@ -18,6 +18,7 @@ import (
 type alarms struct {
 	raised    []*raised
 	handovers map[handover]int
+	log       []taken // every message, in order
 }
 
 type raised struct {
@@ -34,8 +35,8 @@ type handover struct {
 	wave      alarm.Wave
 }
 
-// taken counts a message by its idempotency key: authority/alarm/person/channel/wave.
-func (a *alarms) taken(key string) {
+// take counts a message by its idempotency key: authority/alarm/person/channel/wave.
+func (a *alarms) take(by *node, key string) {
 	p := strings.Split(key, "/")
 	if len(p) != 5 {
 		return
@@ -44,9 +45,11 @@ func (a *alarms) taken(key string) {
 		a.handovers = make(map[handover]int)
 	}
 	wave, _ := strconv.Atoi(p[4])
-	a.handovers[handover{
+	h := handover{
 		event.AuthorityID(p[0]), alarm.ID(p[1]), directory.PersonID(p[2]), directory.ChannelKind(p[3]), alarm.Wave(wave),
-	}]++
+	}
+	a.handovers[h]++
+	a.log = append(a.log, taken{h, by})
 }
 
 // called returns who was called in a wave, in order.
@@ -72,12 +75,15 @@ func (a *alarms) count() (raised, called, twice int) {
 
 // pending counts what is still due at the living sites: the calling is not over before that is nothing.
 func (w *World) pending(ctx context.Context) (due int, err error) {
-	for _, n := range w.living() {
-		ongoing, err := n.people.desk.Ongoing(ctx, n.clock().Add(-alarm.OpenFor))
+	for _, n := range w.honest() {
+		ongoing, err := n.people.desk.Ongoing(ctx, start.Add(-2*farthest))
 		if err != nil {
 			return 0, err
 		}
 		for _, o := range ongoing {
+			if a, err := n.people.alarm.Alarm(ctx, o.Authority, o.ID); err != nil || a.Held != alarm.NotHeld {
+				continue
+			}
 			people, err := n.people.desk.Due(ctx, o.Authority, o.ID, o.Wave, "", 500)
 			if err != nil {
 				return 0, err
@@ -95,7 +101,7 @@ func (w *World) pending(ctx context.Context) (due int, err error) {
 // reachable reports whether some living site can read the person and an address. Keys may be lost with the only site that
 // had them.
 func (w *World) reachable(ctx context.Context, id event.AuthorityID, person directory.PersonID) bool {
-	for _, n := range w.living() {
+	for _, n := range w.honest() {
 		if !w.Allowed(n.site, id) {
 			continue
 		}
@@ -115,20 +121,25 @@ func (w *World) checkDomains(ctx context.Context) error {
 		if len(holders) == 0 {
 			continue
 		}
-		list, err := holders[0].people.alarm.List(ctx, a.id, start.AddDate(1, 0, 0), 500)
-		if err != nil {
-			return err
-		}
-		for _, al := range list {
-			if err := w.checkAlarm(ctx, holders[0], &raised{a.id, al.ID}, al); err != nil {
+		for _, n := range holders {
+			list, err := n.people.alarm.List(ctx, a.id, start.AddDate(20, 0, 0), 500)
+			if err != nil {
 				return err
+			}
+			for _, al := range list {
+				w.checkAlarm(ctx, n, &raised{a.id, al.ID}, al)
 			}
 		}
 	}
 	return nil
 }
 
-func (w *World) checkAlarm(ctx context.Context, n *node, r *raised, al alarm.Alarm) error {
+// checkAlarm: whoever is owed a message and has had none is shown as held, whatever clocks show.
+func (w *World) checkAlarm(ctx context.Context, n *node, r *raised, al alarm.Alarm) {
+	if al.Held != alarm.NotHeld {
+		w.held++
+		return
+	}
 	wave := alarm.Call
 	if al.Ending != alarm.StillOpen {
 		wave = alarm.Closing
@@ -136,10 +147,24 @@ func (w *World) checkAlarm(ctx context.Context, n *node, r *raised, al alarm.Ala
 	called := w.alarms.called(r, wave)
 	for person, owed := range w.owed(ctx, n, r, wave) {
 		if owed && !slices.Contains(called, person) && w.reachable(ctx, r.authority, person) {
-			w.violate("alarm %s of %s: person %s was left out of wave %d", r.id, r.authority, person, wave)
+			w.violate("alarm %s of %s: person %s was left out of wave %d, and %v does not show it as held", r.id, r.authority, person, wave, n)
 		}
 	}
-	return nil
+}
+
+// orderSome lets somebody order the calling of a held alarm.
+func (w *World) orderSome(ctx context.Context) error {
+	n, id := w.someHeld()
+	if n == nil {
+		return nil
+	}
+	r := w.someAlarm(id)
+	if r == nil {
+		return nil
+	}
+	_, err := n.people.alarm.OrderCalling(ctx, id, r.id, "operator", "")
+	w.logf("somebody orders the calling of alarm %s at %v: %s", r.id, n, outcome(err))
+	return refusal(err)
 }
 
 // owed returns who must have had a message of the wave: of the call everybody named with a channel, of the closing

@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,10 +32,13 @@ func (w *World) check(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, n := range w.living() {
-		if err := w.checkNode(ctx, n); err != nil {
+	for _, n := range w.honest() {
+		if err := errors.Join(w.checkNode(ctx, n), w.checkKeys(ctx, n)); err != nil {
 			return err
 		}
+	}
+	if err := w.checkRogue(ctx); err != nil {
+		return err
 	}
 	if err := w.checkPeople(ctx); err != nil {
 		return err
@@ -44,7 +48,7 @@ func (w *World) check(ctx context.Context) error {
 
 // holders returns the living nodes that may hold the authority's logs.
 func (w *World) holders(a *authority) []*node {
-	return slices.DeleteFunc(w.living(), func(n *node) bool { return !w.Allowed(n.site, a.id) })
+	return slices.DeleteFunc(w.honest(), func(n *node) bool { return !w.Allowed(n.site, a.id) })
 }
 
 // checkFacts: acknowledged facts are at every allowed site exactly once, others at most once and everywhere or nowhere.
@@ -62,7 +66,7 @@ func (w *World) checkFacts(ctx context.Context, a *authority) {
 			switch got := at[i][f.token]; {
 			case got > 1:
 				w.violate("fact %d is %d times at %v", f.token, got, n)
-			case got == 0 && f.fate == mustBe:
+			case got == 0 && f.fate == mustBe && !w.node(f.site).isRogue():
 				w.violate("fact %d, acknowledged by %v, is not at %v", f.token, w.node(f.site), n)
 			case got != at[0][f.token]:
 				w.violate("fact %d is at %v or at %v, but not at both", f.token, holders[0], n)
@@ -273,6 +277,9 @@ func givesKeys(answer []byte, id event.AuthorityID) bool {
 // mayTell reports whether somebody has ever allowed the hearing site, and the telling one does not know that this has ended.
 func (w *World) mayTell(from, to event.SiteID, id event.AuthorityID) bool {
 	teller := w.node(from)
+	if teller.isRogue() {
+		return true // it tells what it likes
+	}
 	return w.Allowed(to, id) && (teller.fed == nil || teller.fed.Allowed(to, id))
 }
 

@@ -76,7 +76,7 @@ func (w *World) signInFresh(ctx context.Context) error {
 // checkPeople: what was heard of people is heeded, everywhere and by all sites alike.
 func (w *World) checkPeople(ctx context.Context) error {
 	for _, a := range w.authorities {
-		for _, n := range w.living() {
+		for _, n := range w.honest() {
 			h := w.heard(ctx, n, a.id)
 			w.checkSessions(ctx, n, h)
 			if !w.Allowed(n.site, a.id) {
@@ -91,7 +91,7 @@ func (w *World) checkPeople(ctx context.Context) error {
 			}
 		}
 	}
-	for _, n := range w.living() {
+	for _, n := range w.honest() {
 		if err := w.checkLines(ctx, n, event.Federation, w.heard(ctx, n, event.Federation)); err != nil {
 			return err
 		}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: EUPL-1.2
 
-// Package sim runs many sites in one process, badly: it cuts and heals links, loses messages, crashes, restores and clones
-// sites, fills and slows disks, turns clocks, and lets a site vanish for good, and authorities forbid
-// sites and allow them again, while facts are written and people sign in everywhere. Then it lets everything heal and looks whether the promises were kept.
+// Package sim runs many sites in one process, badly: it cuts and heals links, both ways or one, slows them down to 16 kbit/s,
+// loses messages, crashes, restores and clones sites, fills and slows disks, turns clocks by up to ten years, puts a site into the
+// wrong hands, and lets one vanish for good, and authorities forbid sites and allow them again, while facts are written and people
+// sign in everywhere. Then it lets everything heal and looks whether the promises were kept.
 //
 // # Terms
 //
@@ -16,6 +17,11 @@
 //     A session is what came of it, with its tokens; they are shown at every site, also at those where they do not belong.
 //   - What a site has heard is gathered from its disk, naively: sets of facts, without folds and with no order but that of facts
 //     that replace each other. What the real services answer is compared with it, while things happen and in the end.
+//   - A slow line takes virtual time for each message. In a third of the worlds lines stay slow when everything heals.
+//   - The rogue is a member in the wrong hands. It runs what all run, and besides floods, dates back, begins a hundred logs, signs two
+//     pages of one number, plants keys, boxes and erasure marks, forges heads, and answers garbage; it goes on when everything heals.
+//     What it has acknowledged need not survive, and what its own site shows is not looked at. It may be voted out.
+//   - A duel is an alarm through an interruption of two sites that both may call for it.
 //   - A Plant is a deliberate mistake, wrapped around a real part. The tests plant each and expect to be told.
 //
 // # What is checked
@@ -34,7 +40,11 @@
 //   - Nobody carries out alone what takes two, and all sites name those who approved.
 //   - Every acknowledged line of the audit is shown at every allowed site, and the export of the audit is sound.
 //   - The credentials of an erased person can be read nowhere.
-//   - Nobody who had a channel is left uncalled by an alarm, and whoever was called got its all-clear.
+//   - Nobody who had a channel is left uncalled by an alarm, and whoever was called got its all-clear, whatever the clocks: or all
+//     sites show that the alarm is held.
+//   - After an interruption of two sites that call, at most a window of hand-overs is made again for each change of the caller.
+//   - Nobody joins by one operator's word, however it is dated; a rogue that was forbidden cannot let itself in again; what it says
+//     again and again is folded once; no key is destroyed without a fact that is a reason, and nobody is locked out.
 //
 // Most worlds live in memory; a share of them has real JetStream stores in a temporary directory.
 package sim

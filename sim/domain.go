@@ -46,7 +46,7 @@ func (w *World) folds() []readmodel.Fold {
 
 func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
 	log := recorder{n}
-	watch := alarm.Watch{Clock: n.rep.Clock, Timeline: &alarm.Timeline{}}
+	watch := alarm.Watch{Self: n.site, Clock: n.rep.Clock, Timeline: &alarm.Timeline{}}
 	d := &domains{desk: alarm.Desk{Model: n.model}}
 	d.directory = directory.New(directory.Config{Log: log, Model: n.model, Keys: n.ring, Rand: n.rnd, Logger: logger,
 		MoreKeys: n.accountKeys})
@@ -56,8 +56,9 @@ func (n *node) openDomains(_ context.Context, logger *slog.Logger) error {
 	})
 	d.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: n.site, Log: log, Work: d.desk, Directory: d.directory, Federation: n, Keys: n.ring,
-		Channels:    []alarm.Channel{gateway{n.w, directory.SMS}, gateway{n.w, directory.Email}},
-		Replication: n.rep, Now: n.clock, Steady: n.steady, Logger: logger, Watch: watch,
+		Channels:    []alarm.Channel{gateway{n, directory.SMS}, gateway{n, directory.Email}},
+		Window:      callWindow,
+		Replication: n.neighbours(), Now: n.clock, Steady: n.steady, Logger: logger, Watch: watch,
 	})
 	n.openPeople(d, logger)
 	n.people = d
@@ -69,6 +70,9 @@ type recorder struct{ n *node }
 
 // Append implements eventlog.Appender.
 func (r recorder) Append(ctx context.Context, id event.AuthorityID, class event.Class, drafts ...event.Draft) (eventlog.Receipt, error) {
+	if r.n.keeps(drafts) {
+		return eventlog.Receipt{}, errSlow
+	}
 	receipt, err := r.n.log.Append(ctx, id, class, drafts...)
 	for _, e := range receipt.Events {
 		f := r.n.w.ledger.addEvent(id, r.n, e.ID)
@@ -94,7 +98,7 @@ func (n *node) Sites(id event.AuthorityID) []alarm.Site {
 
 // gateway takes messages for the phones of the world, and counts. Sometimes it is busy, and sometimes its answer is lost.
 type gateway struct {
-	w    *World
+	n    *node
 	kind directory.ChannelKind
 }
 
@@ -103,12 +107,14 @@ func (g gateway) Kind() directory.ChannelKind { return g.kind }
 
 // Send implements alarm.Channel.
 func (g gateway) Send(_ context.Context, m alarm.Message) (alarm.SendResult, error) {
-	dice := g.w.rnd.IntN(20)
-	if dice == 0 && !g.w.healed {
+	w := g.n.w
+	dice := w.rnd.IntN(20)
+	well := w.healed || w.calm
+	if dice == 0 && !well {
 		return alarm.SendResult{}, &alarm.SendError{Code: "sim.busy"}
 	}
-	g.w.alarms.taken(m.IdempotencyKey)
-	if dice == 1 && !g.w.healed {
+	w.alarms.take(g.n, m.IdempotencyKey)
+	if dice == 1 && !well {
 		return alarm.SendResult{}, &alarm.SendError{Code: "sim.lost"}
 	}
 	return alarm.SendResult{Ref: "ref"}, nil
@@ -185,9 +191,14 @@ func unexpected(err error) error {
 }
 
 func (w *World) raise(ctx context.Context, n *node, id event.AuthorityID) error {
+	return w.raiseFor(ctx, n, id, time.Duration(1+w.rnd.IntN(10))*time.Second)
+}
+
+// raiseFor raises an alarm with a takeover delay and, if any are given, with the sites that are to call first.
+func (w *World) raiseFor(ctx context.Context, n *node, id event.AuthorityID, takeover time.Duration, first ...event.SiteID) error {
 	a, _, err := n.people.alarm.Raise(ctx, id, alarm.Draft{
 		TextDE: "Probe", TextEN: "Test", Mode: event.Test, Audience: directory.Audience{Everyone: true}, Actor: "operator",
-		TakeoverAfter: time.Duration(1+w.rnd.IntN(10)) * time.Second,
+		TakeoverAfter: takeover, Ranking: first,
 	})
 	w.logf("%v raises an alarm of %s for %d people: %s", n, id, a.Raised.Recipients, outcome(err))
 	if err == nil {
@@ -195,7 +206,7 @@ func (w *World) raise(ctx context.Context, n *node, id event.AuthorityID) error 
 	} else if errorsIsNobody(err) {
 		return nil
 	}
-	return unexpected(err)
+	return refusal(err)
 }
 
 func errorsIsNobody(err error) bool { return fault.Of(err).Code == alarm.ErrNobody.Code }
@@ -233,7 +244,7 @@ func (w *World) reply(ctx context.Context, n *node, id event.AuthorityID) error 
 	kinds := []alarm.ReplyKind{alarm.Coming, alarm.Cannot, alarm.Safe}
 	_, _, err = n.people.alarm.Reply(ctx, token, kinds[w.rnd.IntN(len(kinds))], 0)
 	w.logf("somebody replies to alarm %s at %v: %s", r.id, n, outcome(err))
-	return unexpected(err)
+	return refusal(err) // a site whose clock is years ahead takes the link for an old one
 }
 
 func (w *World) closeAlarm(ctx context.Context, n *node, id event.AuthorityID) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/localstore"
@@ -40,6 +41,9 @@ func (n *node) fold(ctx context.Context) (folded int, err error) {
 	if err := n.showKeys(ctx); err != nil {
 		return folded, fmt.Errorf("show the keys of %v: %w", n, err)
 	}
+	if err := n.sites.NameLogs(ctx); unexpected(err) != nil {
+		return folded, fmt.Errorf("name the logs of removed sites at %v: %w", n, err)
+	}
 	left, err := n.leave(ctx)
 	if err != nil {
 		return folded, err
@@ -73,6 +77,8 @@ func (w *World) assemble(ctx context.Context) error {
 	if err := founder.sites.Found(ctx, founder.operator, founder.describe()); err != nil {
 		return fmt.Errorf("found the federation: %w", err)
 	}
+	w.founded = w.now
+	w.now = w.now.Add(time.Second)
 	for _, n := range w.nodes[1:] {
 		if err := w.admit(ctx, founder, n); err != nil {
 			return fmt.Errorf("admit %v: %w", n, err)

@@ -103,7 +103,12 @@ func (n *node) start(ctx context.Context, settle bool) error {
 		n.copies = n.w.plant.Copies(n.w.rnd, log)
 	}
 	n.port = n.w.net.Join(n.site)
-	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.fed, Authorities: n.fed.AuthorityIDs, Needed: n.log.MissingKeys}
+	n.syncer = &keyring.Syncer{Ring: n.ring, Link: n.port, Policy: n.fed, Authorities: n.fed.AuthorityIDs, Needed: n.log.MissingKeys,
+		Urgent: n.log.UrgentKeys,
+		Paced: func(ctx context.Context, peer event.SiteID, urgent bool, ask func(context.Context, int) (int, error)) error {
+			return n.rep.Paced(ctx, peer, urgent, ask)
+		},
+	}
 	n.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
 		Log: n.copies, Link: n.port, Policy: n.fed, Self: n.site, Peers: n.fed.Peers, Now: n.clock, Rand: n.rnd, Logger: logger,
 		Steady: n.steady, Folded: func(b eventlog.Branch) uint64 { return n.model.Folded(b) },
@@ -117,10 +122,15 @@ func (n *node) start(ctx context.Context, settle bool) error {
 	}
 	n.port.Serve(n.rep)
 	n.port.Handle(keyring.Verb, n.syncer.Serve)
+	if n.isRogue() {
+		n.w.rogue.corrupt()
+	}
 	n.port.SetDown(false)
 	n.up = true
 	if settle {
+		n.w.parallel = true
 		n.rep.Settle(ctx)
+		n.w.parallel = false
 	}
 	return nil
 }

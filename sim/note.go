@@ -12,7 +12,8 @@ const noteKind event.Kind = "note.Written"
 
 // note is the data of a simulator's fact.
 type note struct {
-	Token int `json:"token"`
+	Token int    `json:"token"`
+	Pad   string `json:"pad,omitempty"`
 }
 
 // notes is the folded state of a subject: the tokens in the order of their places. Any mistake in the order shows.

@@ -310,6 +310,9 @@ func (w *World) settleIn(ctx context.Context, n *node, id event.AuthorityID) err
 	if _, err := w.persons(ctx, n, id); err != nil {
 		return err
 	}
+	if err := w.noteShared(ctx, n, id); err != nil {
+		return err
+	}
 	for i := range 4 {
 		s, err := w.newSecret(ctx, n, id, byLink)
 		if err != nil || s == nil {

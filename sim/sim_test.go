@@ -47,6 +47,12 @@ func TestSeeds(t *testing.T) {
 		sum.Twice += r.Twice
 		sum.Left += r.Left
 		sum.Apart += r.Apart
+		sum.Held += r.Held
+		sum.Duels += r.Duels
+		sum.Doubled += r.Doubled
+		sum.Changes += r.Changes
+		sum.Forged += r.Forged
+		sum.Planted += r.Planted
 		sum.Sessions += r.Sessions
 		sum.Verified += r.Verified
 		sum.Refused += r.Refused
@@ -62,6 +68,8 @@ func TestSeeds(t *testing.T) {
 		*seeds, sum.Facts, sum.Acknowledged, sum.Secured, sum.Pages, sum.Forks, sum.Alarms, sum.Called, sum.Twice, sum.Left, sum.Apart, sum.Rounds)
 	t.Logf("people: %d sessions, %d tokens shown, %d of them refused, %d secrets accepted twice (of which %d tokens are left), %d rights judged, %d grants, %d deeds of two people, %d lines of the audit",
 		sum.Sessions, sum.Verified, sum.Refused, sum.Used, sum.Loose, sum.Judged, sum.Granted, sum.Approved, sum.Lines)
+	t.Logf("hard conditions: %d alarms through an interruption, %d hand-overs doubled after it at %d changes of caller; %d alarms held in the end; rogues forged %d events and planted %d keys",
+		sum.Duels, sum.Doubled, sum.Changes, sum.Held, sum.Forged, sum.Planted)
 	if *seeds >= 25 && (sum.Used == 0 || sum.Approved == 0 || sum.Verified == sum.Refused || sum.Secured == 0 || sum.Forks == 0 || sum.Left == 0 || sum.Apart == 0) {
 		t.Error("too little happened in these worlds for them to mean anything")
 	}

@@ -69,21 +69,35 @@ type World struct {
 	plant   Plant
 	verbose io.Writer
 
-	net         *logtest.Network
-	nodes       []*node
-	authorities []*authority
-	unlucky     string // the operator that may lose disks
-	ledger      ledger
-	lost        []*eventlog.Memory // disks that are gone with what was on them
-	alarms      alarms
-	people      people
-	trace       []string
-	violations  []string
-	left        int  // how often a forbidden site has deleted what it held
-	healed      bool // the gateways are well, too
-	checking    bool // everything has settled
-	unread      bool // something on a disk could not be read
-	cleanup     []func()
+	net                     *logtest.Network
+	nodes                   []*node
+	authorities             []*authority
+	unlucky                 string // the operator that may lose disks
+	ledger                  ledger
+	lost                    []*eventlog.Memory // disks that are gone with what was on them
+	alarms                  alarms
+	people                  people
+	trace                   []string
+	violations              []string
+	left                    int  // how often a forbidden site has deleted what it held
+	healed                  bool // the gateways are well, too
+	calm                    bool // they are well for the moment
+	slow                    bool // lines stay as slow as they are when everything heals
+	wild                    bool // clocks may be wrong by years
+	wrong                   bool // clocks stay wrong when everything heals
+	parallel                bool // a site asks all others at the same time
+	bulk                    int  // how often much was written
+	duels, doubled, changes int  // alarms through an interruption, hand-overs doubled after it, changes of caller
+	founded                 time.Time
+	held                    int                    // alarms that are shown as held in the end
+	removing                bool                   // the rogue is voted out
+	rogue                   *rogue                 // a member in the wrong hands, nil for none
+	keys                    []key                  // those of acknowledged facts of honest sites
+	agreed                  map[string]bool        // those of them on which all agree, whoever has made them
+	shared                  map[string]event.KeyID // authority/name -> the shared key of the founding
+	checking                bool                   // everything has settled
+	unread                  bool                   // something on a disk could not be read
+	cleanup                 []func()
 }
 
 // authority is one authority and who may hold its logs.
@@ -93,6 +107,7 @@ type authority struct {
 	allowed   []event.SiteID
 	founding  []event.SiteID
 	forbidden map[event.SiteID]bool // by anybody, ever
+	reallowed map[event.SiteID]bool // after it had been forbidden, by somebody who decides
 }
 
 // codesEvery is how many worlds there are for one with recovery codes: their hashes are made to be slow.
@@ -106,12 +121,16 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	w := &World{
 		seed: o.Seed, rnd: rand.New(rand.NewPCG(o.Seed, 17)), now: start, dir: o.Dir, js: o.JetStream, plant: o.Plant,
 		verbose: o.Verbose, net: logtest.NewNetwork(o.Seed),
+		shared: make(map[string]event.KeyID), agreed: make(map[string]bool),
 		people: people{apps: make(map[owner]string), erased: make(map[event.AuthorityID]int), hashing: 4},
 	}
 	if o.Seed%codesEvery == 0 {
 		w.people.hashing = 24
 	}
 	w.onFile = w.rnd.IntN(8) == 0 // files are slow where others use the disk, too
+	w.slow, w.wild = w.rnd.IntN(3) == 0, w.rnd.IntN(2) == 0
+	w.wrong = w.wild && w.rnd.IntN(2) == 0
+	w.net.Elapse(w.elapse)
 	operators := []string{"north", "south", "box"}[:2+w.rnd.IntN(2)]
 	w.unlucky = operators[w.rnd.IntN(len(operators))]
 	for no := range 3 + w.rnd.IntN(5) {
@@ -125,10 +144,16 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	if err := w.assemble(ctx); err != nil {
 		return w, err
 	}
+	if err := w.openRogue(ctx); err != nil {
+		return w, err
+	}
 	w.net.Watch(w.observe)
 	for _, n := range w.nodes { // only now: a site whose clock is wrong may not join
 		if w.rnd.IntN(3) == 0 {
 			n.skew = time.Duration(w.rnd.IntN(600)-300) * time.Second
+			if w.wild {
+				n.skew = w.far()
+			}
 		}
 	}
 	return w, nil

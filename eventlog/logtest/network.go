@@ -17,9 +17,9 @@ import (
 const maxMessageBytes = 768 << 10
 
 // Network joins sites of one process, for tests and for the simulator. A request runs the other side's handler in the
-// caller's goroutine, so that a single-threaded test stays in order. Pairs can be cut, sites can be down, and messages get
-// lost at random, each pair from its own seeded source: a request before it was handled, or an answer after it was. It is
-// safe for concurrent use.
+// caller's goroutine, so that a single-threaded test stays in order. Pairs can be cut, sites can be down, lines can be slow
+// (see SetRate), and messages get lost at random, each pair from its own seeded source: a request before it was handled, or
+// an answer after it was. It is safe for concurrent use.
 type Network struct {
 	seed uint64
 
@@ -29,6 +29,7 @@ type Network struct {
 	loss  float64
 	dice  map[pair]*rand.Rand
 	watch func(Message)
+	lines lines
 }
 
 // Message is what a Network's observer sees of one request: what went to a site, and what it got back.
@@ -93,7 +94,14 @@ func (n *Network) IsCut(a, b event.SiteID) bool {
 	return n.cuts[pair{a, b}]
 }
 
-// HealAll ends all cuts and losses.
+// CutOneWay makes requests of one site to another fail until Heal; those of the other one still come through.
+func (n *Network) CutOneWay(from, to event.SiteID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts[pair{from, to}] = true
+}
+
+// HealAll ends all cuts and losses. Rates of lines stay.
 func (n *Network) HealAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -188,6 +196,10 @@ func (p *Port) Request(ctx context.Context, to event.SiteID, verb string, body [
 	if port == nil || requestLost || p.isDown() {
 		return nil, unreachable(to)
 	}
+	left, arrived := p.network.carry(pair{p.site, to}, len(body), patienceOf(ctx))
+	if !arrived {
+		return nil, unreachable(to)
+	}
 	h := port.handler(verb)
 	if h == nil {
 		return nil, unreachable(to)
@@ -198,6 +210,9 @@ func (p *Port) Request(ctx context.Context, to event.SiteID, verb string, body [
 	}
 	if watch != nil {
 		watch(Message{From: p.site, To: to, Verb: verb, Body: body, Answer: answer, Err: err})
+	}
+	if _, arrived = p.network.carry(pair{to, p.site}, len(answer), left); !arrived {
+		answerLost = true
 	}
 	switch {
 	case answerLost || p.isDown():
