@@ -4,6 +4,7 @@ package eventlog
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -241,7 +242,8 @@ func (r *Replicator) lookAtCatchUps(now time.Time) {
 	}
 	r.pulse.looked = now
 	ours := r.operationsHeads()
-	for id, s := range r.peers {
+	for _, id := range slices.Sorted(maps.Keys(r.peers)) { // in order, so that a simulation runs the same way again
+		s := r.peers[id]
 		c := s.catch
 		if c == nil {
 			continue
