@@ -37,10 +37,10 @@ type Replication interface {
 	Replicated(log eventlog.LogID, pos eventlog.Position) bool
 	// Reachable reports whether at least one other site that may hold the authority's logs was heard lately.
 	Reachable(authority event.AuthorityID) bool
-	// Fresh reports whether what the others had of the authority when they were last silent (a cut, a pause of this process) is
-	// folded here, or was waited for in vain. It notices pauses by itself.
-	Fresh(authority event.AuthorityID) bool
-	// Refresh makes Fresh false until the others that were heard lately have been asked again.
+	// StaleSince reports that what the others had of the authority when they were last silent (a cut, a pause of this process) is
+	// not folded here yet and still waited for, and since when, by the steady clock. It notices pauses by itself.
+	StaleSince(authority event.AuthorityID) (since time.Time, stale bool)
+	// Refresh makes it stale until the others that were heard lately have been asked again.
 	Refresh(authority event.AuthorityID)
 }
 
@@ -55,7 +55,7 @@ type CallerConfig struct {
 	Channels    []Channel // one of each kind
 	Replication Replication
 	// CaughtUp reports whether this site is ready to call after its start: its read model has folded what its own disk holds.
-	// What others hold is Replication.Fresh's to tell. Nil: it is.
+	// What others hold is Replication's to tell. Nil: it is.
 	CaughtUp func(ctx context.Context) bool
 	// Now is the wall clock, right or wrong: only the age of an alarm goes by it.
 	Now    func() time.Time
@@ -112,9 +112,8 @@ type Caller struct {
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
 	window  window
-	blocked bool                            // the last Step found the window full
-	stale   map[event.AuthorityID]time.Time // since when the authority has not been fresh
-	alone   map[event.AuthorityID]bool      // as of the last plan: no other site can be reached
+	blocked bool                       // the last Step found the window full
+	alone   map[event.AuthorityID]bool // as of the last plan: no other site can be reached
 	stats   Stats
 }
 
@@ -196,7 +195,7 @@ func NewCaller(c CallerConfig) *Caller {
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
 		running: make(map[directory.ChannelKind]int), pause: make(map[directory.ChannelKind]time.Time),
-		alone: make(map[event.AuthorityID]bool), stale: make(map[event.AuthorityID]time.Time),
+		alone: make(map[event.AuthorityID]bool),
 	}
 	for _, ch := range c.Channels {
 		caller.channels[ch.Kind()] = ch
@@ -556,13 +555,13 @@ func (c *Caller) underway() int {
 
 // begin makes a hand-over, in a goroutine of its own if the caller has workers.
 func (c *Caller) begin(ctx context.Context, t *task, v *vigil) {
-	o, since := v.ongoing, v.Since
+	o := v.ongoing
 	if c.cfg.Workers == 0 {
-		c.handOver(ctx, t, o, v, since)
+		c.handOver(ctx, t, o, v)
 		return
 	}
 	c.workers.Go(func() {
-		c.handOver(ctx, t, o, v, since)
+		c.handOver(ctx, t, o, v)
 		c.Wake()
 	})
 }

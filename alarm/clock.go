@@ -106,7 +106,7 @@ func (c *Caller) noteClocks(ctx context.Context, now, wall time.Time) error {
 		return fmt.Errorf("look for new alarms: %w", err)
 	}
 	for _, a := range list {
-		if !c.cfg.Replication.Fresh(a.Authority) {
+		if _, stale := c.cfg.Replication.StaleSince(a.Authority); stale {
 			return nil // the notes of others may be on their way
 		}
 		for _, m := range slices.Compact([]Moment{a.raising(), a.start}) {

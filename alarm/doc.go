@@ -11,15 +11,17 @@
 //   - A Channel is a gateway's driver. All channels of a person are used at once, none waits for another.
 //   - A reply (Rückmeldung) is one of coming, cannot, safe. It comes by a link in the message; each message carries links
 //     at two sites of different operators. GET shows, only POST records.
+//   - An alarm or a closing is held (zurückgehalten) at a site that does not call for it by itself: see Hold. An order to call ends that.
 //   - The ranking is the order in which sites call. The Caller of the first one calls; the one of rank r begins after
 //     r x the takeover delay without a sign of another caller, by its own clock of arrival, and carries on with what is due.
 //
 // # Subjects and life
 //
-//	alarm/<id>                  Raised, then Cancelled or AllClear
+//	alarm/<id>                  Raised, then Cancelled or AllClear; CallingOrdered
 //	alarm/<id>/recipients/<n>   RecipientsNamed, written before Raised, so an alarm never lacks recipients
 //	alarm/<id>/person/<person>  Accepted, Refused, Replied
 //	alarm/<id>/caller           CallerReported, TakenOver
+//	alarm/<id>/clock            ClockDiffered
 //
 //	             Raised                   Cancelled | AllClear
 //	(nothing) ------------> open ------------------------------> closed
@@ -36,6 +38,10 @@
 //   - A person without any of the alarm's channels is listed, not forgotten.
 //   - While another site can be reached, at most Window hand-overs have a receipt that no other site holds; alone, a site
 //     goes on and marks its receipts as unsecured.
+//   - After any silence towards the others (start, cut, pause) a site calls only when it has folded what they had then, or has waited
+//     for it in vain. Right before a hand-over it looks once more.
+//   - A wrong clock holds nothing and is shown on the alarm. Nothing that a person has raised is silently not called: what is not called for is
+//     shown as held.
 //   - A site whose gateways take nothing gives no sign of calling, so that the next one takes over, though the site lives.
 //   - Facts hold no address and no text of a gateway. Mode is in every message, in both languages where it is not Actual.
 //

@@ -19,28 +19,23 @@ func (c *Caller) steady() time.Time {
 	return c.cfg.Now()
 }
 
-// current reports whether this site knows what others have done for the alarm, which it has known of since the given time.
+// current reports whether this site knows what others have done for the alarm.
 // An alarm that was raised here after the last silence began does not wait: nobody else can have called for it before.
-func (c *Caller) current(o Ongoing, since time.Time) bool {
-	fresh := c.cfg.Replication.Fresh(o.Authority)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if fresh {
-		delete(c.stale, o.Authority)
-		return true
-	}
-	stale, ok := c.stale[o.Authority]
-	if !ok {
-		stale = c.steady()
-		c.stale[o.Authority] = stale
-	}
-	return o.Wave == Call && o.Origin == c.cfg.Self && o.ArrivedAt.Sub(o.RaisedAt).Abs() < bornHere && since.After(stale)
+func (c *Caller) current(o Ongoing) bool {
+	began, stale := c.cfg.Replication.StaleSince(o.Authority)
+	return !stale || o.Wave == Call && o.Origin == c.cfg.Self && o.ArrivedAt.Sub(o.RaisedAt).Abs() < bornHere &&
+		c.born(o).After(began)
+}
+
+// born returns when the alarm came to this site, by the steady clock.
+func (c *Caller) born(o Ongoing) time.Time {
+	return c.steady().Add(-c.cfg.Now().Round(0).Sub(c.cfg.Watch.Timeline.Today(o.ArrivedAt)))
 }
 
 // ready reports whether the alarm may be looked at for calling. What was queued before a silence is dropped: the queue is
 // read anew from what has been folded since.
 func (c *Caller) ready(v *vigil, now time.Time) bool {
-	if !c.current(v.ongoing, v.Since) {
+	if !c.current(v.ongoing) {
 		if !v.waits {
 			c.drop(v)
 		}
@@ -70,8 +65,8 @@ func (c *Caller) askedFirst(v *vigil) bool {
 
 // stillOurs looks once more, right before a hand-over: the task may have been queued before a pause, and another site's
 // receipt may have been folded since. A read model that cannot tell does not hold the hand-over up.
-func (c *Caller) stillOurs(ctx context.Context, t *task, o Ongoing, since time.Time) bool {
-	if !c.current(o, since) {
+func (c *Caller) stillOurs(ctx context.Context, t *task, o Ongoing) bool {
+	if !c.current(o) {
 		return false
 	}
 	due, err := c.cfg.Work.StillDue(ctx, o.Authority, o.ID, t.wave, t.person, t.kind)

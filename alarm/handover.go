@@ -66,12 +66,11 @@ func (w *window) settle(replicated func(eventlog.LogID, eventlog.Position) bool,
 }
 
 // handOver makes one hand-over: it finds the person, writes the message, gives it to the gateway and records the answer.
-// since is when this site learnt of the alarm.
-func (c *Caller) handOver(ctx context.Context, t *task, o Ongoing, v *vigil, since time.Time) {
+func (c *Caller) handOver(ctx context.Context, t *task, o Ongoing, v *vigil) {
 	draft := t.unwritten
 	var err error
 	if draft == nil {
-		if !c.stillOurs(ctx, t, o, since) {
+		if !c.stillOurs(ctx, t, o) {
 			c.putBack(t, v)
 			return
 		}

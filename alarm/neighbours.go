@@ -56,8 +56,10 @@ func (n Neighbours) Reachable(authority event.AuthorityID) bool {
 	return false
 }
 
-// Fresh reports whether what the others had when they were last silent is folded here, see eventlog.Replicator.Fresh.
-func (n Neighbours) Fresh(authority event.AuthorityID) bool { return n.Replicator.Fresh(authority) }
+// StaleSince reports what is not folded yet of what the others had when they were last silent, see eventlog.Replicator.Fresh.
+func (n Neighbours) StaleSince(authority event.AuthorityID) (time.Time, bool) {
+	return n.Replicator.StaleSince(authority)
+}
 
-// Refresh makes Fresh false until the others have been asked again.
+// Refresh makes it stale until the others have been asked again.
 func (n Neighbours) Refresh(authority event.AuthorityID) { n.Replicator.Refresh(authority) }

@@ -82,7 +82,7 @@ func TestASiteThatFoldsItsModelAnewStillAsksTheOthersBeforeItGoesOn(t *testing.T
 	if got := s.federation.Peers(); len(got) != 1 {
 		t.Errorf("after it settled it knows %v", got)
 	}
-	if s.caughtUp(ctx) {
+	if !s.caughtUp(ctx) || s.replicator.CaughtUp() {
 		t.Error("it has caught up with a site that it has not asked")
 	}
 }

@@ -4,6 +4,7 @@ package eventlog
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,12 +24,14 @@ import (
 // It ends when an exchange that began after that has been answered, and the operations logs that the peer named in it are
 // here up to the pages named, and folded. What the peer writes after that is everyday lag and holds nobody up.
 //
-// Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin, one whose
-// pages do not come on stallWithin, and one that lags catchUpWithin in all. The last is six takeovers of the usual delay: long
-// enough for some thousand receipts on a line of 64 kbit/s, short against the time in which people act on an alarm.
+// Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
+// usual delay of a takeover: whoever else lives has taken over by then), one whose pages do not come on stallWithin, and one that
+// lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of 64 kbit/s, and short against the
+// time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is enough.
 const (
-	askWithin     = 2 * time.Second
-	stallWithin   = 5 * time.Second
+	askWithin     = 5 * time.Second
+	refreshWithin = 2 * time.Second
+	stallWithin   = 10 * time.Second
 	catchUpWithin = 30 * time.Second
 	// beatEvery is how often Run notes that the process runs; pauseAfter is how long it may not have noted that. A pause
 	// taken for a busy machine costs one exchange with every peer.
@@ -64,6 +67,7 @@ type catchUp struct {
 type pulse struct {
 	watched bool // somebody beats; else nobody looks for pauses
 	last    time.Time
+	wall    time.Time // what the wall clock showed then
 	looked  time.Time // when catch-ups were last looked at
 }
 
@@ -79,12 +83,22 @@ func (r *Replicator) steady() time.Time {
 // last silent, or has waited for it in vain: see "Catching up after a silence". It notices by itself that the process stood
 // still, so a doer asks directly before it does something. It does not block.
 func (r *Replicator) Fresh(authority event.AuthorityID) bool {
+	_, stale := r.StaleSince(authority)
+	return !stale
+}
+
+// StaleSince reports that Fresh does not hold, and when, by the steady clock, the youngest of the catch-ups began that are waited for. It
+// does not block.
+func (r *Replicator) StaleSince(authority event.AuthorityID) (since time.Time, stale bool) {
 	for _, c := range r.catchUps(authority) {
 		if !c.answered || slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.Authority == authority }) {
-			return false
+			stale = true
+			if c.since.After(since) {
+				since = c.since
+			}
 		}
 	}
-	return true
+	return since, stale
 }
 
 // CaughtUp reports whether Fresh holds for all authorities. It does not block.
@@ -112,19 +126,24 @@ func (r *Replicator) catchUps(authority event.AuthorityID) (open []catchUp) {
 	defer r.mu.Unlock()
 	now := r.steady()
 	r.beat(now)
+	r.beginNew(peers, now)
+	r.lookAtCatchUps(now)
+	for _, id := range peers {
+		if c := r.peer(id).catch; c != nil && (authority == "" || r.mayKnow(id, authority)) {
+			open = append(open, catchUp{since: c.since, answered: c.answered, targets: slices.Clone(c.targets)})
+		}
+	}
+	return open
+}
+
+// beginNew begins with the peers that have just become known. The caller holds r.mu.
+func (r *Replicator) beginNew(peers []event.SiteID, now time.Time) {
 	for _, id := range peers {
 		if s := r.peer(id); !s.known {
 			s.known = true
 			r.beginCatchUp(id, s, now, true)
 		}
 	}
-	r.lookAtCatchUps(now)
-	for _, id := range peers {
-		if c := r.peer(id).catch; c != nil && (authority == "" || r.mayKnow(id, authority)) {
-			open = append(open, catchUp{answered: c.answered, targets: slices.Clone(c.targets)})
-		}
-	}
-	return open
 }
 
 // silent reports whether nothing was heard of the peer for so long that it counts as out of reach.
@@ -230,7 +249,8 @@ func (r *Replicator) lookAtCatchUps(now time.Time) {
 	}
 	r.pulse.looked = now
 	ours := r.operationsHeads()
-	for id, s := range r.peers {
+	for _, id := range slices.Sorted(maps.Keys(r.peers)) { // in order, so that a simulation runs the same way again
+		s := r.peers[id]
 		c := s.catch
 		if c == nil {
 			continue
@@ -263,20 +283,25 @@ func (r *Replicator) catchingUp() bool {
 // waits reports whether the catch-up goes on.
 func (c *catchUp) waits(now time.Time) bool {
 	if !c.answered {
-		return now.Sub(c.since) < askWithin
+		if c.patient {
+			return now.Sub(c.since) < askWithin
+		}
+		return now.Sub(c.since) < refreshWithin
 	}
 	return len(c.targets) > 0 && now.Sub(c.moved) < stallWithin && now.Sub(c.since) < catchUpWithin
 }
 
 // beat notes that the process runs now. If it has not for a while, all that it knows of the others may be old. Both clocks
-// are asked, since the steady one may stand still while a machine is suspended. The caller holds r.mu.
+// are asked, since the steady one stands still while a machine is suspended. A clock that is merely set costs one exchange
+// with every peer, which also compares the clocks anew. The caller holds r.mu.
 func (r *Replicator) beat(now time.Time) {
-	last := r.pulse.last
-	r.pulse.last = now
+	last, lastWall := r.pulse.last, r.pulse.wall
+	wall := r.cfg.Now().Round(0) // without the monotonic reading, so that a jump shows
+	r.pulse.last, r.pulse.wall = now, wall
 	if !r.pulse.watched || last.IsZero() {
 		return
 	}
-	ran, showed := now.Sub(last), now.Round(0).Sub(last.Round(0))
+	ran, showed := now.Sub(last), wall.Sub(lastWall)
 	jumped := (showed - ran).Abs() > pauseAfter
 	if ran < pauseAfter && !jumped {
 		return
@@ -292,10 +317,13 @@ func (r *Replicator) beat(now time.Time) {
 // Beat notes that the process runs. From the first call on, a longer time without one counts as a pause. Run does it by
 // itself; whoever steps by hand may leave it, and is then not told of pauses.
 func (r *Replicator) Beat() {
+	peers := r.others()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pulse.watched = true
-	r.beat(r.steady())
+	now := r.steady()
+	r.beat(now)
+	r.beginNew(peers, now)
 }
 
 // keepBeating beats until ctx ends. Run owns it.
