@@ -25,7 +25,6 @@ type worked struct{ decoded, encoded, applied int }
 // counted is a Membership that counts how often it is read and written.
 type counted struct {
 	Membership
-	work *worked
 }
 
 var working *worked // whose work counts at present; these tests do not run beside each other
