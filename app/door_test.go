@@ -150,7 +150,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	if status, body := a.request(browser(), http.MethodGet, "/healthz"); status != http.StatusOK {
 		t.Errorf("a site that only reads is not healthy: %d %q", status, body)
 	}
-	if status, body := a.request(browser(), http.MethodGet, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "reserve") {
+	if status, body := a.request(browser(), http.MethodGet, "/readyz"); status != http.StatusServiceUnavailable || !strings.HasPrefix(body, "disk.full: ") {
 		t.Errorf("/readyz answers %d %q", status, body)
 	}
 	_, _, err := holdfast(t, "directory", "import", "-", "--authority", string(nordtal), "--data", a.data)
