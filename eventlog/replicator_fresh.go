@@ -50,7 +50,7 @@ type contact struct {
 	// unreached: the last exchange of heads that we began failed, and nothing was heard since. Pages that do not come do not
 	// count: on a slow line that happens every day, and the peer is there.
 	unreached bool
-	catch    *catchUp
+	catch     *catchUp
 	// rested: the peer has held us up for catchUpWithin; until then its silences do not hold us up again.
 	rested time.Time
 }
