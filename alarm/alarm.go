@@ -286,6 +286,9 @@ type Vigil struct {
 	Since time.Time
 	// News is when the latest sign of calling of each other site arrived here.
 	News map[event.SiteID]time.Time
+	// Announced is when it arrived here that another site has decided to take over and is catching up. That ends a silence as
+	// a sign of calling does, and stops nobody who calls.
+	Announced map[event.SiteID]time.Time
 	// Calling and Began say whether this site is calling, and since when.
 	Calling bool
 	Began   time.Time
@@ -299,12 +302,14 @@ func (v Vigil) Rank(site event.SiteID) int {
 	return len(v.Ranking)
 }
 
-// Silence returns how long this site has heard nothing of any other caller.
+// Silence returns how long this site has heard nothing of any other caller, or of one that is about to call.
 func (v Vigil) Silence(now time.Time) time.Duration {
 	last := v.Since
-	for site, at := range v.News {
-		if site != v.Self && at.After(last) {
-			last = at
+	for _, heard := range []map[event.SiteID]time.Time{v.News, v.Announced} {
+		for site, at := range heard {
+			if site != v.Self && at.After(last) {
+				last = at
+			}
 		}
 	}
 	return now.Sub(last)

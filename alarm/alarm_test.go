@@ -66,12 +66,13 @@ func TestWhoCalls(t *testing.T) {
 	ranking := []event.SiteID{"first", "second", "third"}
 	type news = map[event.SiteID]time.Time
 	for name, c := range map[string]struct {
-		self    event.SiteID
-		news    news
-		calling bool
-		began   float64
-		now     float64
-		want    bool
+		self      event.SiteID
+		news      news
+		announced news
+		calling   bool
+		began     float64
+		now       float64
+		want      bool
 	}{
 		"the first begins at once":                             {self: "first", now: 0, want: true},
 		"the first goes on though another one calls":           {self: "first", news: news{"second": at(1)}, calling: true, now: 2, want: true},
@@ -93,8 +94,11 @@ func TestWhoCalls(t *testing.T) {
 		"a stranger's call does not stop somebody who is":      {self: "third", news: news{"stranger": at(20)}, calling: true, began: 10, now: 20, want: true},
 		"the clock went back: no silence, so no call":          {self: "second", now: -3600, want: false},
 		"the clock jumped ahead: silence, and a double alarm ": {self: "second", news: news{"first": at(3)}, now: 3600, want: true},
+		"the third waits for the second to catch up":           {self: "third", announced: news{"second": at(5)}, now: 14.9, want: false},
+		"but not longer than for a sign":                       {self: "third", announced: news{"second": at(5)}, now: 15, want: true},
+		"who calls goes on while a higher one catches up":      {self: "third", announced: news{"second": at(20)}, calling: true, began: 10, now: 20, want: true},
 	} {
-		v := Vigil{Ranking: ranking, Self: c.self, Delay: 5 * time.Second, Since: noon, News: c.news, Calling: c.calling, Began: at(c.began)}
+		v := Vigil{Ranking: ranking, Self: c.self, Delay: 5 * time.Second, Since: noon, News: c.news, Announced: c.announced, Calling: c.calling, Began: at(c.began)}
 		if got := MayCall(v, at(c.now)); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}

@@ -77,7 +77,7 @@ type CallerConfig struct {
 const (
 	// DefaultWindow is few enough that a site's death doubles less than a hundredth of a large alarm.
 	DefaultWindow = 50
-	// stallAfter is how long a full window may wait for the other sites before the site goes on as if it were alone.
+	// stallAfter is how long a full window may wait for the other sites before one more window may begin.
 	stallAfter = 2 * time.Second
 	// planEvery is how often Run looks for changed alarms while it is busy.
 	planEvery = 100 * time.Millisecond
@@ -332,7 +332,7 @@ func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 	v := c.vigils[k]
 	if v == nil {
 		v = &vigil{stamps: make(map[event.SiteID]event.Stamp)}
-		v.Vigil = Vigil{Self: c.cfg.Self, Since: now, News: make(map[event.SiteID]time.Time)}
+		v.Vigil = Vigil{Self: c.cfg.Self, Since: now, News: make(map[event.SiteID]time.Time), Announced: make(map[event.SiteID]time.Time)}
 		v.Ranking = o.Raised.Ranking
 		v.walk = walkOf(v.Rank(v.Self))
 		c.vigils[k] = v
@@ -343,8 +343,13 @@ func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 	v.ongoing, v.Ranking = o, o.Raised.Ranking
 	v.Delay = time.Duration(o.Raised.TakeoverAfterMillis) * time.Millisecond
 	for site, sign := range o.Callers {
-		if site != c.cfg.Self && sign.Stamp > v.stamps[site] {
-			v.stamps[site], v.News[site] = sign.Stamp, now
+		if site == c.cfg.Self || sign.Stamp <= v.stamps[site] {
+			continue
+		}
+		if v.stamps[site] = sign.Stamp; sign.CatchingUp {
+			v.Announced[site] = now
+		} else {
+			v.News[site] = now
 		}
 	}
 	return v
@@ -361,7 +366,7 @@ func (c *Caller) turn(ctx context.Context, v *vigil, now, wall time.Time) {
 		v.asked = false
 		return
 	}
-	if !v.Calling && !c.askedFirst(v) {
+	if !v.Calling && !c.askedFirst(ctx, v) {
 		return
 	}
 	c.mu.Lock()
@@ -390,14 +395,12 @@ func (c *Caller) ours(v *vigil) bool {
 // sign although others could read it, they will call, and this site had better not.
 func (c *Caller) report(ctx context.Context, v *vigil, now time.Time, takeover bool) bool {
 	o := v.ongoing
-	d := event.Draft{Subject: callerSubject(o.ID), Kind: KindCallerReported, Actor: siteActor(v.Self), Mode: o.Raised.Mode,
-		Data: CallerReported{Site: v.Self, Wave: o.Wave, Pending: o.Pending}, Urgent: true}
+	kind, data := KindCallerReported, any(CallerReported{Site: v.Self, Wave: o.Wave, Pending: o.Pending})
 	if takeover {
-		d.Kind = KindTakenOver
-		d.Data = TakenOver{Site: v.Self, Rank: v.Rank(v.Self), Wave: o.Wave, SilentMillis: v.Silence(now).Milliseconds(), Pending: o.Pending}
+		kind = KindTakenOver
+		data = TakenOver{Site: v.Self, Rank: v.Rank(v.Self), Wave: o.Wave, SilentMillis: v.Silence(now).Milliseconds(), Pending: o.Pending}
 	}
-	if _, err := c.cfg.Log.Append(ctx, o.Authority, event.Operations, d); err != nil {
-		c.cfg.Logger.Error("a sign of calling could not be written", "authority", o.Authority, "alarm", o.ID, "err", err)
+	if !c.sign(ctx, v, kind, data) {
 		return !c.cfg.Replication.Reachable(o.Authority)
 	}
 	if takeover {
@@ -405,6 +408,25 @@ func (c *Caller) report(ctx context.Context, v *vigil, now time.Time, takeover b
 	}
 	v.reported = now
 	return true
+}
+
+// announce tells the sites ranked after this one that it takes over when it has caught up, so that they do not take over
+// meanwhile. It is said once: if nothing follows, they begin after their usual silence.
+func (c *Caller) announce(ctx context.Context, v *vigil) {
+	o := v.ongoing
+	c.sign(ctx, v, KindCallerReported, CallerReported{Site: v.Self, Wave: o.Wave, Pending: o.Pending, CatchingUp: true})
+}
+
+// sign writes a sign of calling and reports whether the log has taken it.
+func (c *Caller) sign(ctx context.Context, v *vigil, kind event.Kind, data any) bool {
+	o := v.ongoing
+	_, err := c.cfg.Log.Append(ctx, o.Authority, event.Operations, event.Draft{
+		Subject: callerSubject(o.ID), Kind: kind, Actor: siteActor(v.Self), Mode: o.Raised.Mode, Data: data, Urgent: true,
+	})
+	if err != nil {
+		c.cfg.Logger.Error("a sign of calling could not be written", "authority", o.Authority, "alarm", o.ID, "err", err)
+	}
+	return err == nil
 }
 
 func siteActor(s event.SiteID) string { return "site/" + s.Short() }

@@ -476,6 +476,9 @@ func (s *Service) Board(ctx context.Context, authority event.AuthorityID, id ID)
 	b.Takeovers = b.Alarm.callers.Takeovers
 	for _, site := range sortedSites(b.Alarm.callers.Sites) {
 		sign := b.Alarm.callers.Sites[site]
+		if sign.CatchingUp {
+			continue // it does not call yet
+		}
 		b.Callers = append(b.Callers, CallerLine{Site: site, At: wallTime(sign.Wall), Wave: sign.Wave, Pending: sign.Pending})
 	}
 	return b, nil

@@ -36,8 +36,11 @@
 //     idempotency key; two sites may hand over twice, none may leave somebody out.
 //   - Whoever any receipt shows as called gets the closing message, also when the receipt arrives after the closing.
 //   - A person without any of the alarm's channels is listed, not forgotten.
-//   - While another site can be reached, at most Window hand-overs have a receipt that no other site holds; alone, a site
-//     goes on and marks its receipts as unsecured.
+//   - While another site can be reached, at most Window hand-overs have a receipt that no other site holds, and one more
+//     window each time that the others have acknowledged nothing for two seconds; alone, a site goes on without that bound. Both mark
+//     their receipts as unsecured.
+//   - A site that takes over says so before it catches up, so that the next one does not take over meanwhile; once, so that it does if
+//     nothing comes of it. That stops nobody who calls.
 //   - After any silence towards the others (start, cut, pause) a site calls only when it has folded what they had then, or has waited
 //     for it in vain. Right before a hand-over it looks once more.
 //   - A wrong clock holds nothing and is shown on the alarm. Nothing that a person has raised is silently not called: what is not called for is

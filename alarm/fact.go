@@ -105,12 +105,14 @@ type AllClear struct {
 	TextEN string   `json:"textEn,omitempty"`
 }
 
-// CallerReported: this site is calling and getting on with it; subject alarm/<id>/caller.
+// CallerReported: this site is calling and getting on with it, or will when it has caught up; subject alarm/<id>/caller.
 type CallerReported struct {
 	Site event.SiteID `json:"site"`
 	Wave Wave         `json:"wave"`
 	// Pending is how many people still have something due, as the site sees it.
 	Pending int `json:"pending"`
+	// CatchingUp: the site does not call yet. It has decided to take over and finds out what the others did before it begins.
+	CatchingUp bool `json:"catchingUp,omitempty"`
 }
 
 // TakenOver: this site calls in place of those ranked before it; subject alarm/<id>/caller.

@@ -125,6 +125,8 @@ type Sign struct {
 	Wall    int64       `json:"wall"`
 	Wave    Wave        `json:"wave"`
 	Pending int         `json:"pending"`
+	// CatchingUp: it has decided to take over and does not call yet.
+	CatchingUp bool `json:"catchingUp,omitempty"`
 }
 
 // Takeover is one change of the caller.
@@ -314,14 +316,17 @@ func (s State) applyCaller(e readmodel.Entry) (State, error) {
 	if s.Caller == nil {
 		s.Caller = &CallerState{Sites: make(map[event.SiteID]Sign)}
 	}
-	var f TakenOver // CallerReported has a part of its fields
+	var f struct { // what either has
+		TakenOver
+		CatchingUp bool `json:"catchingUp"`
+	}
 	if err := e.Decode(&f); err != nil {
 		return s, err
 	}
 	if f.Site != e.Place.Site {
 		return s, nil // nobody gives a sign of life for another site, or for sites that do not exist
 	}
-	s.Caller.Sites[f.Site] = Sign{Stamp: e.Stamp, Wall: e.Wall, Wave: f.Wave, Pending: f.Pending}
+	s.Caller.Sites[f.Site] = Sign{Stamp: e.Stamp, Wall: e.Wall, Wave: f.Wave, Pending: f.Pending, CatchingUp: f.CatchingUp}
 	if e.Kind == KindTakenOver {
 		t := append(s.Caller.Takeovers, Takeover{f.Site, f.Rank, e.Wall, f.SilentMillis, f.Pending})
 		s.Caller.Takeovers = t[max(0, len(t)-MaxTakeovers):]

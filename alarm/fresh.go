@@ -52,13 +52,18 @@ func (c *Caller) ready(v *vigil, now time.Time) bool {
 }
 
 // askedFirst reports whether a site that is about to take over has asked the others once more, and knows what they answered.
-func (c *Caller) askedFirst(v *vigil) bool {
+// What it does next may take seconds, so it says so first.
+func (c *Caller) askedFirst(ctx context.Context, v *vigil) bool {
 	if v.Rank(v.Self) == 0 {
 		return true
 	}
 	if !v.asked {
 		v.asked = true
 		c.cfg.Replication.Refresh(v.ongoing.Authority)
+		if !c.ready(v, c.steady()) {
+			c.announce(ctx, v)
+			return false
+		}
 	}
 	return c.ready(v, c.steady())
 }

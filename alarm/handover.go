@@ -14,12 +14,15 @@ import (
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// window holds the receipts that no other site is known to hold.
+// window holds the receipts that no other site is known to hold. While it is full, a call waits for the other sites: for
+// stallAfter, then one more window may begin, and so on, until they acknowledge something. So a site that is in touch and whose
+// receipts are not acknowledged goes on slowly, and what its death would double grows by a window in stallAfter at most.
 type window struct {
 	held     []unreplicated
+	added    int       // receipts so far
+	limit    int       // after a stall: up to which number of receipts hand-overs may begin; else 0
 	full     time.Time // since when it has been full, zero if it is not
 	released time.Time // when it last let one go
-	lonely   bool      // it was full for too long: as if alone, until another site acknowledges something
 }
 
 type unreplicated struct {
@@ -31,25 +34,30 @@ func (w *window) len() int { return len(w.held) }
 
 // open reports whether another hand-over may begin.
 func (w *window) open(size, underway int, alone bool, now time.Time) bool {
-	if alone || w.lonely {
+	switch {
+	case alone || w.added+underway < w.limit:
 		return true
-	}
-	if w.len()+underway < size {
+	case w.len()+underway < size:
 		w.full = time.Time{}
 		return true
-	}
-	if w.len() < size/2 {
+	case w.len() < size/2:
 		return false // the gateways are what is waited for, not the other sites
-	}
-	if w.full.IsZero() || w.released.After(w.full) {
+	case w.full.IsZero() || w.released.After(w.full):
 		w.full = now
+	case now.Sub(w.full) >= stallAfter:
+		w.full, w.limit = now, w.added+underway+size
+		return true
 	}
-	w.lonely = now.Sub(w.full) >= stallAfter
-	return w.lonely
+	return false
 }
 
-// add takes a receipt in. Beyond the bound, when the site is alone, the oldest are let go: they only serve to count.
+// stalled reports whether hand-overs begin that the window would not have let through.
+func (w *window) stalled() bool { return w.limit > 0 }
+
+// add takes a receipt in. Beyond the bound, when the site is alone or the others acknowledge nothing, the oldest are let go: they only
+// serve to count.
 func (w *window) add(r eventlog.Receipt, bound int) {
+	w.added++
 	w.held = append(w.held, unreplicated{r.Log, r.Last})
 	if n := len(w.held); n > bound {
 		w.held = slices.Delete(w.held, 0, n-bound)
@@ -61,7 +69,7 @@ func (w *window) settle(replicated func(eventlog.LogID, eventlog.Position) bool,
 	before := w.len()
 	w.held = slices.DeleteFunc(w.held, func(u unreplicated) bool { return replicated(u.log, u.pos) })
 	if w.len() < before {
-		w.released, w.lonely = now, false
+		w.released, w.limit = now, 0
 	}
 }
 
@@ -116,7 +124,7 @@ func (c *Caller) send(ctx context.Context, t *task, o Ongoing) (*event.Draft, er
 func (c *Caller) lonely(authority event.AuthorityID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.alone[authority] || c.window.lonely
+	return c.alone[authority] || c.window.stalled()
 }
 
 // message writes the message to one person. Who cannot be found is tried again a few times: the directory of this site

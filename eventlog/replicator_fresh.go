@@ -25,7 +25,7 @@ import (
 // here up to the pages named, and folded. What the peer writes after that is everyday lag and holds nobody up.
 //
 // Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
-// usual delay of a takeover: whoever else lives has taken over by then), one whose pages do not come on stallWithin, and one that
+// usual delay of a takeover: whoever else lives has taken over by then), one of whose pages no part comes stallWithin, and one that
 // lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of 64 kbit/s, and short against the
 // time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is enough.
 const (
@@ -47,7 +47,10 @@ type contact struct {
 	known    bool // the catch-up of a new peer has begun
 	heard    time.Time
 	measured bool // peerState.offset is a measurement by our present clock
-	catch    *catchUp
+	// unreached: the last exchange of heads that we began failed, and nothing was heard since. Pages that do not come do not
+	// count: on a slow line that happens every day, and the peer is there.
+	unreached bool
+	catch     *catchUp
 	// rested: the peer has held us up for catchUpWithin; until then its silences do not hold us up again.
 	rested time.Time
 }
@@ -113,7 +116,7 @@ func (r *Replicator) Refresh(authority event.AuthorityID) {
 	now := r.steady()
 	for _, id := range peers {
 		s := r.peer(id)
-		if r.mayKnow(id, authority) && s.lastError == "" && !s.silent(now) && s.catch == nil {
+		if r.mayKnow(id, authority) && !s.unreached && !s.silent(now) && s.catch == nil {
 			r.beginCatchUp(id, s, now, false)
 		}
 	}
@@ -165,7 +168,7 @@ func (r *Replicator) noteHeard(peer event.SiteID, s *peerState) {
 	if s.known && s.catch == nil && s.silent(now) && !now.Before(s.rested) {
 		r.beginCatchUp(peer, s, now, true)
 	}
-	s.heard = now
+	s.heard, s.unreached = now, false
 }
 
 // noteExchange notes how an exchange ended that we began at the given time, and what the peer has named by then. With more it
@@ -174,7 +177,7 @@ func (r *Replicator) noteExchange(peer event.SiteID, began time.Time, more bool,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
-	s.measured = s.measured || err == nil
+	s.measured, s.unreached = s.measured || err == nil, err != nil
 	if !s.known { // nobody has asked yet whether we are fresh
 		s.known, s.catch = true, &catchUp{since: began, moved: began, patient: true}
 	}
@@ -239,6 +242,17 @@ func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
 		c.moved = r.steady()
 	}
 	c.missing = missing
+}
+
+// notePart notes that bytes of a log have come, of whomever: a page that comes in parts for longer than stallWithin gets on.
+func (r *Replicator) notePart(id LogID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.peers {
+		if c := s.catch; c != nil && slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.LogID == id }) {
+			c.moved = r.steady()
+		}
+	}
 }
 
 // lookAtCatchUps ends those that have what they waited for, and those that have waited long enough. The caller holds r.mu.

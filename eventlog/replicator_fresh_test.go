@@ -4,6 +4,8 @@ package eventlog_test
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -18,6 +20,7 @@ import (
 type listener struct {
 	*testSite
 	pages  int // answers with pages that may still pass
+	most   int // bytes of pages in an answer, 0 for no bound
 	folded uint64
 	set    time.Duration // how far its wall clock was set
 }
@@ -28,8 +31,25 @@ func (l *listener) Request(ctx context.Context, to event.SiteID, verb string, bo
 			return nil, fault.New(fault.Unavailable, "test.slow", "slow", "")
 		}
 		l.pages--
+		body = l.ask(body)
 	}
 	return l.port.Request(ctx, to, verb, body)
+}
+
+// ask asks for no more than an answer may have.
+func (l *listener) ask(body []byte) []byte {
+	var q map[string]any
+	if err := json.Unmarshal(body, &q); err != nil {
+		l.f.t.Fatal(err)
+	}
+	if l.most > 0 {
+		q["maxBytes"] = l.most
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		l.f.t.Fatal(err)
+	}
+	return body
 }
 
 // listen gives the site a replicator that goes by a listener.
@@ -135,6 +155,29 @@ func TestWaitingForOthersIsBounded(t *testing.T) {
 		b.step(a)
 		b.after(0, false, "a minute later")
 	})
+	t.Run("one page comes in parts", func(t *testing.T) {
+		f := newFederation(t, "a", "b")
+		a, b := f.sites[0], f.sites[1].listen()
+		var page []event.Draft
+		for range 24 {
+			noise := make([]byte, 500) // does not become shorter by packing
+			_, _ = a.rnd.Read(noise)
+			page = append(page, note(hex.EncodeToString(noise)))
+		}
+		if _, err := a.log.Append(t.Context(), "nordtal", event.Operations, page...); err != nil {
+			t.Fatal(err)
+		}
+		b.after(0, false, "at the start")
+		b.most = 800
+		for range 13 {
+			b.pages = 1
+			b.step(a)
+			b.after(time.Second, false, "while parts come")
+		}
+		b.pages = 0
+		b.step(a)
+		b.after(10*time.Second, true, "ten seconds after the last part")
+	})
 	t.Run("of another authority", func(t *testing.T) {
 		f := newFederation(t, "a", "b")
 		a, b := f.sites[0], f.sites[1].listen()
@@ -197,6 +240,18 @@ func TestBeforeATakeoverTheReachableOnesAreAskedOnceMore(t *testing.T) {
 	b.after(100*time.Millisecond, false, "before all have answered")
 	b.step(c)
 	b.after(100*time.Millisecond, true, "when all have answered")
+
+	a.append("nordtal", "one")
+	b.pages = 0
+	b.step(a)
+	b.rep.Refresh("nordtal")
+	b.after(0, false, "the pages of the one that has news do not come, but it is there")
+	b.step(a)
+	b.step(c)
+	b.after(100*time.Millisecond, false, "it has told what it has")
+	b.pages, b.folded = 10, 1
+	b.step(a)
+	b.after(100*time.Millisecond, true, "and it has come")
 
 	f.net.Cut(c.name, b.name)
 	b.rep.Refresh("nordtal")

@@ -161,7 +161,7 @@ func (r *Replicator) Reachable(authority event.AuthorityID) bool {
 	now := r.cfg.Now()
 	for _, id := range peers {
 		s := r.peer(id)
-		if r.mayKnow(id, authority) && s.lastError == "" && now.Sub(s.lastHeard) < heardLately && !now.Before(s.lastHeard) {
+		if r.mayKnow(id, authority) && !s.unreached && now.Sub(s.lastHeard) < heardLately && !now.Before(s.lastHeard) {
 			return true
 		}
 	}

@@ -282,6 +282,7 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 		return 0, nil
 	}
 	f.moved = true
+	r.notePart(f.target.Branch.LogID)
 	f.bytes = append(f.bytes, rep.part...)
 	if pulled, err = r.takeWhole(ctx, f); err != nil {
 		kind := fault.KindOf(err)

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package alarm
+
+import (
+	"testing"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
+)
+
+// fillUp makes hand-overs with receipts as long as the window is open, and returns how many, at most 10,000.
+func (w *window) fillUp(size int, alone bool, now time.Time) int {
+	n := 0
+	for ; n < 10_000 && w.open(size, 0, alone, now); n++ {
+		w.add(eventlog.Receipt{Last: eventlog.Position{Page: uint64(w.added + 1)}}, 4*size)
+	}
+	return n
+}
+
+func TestAFullWindowOpensByOneMoreAfterEachStall(t *testing.T) {
+	const size = 10
+	w := &window{}
+	now := noon
+	if n := w.fillUp(size, false, now); n != size {
+		t.Fatalf("%d hand-overs at first, want %d", n, size)
+	}
+	for i := range 20 { // beyond what is held for counting
+		now = now.Add(stallAfter - time.Millisecond)
+		if n := w.fillUp(size, false, now); n != 0 {
+			t.Fatalf("stall %d: %d hand-overs before it is one", i, n)
+		}
+		now = now.Add(time.Millisecond)
+		if n := w.fillUp(size, false, now); n != size {
+			t.Fatalf("stall %d: %d hand-overs, want %d more", i, n, size)
+		}
+		if !w.stalled() {
+			t.Fatal("what is handed over in a stall is not marked")
+		}
+	}
+	upTo := func(last uint64) func(eventlog.LogID, eventlog.Position) bool {
+		return func(_ eventlog.LogID, pos eventlog.Position) bool { return pos.Page <= last }
+	}
+	now = now.Add(time.Second)
+	w.settle(upTo(205), now) // of 210
+	if w.stalled() || w.fillUp(size, false, now) != size-5 {
+		t.Error("an acknowledgement does not end the stall")
+	}
+	if n := w.fillUp(size, true, now); n != 10_000 {
+		t.Errorf("alone, %d hand-overs began", n)
+	}
+}
+
+func TestASlowlyAcknowledgedWindowStaysBounded(t *testing.T) {
+	const size = 10
+	w := &window{}
+	for now := noon; now.Before(noon.Add(time.Minute)); now = now.Add(100 * time.Millisecond) {
+		w.fillUp(size, false, now)
+		if w.len() > 2*size {
+			t.Fatalf("after %v %d receipts are unacknowledged", now.Sub(noon), w.len())
+		}
+		if now.Sub(noon)%(3*time.Second) == 2900*time.Millisecond { // what was there at the last acknowledgement, and some more
+			w.settle(func(eventlog.LogID, eventlog.Position) bool { return true }, now)
+		}
+	}
+}
+
+// TestTheNextButOneWaitsForASiteThatCatchesUp: the first site dies, and the second must fetch what it has missed before it calls. The third
+// leaves it the time, but takes over if nothing comes of it.
+func TestTheNextButOneWaitsForASiteThatCatchesUp(t *testing.T) {
+	for name, secondDies := range map[string]bool{"and it calls": false, "and it dies": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 400, "one", "two", "box")
+			first, second, third := w.stations[0], w.stations[1], w.stations[2]
+			for _, s := range w.stations {
+				s.caller.cfg.PerStep = 3
+			}
+			a := first.raise(Draft{Ranking: w.ranking(), TakeoverAfter: 3 * time.Second})
+			w.run(4)
+			second.perTick, second.budget = 1000, -1_000_000 // its pages stand still
+			w.run(1)
+			first.kill()
+			died := w.now
+			w.until("the second announces itself", 4, func() bool {
+				return third.sign(a.ID, second.name).CatchingUp
+			})
+			if len(third.board(a.ID).Callers) != 1 || third.takeovers(a.ID) != 0 {
+				t.Error("who catches up is shown as calling")
+			}
+			want := second
+			if secondDies {
+				second.kill()
+				want = third
+			}
+			w.until("the third would have taken over from both", 6, func() bool { return w.now.Sub(died) >= 6500*time.Millisecond })
+			if third.takeovers(a.ID) > 0 {
+				t.Error("the third did not wait")
+			}
+			second.perTick = 0
+			w.until("all called", 60, func() bool { n, _ := w.taken(Call); return n == 800 })
+			w.run(2)
+			b := third.board(a.ID)
+			if len(b.Takeovers) != 1 || b.Takeovers[0].Site != want.name {
+				t.Errorf("takeovers %v, want one of %s", b.Takeovers, want.operator)
+			}
+			t.Logf("taken over %v after the death", time.UnixMilli(b.Takeovers[0].Wall).Sub(died))
+			w.converged()
+		})
+	}
+}
+
+// sign returns the last that the caller said, as this site knows it.
+func (s *station) sign(id ID, caller event.SiteID) Sign {
+	s.w.t.Helper()
+	return s.board(id).Alarm.callers.Sites[caller]
+}
