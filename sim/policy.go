@@ -54,6 +54,12 @@ func (w *World) forbid(ctx context.Context, by, n *node, a *authority) error {
 	a.forbidden[n.site] = true
 	err := by.sites.Forbid(ctx, a.id, n.site)
 	w.logf("%v forbids %v to hold %s: %s", by, n, a.id, outcome(err))
+	if err == nil {
+		if a.forbade == nil {
+			a.forbade = make(map[event.SiteID][]event.SiteID)
+		}
+		a.forbade[n.site] = append(a.forbade[n.site], by.site)
+	}
 	return unexpected(err)
 }
 

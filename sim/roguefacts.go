@@ -104,6 +104,13 @@ func (r *rogue) contradict(ctx context.Context) error {
 	return nil
 }
 
+// shutOut reports whether a site was forbidden by one that was never forbidden itself, and nobody has let it in again. What a site
+// that was forbidden has said counts only if whoever forbade it had heard of it, so that its own forbidding need not. Who was
+// removed is no member, and asked about as such.
+func (w *World) shutOut(site event.SiteID, a *authority) bool {
+	return !a.reallowed[site] && slices.ContainsFunc(a.forbade[site], func(by event.SiteID) bool { return !a.forbidden[by] && !w.node(by).gone })
+}
+
 // checkRogue: nobody has joined by the rogue's word alone, it may not hold what forbids it, and what it has said fills no tables.
 func (w *World) checkRogue(ctx context.Context) error {
 	r := w.rogue
@@ -115,7 +122,7 @@ func (w *World) checkRogue(ctx context.Context) error {
 			w.violate("%v takes the stranger for a member, whom one operator has proposed", n)
 		}
 		for _, a := range w.authorities {
-			if a.forbidden[r.site] && !a.reallowed[r.site] && slices.Contains(a.allowed, r.site) {
+			if w.shutOut(r.site, a) && n.fed.Allowed(r.site, a.id) {
 				w.violate("%v lets the rogue hold %s, which has forbidden it", n, a.id)
 			}
 		}

@@ -306,7 +306,10 @@ func (s *Service) Forbid(ctx context.Context, authority event.AuthorityID, site 
 	for _, a := range p.live[site] {
 		withdraws = append(withdraws, a.id)
 	}
-	fact := Forbidden{Site: site, Withdraws: withdraws, Closes: s.headsOf(site, authority), Heard: p.state.heardOf(site)}
+	fact := Forbidden{
+		Site: site, Withdraws: withdraws, Closes: s.headsOf(site, authority),
+		Heard: p.state.heardOf(site), Named: p.state.namesOf(site, p.live),
+	}
 	if err := s.record(ctx, event.Draft{Subject: SubjectOf(authority), Kind: KindForbidden, Data: fact}); err != nil {
 		return err
 	}

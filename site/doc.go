@@ -60,6 +60,9 @@
 //     the rest is left out at every site alike, and told among the troubles. The bound goes along the log, so that no other log
 //     and no date can push out what was said before; how many logs a site may have is bounded where pages are accepted.
 //
+// A withdrawal names the facts that it had heard one by one (Forbidden.Named), so that a second page under a number that was heard
+// changes nothing. Withdrawals from before there was that field go by page numbers.
+//
 // What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
 // forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything because
 // their program is older, go by dates and the order within a log. A site that forks its log before what it has said, which is

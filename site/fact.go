@@ -104,7 +104,14 @@ type Forbidden struct {
 	// Heard is what the site had said about the authority's sites as far as that was known: what it says beyond, however it
 	// dates it, does not count. Facts from before there was this field have none; then only dates tell.
 	Heard []Heard `json:"heard,omitzero"`
+	// Named names the same facts one by one, and decides where it is there: a page number can be signed twice, a place cannot.
+	// It is never nil in what is written now, and holds at most maxNamedHere, those first that let somebody in.
+	Named []string `json:"named,omitzero"`
 }
+
+// maxNamedHere bounds how many facts a withdrawal names as heard. An authority's sites are decided upon a few times a year; the
+// event has to hold the ends of up to a hundred logs, too.
+const maxNamedHere = 512
 
 // Heard names the last page, in one incarnation of a site's register log, that tells of the authority.
 type Heard struct {

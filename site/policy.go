@@ -3,6 +3,7 @@
 package site
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -25,11 +26,12 @@ type PolicyFact struct {
 	NameEN string         `json:"nameEn,omitempty"`
 	Allows []event.SiteID `json:"allows,omitempty"`
 	// Forbids is the site whose allowances of the ids Withdraws are withdrawn; Closes is where its logs end. What it has said
-	// beyond Heard does not count; nil says nothing about that.
+	// beyond Named does not count, or where that is nil, beyond Heard; nil both say nothing about that.
 	Forbids   event.SiteID    `json:"forbids,omitempty"`
 	Withdraws []event.ID      `json:"withdraws,omitempty"`
 	Closes    []eventlog.Head `json:"closes,omitempty"`
 	Heard     []Heard         `json:"heard,omitzero"`
+	Named     []string        `json:"named,omitzero"`
 }
 
 // ruling is a fact about an authority with who stated it where.
@@ -76,10 +78,10 @@ func (f *PolicyFact) decode(e event.Event, authority event.AuthorityID) bool {
 		return true
 	case KindForbidden:
 		var in Forbidden
-		if e.Decode(&in) != nil || !isSite(in.Site) || len(in.Heard) > maxHeard {
+		if e.Decode(&in) != nil || !isSite(in.Site) || len(in.Heard) > maxHeard || len(in.Named) > maxNamedHere {
 			return false
 		}
-		f.Forbids, f.Withdraws, f.Heard = in.Site, in.Withdraws, in.Heard
+		f.Forbids, f.Withdraws, f.Heard, f.Named = in.Site, in.Withdraws, in.Heard, in.Named
 		f.Closes = slices.DeleteFunc(ofSite(in.Closes, in.Site), func(h eventlog.Head) bool { return h.Branch.Authority != authority })
 		return true
 	}
@@ -181,12 +183,13 @@ func (p *passes) pass() (st standing, again bool) {
 // unheard marks what the forbidden site has said before, by its own dates, and the one that forbade it had not heard.
 func (p *passes) unheard(at int) (found bool) {
 	forbids := p.list[at]
-	if forbids.Fact.Heard == nil || p.looked[at] || p.by[forbids.by] >= maxPasses {
+	heard := forbids.Fact.hears()
+	if heard == nil || p.looked[at] || p.by[forbids.by] >= maxPasses {
 		return false
 	}
 	p.looked[at] = true
 	for i, f := range p.list[:at] {
-		if f.by == forbids.Fact.Forbids && f != p.founding && !p.void[i] && !heard(forbids.Fact.Heard, f) {
+		if f.by == forbids.Fact.Forbids && f != p.founding && !p.void[i] && !heard(f) {
 			p.void[i], found = true, true
 		}
 	}
@@ -196,8 +199,21 @@ func (p *passes) unheard(at int) (found bool) {
 	return found
 }
 
-func heard(list []Heard, f *ruling) bool {
-	return slices.ContainsFunc(list, func(h Heard) bool { return h.Incarnation == f.incarnation && f.Page <= h.Page })
+// hears returns what tells whether a withdrawal had heard a fact of its site; nil if it does not say.
+func (f *PolicyFact) hears() func(*ruling) bool {
+	switch {
+	case f.Named != nil:
+		names := make(map[string]bool, len(f.Named))
+		for _, name := range f.Named {
+			names[name] = true
+		}
+		return func(r *ruling) bool { return names[r.name()] }
+	case f.Heard != nil:
+		return func(r *ruling) bool {
+			return slices.ContainsFunc(f.Heard, func(h Heard) bool { return h.Incarnation == r.incarnation && r.Page <= h.Page })
+		}
+	}
+	return nil
 }
 
 // allow lets in whom the fact names. A site that lets in again whom its own allowance still lets in says nothing: so there are
@@ -288,4 +304,29 @@ func (s AuthorityState) heardOf(site event.SiteID) []Heard {
 		list = append(list, Heard{incarnation, pages[incarnation]})
 	}
 	return list[:min(len(list), maxHeard)]
+}
+
+// namesOf returns the names of what a site has said about the authority, as far as it is known here, for a withdrawal: first of
+// what still lets somebody in by one of the live allowances. It is never nil and holds at most maxNamedHere.
+func (s AuthorityState) namesOf(site event.SiteID, live map[event.SiteID][]allowance) []string {
+	counts := make(map[event.ID]bool)
+	for _, allowances := range live {
+		for _, a := range allowances {
+			counts[a.id] = counts[a.id] || a.by == site
+		}
+	}
+	list := slices.DeleteFunc(s.Said.inOrder(), func(f *ruling) bool { return f.by != site })
+	behind := func(f *ruling) int {
+		if counts[f.Fact.ID] {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(list, func(a, b *ruling) int { return cmp.Compare(behind(a), behind(b)) })
+	names := make([]string, 0, min(len(list), maxNamedHere))
+	for _, f := range list[:cap(names)] {
+		names = append(names, f.name())
+	}
+	slices.Sort(names)
+	return names
 }

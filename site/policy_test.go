@@ -4,12 +4,14 @@ package site
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
 	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/keyring"
 )
@@ -154,6 +156,45 @@ func TestWhoIsForbiddenIsNotHeardAnyMore(t *testing.T) {
 	})
 }
 
+// TestASecondPageOfANumberIsNotHeard is a forbidden site that signs another page under a number that was heard.
+func TestASecondPageOfANumberIsNotHeard(t *testing.T) {
+	var s script
+	founding := s.authority(0, 0, 2, 4)
+	s.allow(2, 5)
+	st := stateOf(t, &s)
+	named := st.namesOf(cast[2].Site(), st.stand(castRank).live)
+	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: founding, Heard: st.heardOf(cast[2].Site()), Named: named})
+	s.allow(2, 2)
+	s.allow(2, 6)
+	for i := range s.entries[3:] {
+		fork := &s.entries[3+i].Place
+		fork.Page, fork.Stamp, fork.Hash = s.entries[1].Place.Page, s.entries[1].Place.Stamp, eventlog.Hash{9, byte(i)}
+	}
+	s.wantSites(t, 0, 4, 5)
+}
+
+// TestWhatLetsSomebodyInIsNamedFirst is a site that floods the facts of an authority, and is forbidden.
+func TestWhatLetsSomebodyInIsNamedFirst(t *testing.T) {
+	var s script
+	founding := s.authority(0, 0, 2)
+	for page := range 3 * maxSaid {
+		s.allow(2, 2)
+		s.entries[len(s.entries)-1].Place.Incarnation = fmt.Sprintf("%016x", 2+page/maxSaid)
+	}
+	s.allow(2, 5)
+	st := stateOf(t, &s)
+	named := st.namesOf(cast[2].Site(), st.stand(castRank).live)
+	if len(named) != maxNamedHere {
+		t.Errorf("%d facts are named, want %d", len(named), maxNamedHere)
+	}
+	withdraws := founding
+	for _, a := range st.stand(castRank).live[cast[2].Site()] {
+		withdraws = append(withdraws, a.id)
+	}
+	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: withdraws, Named: named})
+	s.wantSites(t, 0, 5)
+}
+
 func TestFactsWhoseAuthorityIsNotKnownYetLetNobodyLeave(t *testing.T) {
 	var s script
 	s.authority(0, 0)
@@ -172,12 +213,13 @@ func TestAPolicyFactThatMakesNoSenseIsPassedOver(t *testing.T) {
 	s.add(0, KindAuthorityFounded, AuthorityFounded{"", "x", sitesOf(0)})
 	s.add(0, KindAllowed, Allowed{"nobody"})
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Heard: make([]Heard, maxHeard+1)})
+	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Named: make([]string, maxNamedHere+1)})
 	s.add(0, KindFounded, Founded{profileOf(0)})
 	if st := stateOf(t, &s); len(st.Said) > 0 {
 		t.Errorf("%+v", st)
 	}
 	s.authority(0, 0)
-	s.entries[4].Place.Site = cast[2].Site()
+	s.entries[5].Place.Site = cast[2].Site()
 	if st := stateOf(t, &s); len(st.Said) > 0 {
 		t.Error("a fact in another site's place was taken")
 	}

@@ -145,9 +145,9 @@ func TestRemovingAndForbiddingNameWhatWasKnown(t *testing.T) {
 	for _, e := range a.stated(KindForbidden) {
 		must(t, e.Decode(&forbidden))
 	}
-	if len(forbidden.Heard) != 1 || forbidden.Heard[0].Page == 0 || len(forbidden.Closes) != 1 || forbidden.Closes[0].Page != 2 {
-		t.Errorf("forbidding names as heard %v and closes %v; c has founded the authority in 1 log and written 2 pages in another",
-			forbidden.Heard, forbidden.Closes)
+	if len(forbidden.Heard) != 1 || forbidden.Heard[0].Page == 0 || len(forbidden.Named) != 1 || len(forbidden.Closes) != 1 || forbidden.Closes[0].Page != 2 {
+		t.Errorf("forbidding names as heard %v, %v and closes %v; c has founded the authority in 1 log and written 2 pages in another",
+			forbidden.Heard, forbidden.Named, forbidden.Closes)
 	}
 	must(t, a.Remove(w.ctx, c.id.Site(), false))
 	var named, heard int

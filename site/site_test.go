@@ -350,6 +350,14 @@ func TestPoliciesDoNotDependOnTheOrderOfArrival(t *testing.T) {
 			if rapid.Bool().Draw(t, "heard") {
 				f.Heard = []Heard{{"0000000000000001", rapid.Uint64Range(0, 14).Draw(t, "up to")}}
 			}
+			if rapid.Bool().Draw(t, "named") {
+				f.Named = []string{}
+				for _, e := range s.entries {
+					if rapid.Bool().Draw(t, "this one") {
+						f.Named = append(f.Named, digest(e.Place.Key()))
+					}
+				}
+			}
 			s.add(by, KindForbidden, f)
 		}
 		order := make([]int, len(s.entries))
@@ -496,18 +504,20 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 		KindDescribed + ".channels":    &Described{able},
 		KindDescribed + ".no-channels": &Described{unable},
 		KindDescribed + ".names":       &Described{named},
-		KindForbidden + ".heard":       &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, []Heard{{"0000000000000001", 7}}},
-		KindFounded:                    &Founded{full},
-		KindProposed + ".heard":        &heard,
-		KindJoined:                     &Joined{cast[0].Site(), "0000000000000001", 7, eventlog.Hash{1, 2}, 3},
-		KindRemoved + ".heard":         &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}, Heard: []string{"000102030405060708090a0b0c0d0e0f"}},
-		KindProposed:                   &proposal,
-		KindEndorsed:                   &Endorsed{cast[2].Site()},
-		KindRemoved:                    &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}},
-		KindDescribed:                  &Described{full.Description},
-		KindAuthorityFounded:           &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
-		KindAllowed:                    &Allowed{cast[2].Site()},
-		KindForbidden:                  &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, nil},
+		KindForbidden + ".heard":       &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, []Heard{{"0000000000000001", 7}}, nil},
+		KindForbidden + ".named": &Forbidden{Site: cast[2].Site(), Withdraws: []event.ID{"00000000000000aa"}, Closes: []eventlog.Head{head},
+			Heard: []Heard{{"0000000000000001", 7}}, Named: []string{"000102030405060708090a0b0c0d0e0f"}},
+		KindFounded:             &Founded{full},
+		KindProposed + ".heard": &heard,
+		KindJoined:              &Joined{cast[0].Site(), "0000000000000001", 7, eventlog.Hash{1, 2}, 3},
+		KindRemoved + ".heard":  &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}, Heard: []string{"000102030405060708090a0b0c0d0e0f"}},
+		KindProposed:            &proposal,
+		KindEndorsed:            &Endorsed{cast[2].Site()},
+		KindRemoved:             &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}},
+		KindDescribed:           &Described{full.Description},
+		KindAuthorityFounded:    &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
+		KindAllowed:             &Allowed{cast[2].Site()},
+		KindForbidden:           &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, nil, nil},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			got, err := json.MarshalIndent(fact, "", "  ")
