@@ -133,7 +133,7 @@ func (s *stage) tell(story string, fewest int) {
 	for _, x := range s.sites {
 		sites = append(sites, map[string]string{"name": x.name, "host": x.host, "url": "https://" + x.host + ":" + s.port})
 	}
-	seen := walk(s.t, []string{"unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/hosts && exec timeout --foreground 240 "$@"`, hosts, "node", "identity.mjs", story},
+	seen := walk(s.t, []string{"unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/hosts && exec timeout --foreground 900 "$@"`, hosts, "node", "identity.mjs", story},
 		map[string]any{"stage": hand.URL, "names": []string{firstName, secondName}, "port": s.port, "sites": sites, "people": s.people,
 			"authority": nordtal, "ca": s.ca.path("ca.pem"), "folder": s.dir, "issuer": s.issuer}, "HOME="+s.ca.trustedHome(s.t))
 	if seen < fewest {
