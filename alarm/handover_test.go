@@ -67,7 +67,7 @@ func TestASlowlyAcknowledgedWindowStaysBounded(t *testing.T) {
 }
 
 // TestTheNextButOneWaitsForASiteThatCatchesUp: the first site dies, and the second must fetch what it has missed before it calls. The third
-// leaves it the time, but takes over if nothing comes of it.
+// leaves it its own delay, but takes over if nothing comes of it.
 func TestTheNextButOneWaitsForASiteThatCatchesUp(t *testing.T) {
 	for name, secondDies := range map[string]bool{"and it calls": false, "and it dies": true} {
 		t.Run(name, func(t *testing.T) {
@@ -88,10 +88,8 @@ func TestTheNextButOneWaitsForASiteThatCatchesUp(t *testing.T) {
 			if len(third.board(a.ID).Callers) != 1 || third.takeovers(a.ID) != 0 {
 				t.Error("who catches up is shown as calling")
 			}
-			want := second
 			if secondDies {
 				second.kill()
-				want = third
 			}
 			w.until("the third would have taken over from both", 6, func() bool { return w.now.Sub(died) >= 6500*time.Millisecond })
 			if third.takeovers(a.ID) > 0 {
@@ -101,8 +99,9 @@ func TestTheNextButOneWaitsForASiteThatCatchesUp(t *testing.T) {
 			w.until("all called", 60, func() bool { n, _ := w.taken(Call); return n == 800 })
 			w.run(2)
 			b := third.board(a.ID)
-			if len(b.Takeovers) != 1 || b.Takeovers[0].Site != want.name {
-				t.Errorf("takeovers %v, want one of %s", b.Takeovers, want.operator)
+			// What comes in late may be signs of the dead one, after which the second waits again: then either may be next.
+			if len(b.Takeovers) != 1 || secondDies && b.Takeovers[0].Site != third.name {
+				t.Errorf("takeovers %v", b.Takeovers)
 			}
 			t.Logf("taken over %v after the death", time.UnixMilli(b.Takeovers[0].Wall).Sub(died))
 			w.converged()
