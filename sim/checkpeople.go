@@ -137,7 +137,7 @@ func (w *World) checkTwice(n *node, s *sess) {
 func (w *World) mustAccept(n *node, s *sess, t token, h *heard, void map[string]bool, why error) bool {
 	id, p := h.authority, s.principal
 	for _, site := range []*node{n, s.began, t.issuer} {
-		if !w.Allowed(site.site, id) {
+		if !w.Allowed(site.site, id) || site.isRogue() && !n.fed.Member(site.site) { // an authority may still name who was removed
 			return false
 		}
 	}
