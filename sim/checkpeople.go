@@ -137,7 +137,7 @@ func (w *World) checkTwice(n *node, s *sess) {
 func (w *World) mustAccept(n *node, s *sess, t token, h *heard, void map[string]bool, why error) bool {
 	id, p := h.authority, s.principal
 	for _, site := range []*node{n, s.began, t.issuer} {
-		if !w.Allowed(site.site, id) {
+		if !w.Allowed(site.site, id) || site.isRogue() && !n.fed.Member(site.site) { // an authority may still name who was removed
 			return false
 		}
 	}
@@ -192,6 +192,12 @@ func (w *World) checkAccounts(ctx context.Context, n *node, h *heard) error {
 			w.violate("%v shows no warning of %s of %s, which was used twice", n, what, h.authority)
 		}
 	}
+	// Where a site was forbidden, an erasure may wait at a site for facts behind the end of a closed log. It is shown as a demand;
+	// whether it ought to be met is not looked at here.
+	demands, err := n.ring.Demands(ctx, h.authority)
+	if err != nil || len(demands) > 0 && w.anyForbidden(h.authority) {
+		return err
+	}
 	for _, person := range sortedIDs(h.erased) {
 		for _, k := range sortedIDs(h.keys[person]) {
 			if _, err := n.ring.Key(ctx, h.authority, k); err == nil {
@@ -200,6 +206,10 @@ func (w *World) checkAccounts(ctx context.Context, n *node, h *heard) error {
 		}
 	}
 	return nil
+}
+
+func (w *World) anyForbidden(id event.AuthorityID) bool {
+	return slices.ContainsFunc(w.authorities, func(a *authority) bool { return a.id == id && len(a.forbidden) > 0 })
 }
 
 // checkLines: every acknowledged line of the audit is there as it was written; an address may be unreadable, never another.

@@ -39,7 +39,8 @@
 //   - Nobody may do what no grant in force that the site has heard of allows, and who has such a grant may.
 //   - Nobody carries out alone what takes two, and all sites name those who approved.
 //   - Every acknowledged line of the audit is shown at every allowed site, and the export of the audit is sound.
-//   - The credentials of an erased person can be read nowhere.
+//   - The credentials of an erased person can be read nowhere. Not looked at: an erasure that a site shows as waiting, of an
+//     authority that has forbidden a site.
 //   - Nobody who had a channel is left uncalled by an alarm, and whoever was called got its all-clear, whatever the clocks: or all
 //     sites show that the alarm is held.
 //   - After an interruption of two sites that call, at most a window of hand-overs is made again for each change of the caller.
