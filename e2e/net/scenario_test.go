@@ -52,9 +52,9 @@ func everyLine(c router.Conditions) func(*world) error {
 
 var scenarios = []scenario{
 	{name: "good lines"},
-	{name: "64 kbit/s", before: everyLine(slow), short: true},
+	{name: "64 kbit/s", before: everyLine(slow)},
 	{name: "5 % loss", before: everyLine(loses)},
-	{name: "20 % loss", before: everyLine(drops)},
+	{name: "20 % loss", before: everyLine(drops), short: true},
 	{name: "300 ms each way", before: everyLine(far)},
 	{name: "flapping every 5 s", before: everyLine(flaps)},
 	{name: "A to B cut one way", before: cutAToB(false)},
