@@ -66,7 +66,6 @@ var scenarios = []scenario{
 	{
 		name:   "A cut off both ways for 9 s while it calls",
 		before: farGateways, share: 0.1, stroke: cutOffA(true), lasts: 9 * time.Second, apart: true,
-		short: true,
 	},
 	{
 		name:  "A cut off both ways for 5.5 s, calls all in it",
