@@ -197,7 +197,7 @@ func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err e
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
+	defer closeRows(rows, &err)
 	for rows.Next() {
 		var p place
 		if err := rows.Scan(&p.authority, &p.id); err != nil {

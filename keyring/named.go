@@ -153,8 +153,7 @@ func (r *Ring) recordsOf(ctx context.Context, authority event.AuthorityID, ids [
 	for rows.Next() {
 		var rec Record
 		var order int
-		if err := rows.Scan(&order, &rec.ID, &rec.Name, &rec.By, &rec.Erased, &rec.Site, &rec.Generation, &rec.Sealed,
-			&rec.Maker, &rec.Signature, &rec.Origin, &rec.Digest, &rec.Birth); err != nil {
+		if err := rows.Scan(append([]any{&order}, rec.columns()...)...); err != nil {
 			return nil, fmt.Errorf("read keys of %s: %w", authority, err)
 		}
 		records = append(records, rec)

@@ -96,6 +96,12 @@ func (rec Record) signedInForm() bool {
 // sized reports whether b has n bytes if it has to be there, and none otherwise.
 func sized(b []byte, n int, there bool) bool { return there && len(b) == n || !there && len(b) == 0 }
 
+// columns are where the columns of a record go that a query for records returns, in the order of those queries.
+func (rec *Record) columns() []any {
+	return []any{&rec.ID, &rec.Name, &rec.By, &rec.Erased, &rec.Site, &rec.Generation, &rec.Sealed,
+		&rec.Maker, &rec.Signature, &rec.Origin, &rec.Digest, &rec.Birth}
+}
+
 // size is about what the record takes of an answer, in bytes.
 func (rec Record) size() int {
 	binary := len(rec.Sealed) + len(rec.Signature) + len(rec.Digest) + len(rec.Birth)

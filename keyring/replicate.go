@@ -40,8 +40,7 @@ func (r *Ring) Changes(ctx context.Context, authority event.AuthorityID, c Curso
 	for size := 0; rows.Next(); {
 		var rec Record
 		var change int64
-		if err := rows.Scan(&change, &rec.ID, &rec.Name, &rec.By, &rec.Erased, &rec.Site, &rec.Generation, &rec.Sealed,
-			&rec.Maker, &rec.Signature, &rec.Origin, &rec.Digest, &rec.Birth); err != nil {
+		if err := rows.Scan(append([]any{&change}, rec.columns()...)...); err != nil {
 			return nil, c, false, fmt.Errorf("read the keys of %s: %w", authority, err)
 		}
 		size += rec.size()
