@@ -69,6 +69,7 @@ type peerState struct {
 	lastHeard time.Time
 	lastBusy  time.Time // when a message of the peer last came that was not about heads
 	down, up  *pacer    // what the line carries from the peer, and to it
+	gains     [ways]gain
 	offset    time.Duration
 	lastError string
 	contact

@@ -28,6 +28,9 @@ type pagesRequest struct {
 	Stretch bool `json:"stretch,omitempty"`
 	From    int  `json:"from,omitempty"`
 	Name    bool `json:"name,omitempty"`
+	// Pack asks for that many bytes of the stretch instead, packed so that the answer has MaxBytes. A version that does not
+	// know it gives MaxBytes as they are.
+	Pack int `json:"pack,omitempty"`
 }
 
 // pagesAnswer is the head of an answer; the pages follow it, each with its length.
@@ -42,6 +45,8 @@ type pagesAnswer struct {
 	Stretch bool  `json:"stretch,omitempty"`
 	More    bool  `json:"more,omitempty"`
 	First   *Hash `json:"first,omitempty"`
+	// Packed is how long the part is when it is unpacked; 0: it is not packed.
+	Packed int `json:"packed,omitempty"`
 }
 
 // hashRequest asks for the hashes of some pages on the way to Target.
@@ -98,7 +103,11 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 
 // serveStretch answers with a part of a stretch.
 func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesRequest, most int) ([]byte, error) {
-	pages, err := r.readStretch(ctx, way, q.After.Page, q.From+most)
+	raw := most
+	if q.Pack > 0 {
+		raw = min(max(q.Pack, most), maxAnswerBytes)
+	}
+	pages, err := r.readStretch(ctx, way, q.After.Page, q.From+raw)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +118,14 @@ func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesReq
 	if q.Name {
 		a.First = &pages[0].Hash
 	}
-	part, rest := cutPart(pages, q.From, most)
+	part, rest := cutPart(pages, q.From, raw)
+	if q.Pack > 0 {
+		body, packed, used := packPart(part, most)
+		if rest = rest || used < len(part); packed {
+			a.Packed = used
+		}
+		part = body
+	}
 	a.More = rest || pages[len(pages)-1].Number < way[len(way)-1].to
 	return encodePart(a, part), nil
 }
@@ -309,6 +325,10 @@ func decodePages(b []byte) reply {
 	}
 	if err := json.Unmarshal(head, &a); err != nil {
 		return reply{err: errAnswer.With(err)}
+	}
+	if a.Stretch && a.Packed != 0 {
+		part, err := unpack(rest, a.Packed)
+		return reply{pagesAnswer: a, part: part, err: err}
 	}
 	if a.Stretch {
 		return reply{pagesAnswer: a, part: rest}

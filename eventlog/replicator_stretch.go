@@ -196,9 +196,16 @@ func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 		Stretch: true, From: int(f.next - f.base), Name: f.first == Hash{} || f.mixed,
 	}
 	f.next += int64(a.size)
+	if !down.fast() {
+		body.Pack = r.worth(f.peer, f.way).raw(a.size)
+		f.next += int64(body.Pack - a.size)
+	}
 	send := func() {
 		rep, n := r.requestPages(ctx, f.peer, r.link(f.way), body, down)
 		down.done(a, n, rep.err)
+		if body.Pack > 0 {
+			r.noteWorth(f.peer, f.way, n, len(rep.part))
+		}
 		q.answer <- rep
 	}
 	if f.deep {
@@ -222,6 +229,20 @@ func (r *Replicator) requestPages(ctx context.Context, peer event.SiteID, link L
 		r.heard(peer, VerbPages)
 	}
 	return rep, len(answer)
+}
+
+// worth returns what a byte of an answer with packed pages is worth on that way from the peer.
+func (r *Replicator) worth(peer event.SiteID, w way) gain {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peer(peer).gains[w]
+}
+
+func (r *Replicator) noteWorth(peer event.SiteID, w way, bytes, raw int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	s.gains[w] = s.gains[w].next(bytes, raw)
 }
 
 // arrive takes the answer to the oldest question in.
