@@ -138,11 +138,10 @@ func (s *slow) close() error {
 // fill writes a backlog at the site that has it, in pages of about so many bytes.
 func (s *slow) fill(ctx context.Context, class event.Class, bytes, pageBytes int) error {
 	const each = 1000
-	text := strings.Repeat("x", each)
 	for done := 0; done < bytes; done += pageBytes {
 		drafts := make([]event.Draft, max(1, pageBytes/(each+200)))
 		for i := range drafts {
-			drafts[i] = event.Draft{Subject: event.Subject(fmt.Sprintf("note/%d", done+i)), Kind: "bench.Noted", Mode: event.Test, Data: text}
+			drafts[i] = event.Draft{Subject: event.Subject(fmt.Sprintf("note/%d", done+i)), Kind: "bench.Noted", Mode: event.Test, Data: logtest.Dense(each, done+i)}
 		}
 		if _, err := s.from.log.Append(ctx, authority, class, drafts...); err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"sync"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/fault"
@@ -35,8 +34,8 @@ const (
 // time sets it back to the least. It goes by the injected clock, starts no goroutine, and is safe for concurrent use.
 type pacer struct {
 	now func() time.Time
+	in  *inlet // its mutex guards all that follows
 
-	mu       sync.Mutex
 	window   int
 	flying   int           // bytes asked for and not answered
 	quickest time.Duration // the shortest time that a short answer took since the line came up: its delay
@@ -45,17 +44,22 @@ type pacer struct {
 	rate     float64       // bytes per second that answers come at, smoothed; 0 is unknown
 	got      int64         // bytes received so far
 	gotAt    time.Time     // when the last of them came
-	freed    chan struct{} // closed and replaced when something has become free
 }
 
-func newPacer(now func() time.Time) *pacer {
-	return &pacer{now: now, window: minWindow, freed: make(chan struct{})}
+// newPacer returns the pacer of one line that comes in there.
+func newPacer(now func() time.Time, in *inlet) *pacer {
+	p := &pacer{now: now, in: in, window: minWindow}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.pacers[p] = true
+	return p
 }
 
 // asking is one request under way.
 type asking struct {
 	size     int // how many bytes the answer may have
 	reserved int // what of them counts as under way
+	urgent   bool
 	flying   int // what was under way when it began
 	era      int // pacer.era when it began
 	began    time.Time
@@ -63,46 +67,66 @@ type asking struct {
 	gotAt    time.Time // pacer.gotAt when it began, or when it began if nothing else was under way
 }
 
-// take says how much may be asked for. What is urgent never waits; what is not waits until the window has room, at most
-// until ctx ends: then it returns ctx's error. Every asking that was taken is to be ended by done.
-func (p *pacer) take(ctx context.Context, urgent bool) (asking, error) {
+// take says how much may be asked for on that way. What is urgent never waits; operations wait while the site's lines are
+// full, and bulk until the window has room as well, at most until ctx ends: then it returns ctx's error. Every asking that
+// was taken is to be ended by done.
+func (p *pacer) take(ctx context.Context, w way) (asking, error) {
 	for {
-		a, freed, ok := p.tryTake(urgent)
+		a, freed, ok := p.tryTake(w)
 		if ok {
 			return a, nil
 		}
+		look := time.NewTimer(holdFor / 10) // nobody tells when a hold has lasted long enough
 		select {
 		case <-freed:
+		case <-look.C:
 		case <-ctx.Done():
+			look.Stop()
 			return asking{}, ctx.Err()
 		}
+		look.Stop()
 	}
 }
 
-func (p *pacer) tryTake(urgent bool) (a asking, freed <-chan struct{}, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *pacer) tryTake(w way) (a asking, freed <-chan struct{}, ok bool) {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	size := p.size()
-	// A quarter of slack: when the window shrinks, what is under way is still of the old size, and a second question that waits
-	// for it would leave the line idle.
-	if !urgent && p.flying > 0 && p.flying+size > p.window+p.window/4 {
-		return asking{}, p.freed, false
+	if w != urgentWay && p.mustWait(w, size) {
+		return asking{}, p.in.freed, false
 	}
 	a = p.begin(size)
-	a.reserved = size
+	a.reserved, a.urgent = size, w == urgentWay
 	p.flying += size
+	p.in.flying += size
 	return a, nil, true
 }
+
+// mustWait reports whether that many bytes more must not be asked for now. The caller holds the mutex.
+func (p *pacer) mustWait(w way, size int) bool {
+	switch {
+	case p.in.held > 0 && p.now().Before(p.in.until) && p.size() < maxAnswerBytes:
+		return true
+	case p.crawls() && p.in.crowded(size):
+		return true
+	}
+	// A quarter of slack: when the window shrinks, what is under way is still of the old size, and a second question that
+	// waits for it would leave the line idle.
+	return w == bulkWay && p.flying > 0 && p.flying+size > p.window+p.window/4
+}
+
+// crawls reports whether the pacer is at the least that it may ask for. The caller holds the mutex.
+func (p *pacer) crawls() bool { return p.window == minWindow }
 
 // small is take for a question whose answer is nearly always much shorter than it might be: it never waits, and nothing
 // waits for it.
 func (p *pacer) small() asking {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	return p.begin(p.size())
 }
 
-// begin starts an asking that reserves nothing yet. The caller holds p.mu.
+// begin starts an asking that reserves nothing yet. The caller holds p.in.mu.
 func (p *pacer) begin(size int) asking {
 	a := asking{size: size, flying: p.flying, era: p.era, began: p.now(), got: p.got, gotAt: p.gotAt}
 	if p.flying == 0 {
@@ -111,18 +135,27 @@ func (p *pacer) begin(size int) asking {
 	return a
 }
 
-// size is how much one request asks for. The caller holds p.mu.
-func (p *pacer) size() int { return min(max(p.window/2, minAnswerBytes), maxAnswerBytes) }
+// size is how much one request asks for. On a line that needs more than a second for the least, it is half of that: an
+// alarm waits behind it. The caller holds the mutex.
+func (p *pacer) size() int {
+	if p.crawls() && p.rate > 0 && p.rate*fillTime.Seconds() < minAnswerBytes {
+		return minAnswerBytes / 2
+	}
+	return min(max(p.window/2, minAnswerBytes), maxAnswerBytes)
+}
 
 // done tells how an asking ended: how many bytes came, or why none did.
 func (p *pacer) done(a asking, bytes int, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	p.flying -= a.reserved
-	close(p.freed)
-	p.freed = make(chan struct{})
+	p.in.flying -= a.reserved
+	p.in.free()
 	now := p.now()
 	took := max(0, now.Sub(a.began))
+	if err == nil && a.urgent {
+		p.in.until = now.Add(holdFor)
+	}
 	if err != nil {
 		p.failed(took, err)
 		return
@@ -158,7 +191,7 @@ func (p *pacer) noteQuickest(a asking, took time.Duration) {
 // noteRate takes a measurement in: what came between the last byte before a request and its answer. Small ones say more
 // of the delay than of the rate.
 func (p *pacer) noteRate(bytes float64, in time.Duration) {
-	if in <= 0 || bytes < minAnswerBytes/2 {
+	if in <= 0 || bytes < minAnswerBytes/4 {
 		return
 	}
 	sample := bytes / in.Seconds()
@@ -188,8 +221,8 @@ func (p *pacer) adjust(asked, bytes int, took time.Duration) {
 
 // fresh forgets the line's delay: it has come up anew, perhaps another way.
 func (p *pacer) fresh() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	p.measured = false
 	p.era++
 }
@@ -197,8 +230,8 @@ func (p *pacer) fresh() {
 // patience is how long to wait for an answer of so many bytes, behind all that is under way, before the question counts as
 // lost: four times what the line has needed lately, and five seconds.
 func (p *pacer) patience(bytes int) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	rate := p.rate
 	if rate == 0 {
 		rate = assumedRate
@@ -209,21 +242,21 @@ func (p *pacer) patience(bytes int) time.Duration {
 
 // fast reports whether the line takes whole answers: then several logs are fetched side by side.
 func (p *pacer) fast() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	return p.size() == maxAnswerBytes
 }
 
 // knowsDelay reports whether the line's delay has been measured since it came up.
 func (p *pacer) knowsDelay() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	return p.measured
 }
 
 // carries returns what the line is known to carry in bytes per second, 0 if that is not known.
 func (p *pacer) carries() float64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
 	return p.rate
 }

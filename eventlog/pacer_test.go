@@ -31,13 +31,13 @@ type flight struct {
 
 func newPacedLine(rate float64, delay time.Duration) *pacedLine {
 	l := &pacedLine{now: time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC), rate: rate, delay: delay}
-	l.p = newPacer(func() time.Time { return l.now })
+	l.p = newPacer(func() time.Time { return l.now }, newInlet())
 	return l
 }
 
 // send asks for one more answer, if the pacer lets it.
-func (l *pacedLine) send(urgent bool) bool {
-	a, _, ok := l.p.tryTake(urgent)
+func (l *pacedLine) send(w way) bool {
+	a, _, ok := l.p.tryTake(w)
 	if !ok {
 		return false
 	}
@@ -52,7 +52,7 @@ func (l *pacedLine) send(urgent bool) bool {
 
 // step asks for what may be asked for, at most two answers, and lets the next one arrive.
 func (l *pacedLine) step() {
-	for len(l.out) < 2 && l.send(false) {
+	for len(l.out) < 2 && l.send(bulkWay) {
 		continue
 	}
 	f := l.out[0]
@@ -118,7 +118,7 @@ func TestALineThatGetsSlowIsFollowed(t *testing.T) {
 		for range 20 {
 			l.step()
 		}
-		a, err := l.p.take(t.Context(), true)
+		a, err := l.p.take(t.Context(), urgentWay)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestALineThatGetsSlowIsFollowed(t *testing.T) {
 			l.step()
 		}
 		before := l.p.size()
-		a, err := l.p.take(t.Context(), true)
+		a, err := l.p.take(t.Context(), urgentWay)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,19 +147,19 @@ func TestALineThatGetsSlowIsFollowed(t *testing.T) {
 
 func TestBulkWaitsForRoomAndUrgentDoesNot(t *testing.T) {
 	l := newPacedLine(8000, 0)
-	for l.send(false) {
+	for l.send(bulkWay) {
 		continue
 	}
 	if l.p.flying > l.p.window*5/4 {
 		t.Fatalf("%d bytes are under way, more than the window of %d", l.p.flying, l.p.window)
 	}
-	if !l.send(true) {
+	if !l.send(urgentWay) {
 		t.Fatal("what is urgent was held back")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	got := make(chan error)
 	go func() {
-		_, err := l.p.take(ctx, false)
+		_, err := l.p.take(ctx, bulkWay)
 		got <- err
 	}()
 	cancel()
@@ -167,7 +167,7 @@ func TestBulkWaitsForRoomAndUrgentDoesNot(t *testing.T) {
 		t.Errorf("bulk went out beyond the window: %v", err)
 	}
 	go func() {
-		_, err := l.p.take(t.Context(), false)
+		_, err := l.p.take(t.Context(), bulkWay)
 		got <- err
 	}()
 	for len(l.out) > 0 {

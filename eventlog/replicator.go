@@ -139,6 +139,7 @@ type Replicator struct {
 	busy    map[LogID]bool // logs being pulled right now
 	pieces  pieces         // beginnings of pages, to be gone on with
 	pulse   pulse
+	inlet   *inlet
 	changed chan struct{} // closed and replaced whenever something a Wait may wait for has changed
 	loops   map[event.SiteID]*peerLoop
 }
@@ -167,7 +168,7 @@ func NewReplicator(cfg ReplicatorConfig) (*Replicator, error) {
 		cfg: cfg, session: hex.EncodeToString(session[:]), logger: logger,
 		ours: make(map[Branch]announced), granted: make(map[grantKey]bool),
 		peers: make(map[event.SiteID]*peerState), busy: make(map[LogID]bool),
-		changed: make(chan struct{}), loops: make(map[event.SiteID]*peerLoop),
+		changed: make(chan struct{}), loops: make(map[event.SiteID]*peerLoop), inlet: newInlet(),
 	}, nil
 }
 
@@ -265,7 +266,7 @@ func (r *Replicator) peer(id event.SiteID) *peerState {
 	if s == nil {
 		s = &peerState{
 			heads: make(map[Branch]*peerHead), failures: make(map[Branch]pullFailure),
-			down: newPacer(r.cfg.Now), up: newPacer(r.cfg.Now),
+			down: newPacer(r.cfg.Now, r.inlet), up: newPacer(r.cfg.Now, newInlet()),
 		}
 		r.peers[id] = s
 	}

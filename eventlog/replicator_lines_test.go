@@ -5,10 +5,8 @@ package eventlog_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -52,19 +50,12 @@ func (l *slowLine) carry(m logtest.Message) {
 	}
 }
 
-// dense returns a text that hardly gets shorter when it is packed, as sealed fields do.
-func dense(size int) string {
-	b := make([]byte, size*3/4)
-	_, _ = rand.NewChaCha8([32]byte{7}).Read(b)
-	return base64.StdEncoding.EncodeToString(b)
-}
-
 // largePage writes one page of about so many bytes.
 func (s *testSite) largePage(class event.Class, size int) eventlog.Receipt {
 	s.f.t.Helper()
 	drafts := make([]event.Draft, size/(50<<10))
 	for i := range drafts {
-		drafts[i] = event.Draft{Subject: "note/large", Kind: "note.Written", Mode: event.Test, Data: dense(49 << 10)}
+		drafts[i] = event.Draft{Subject: "note/large", Kind: "note.Written", Mode: event.Test, Data: logtest.Dense(49<<10, i)}
 	}
 	r, err := s.log.Append(s.f.t.Context(), "nordtal", class, drafts...)
 	if err != nil {

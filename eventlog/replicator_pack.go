@@ -27,7 +27,7 @@ const minPacked = 512
 
 // raw returns how much of a stretch to ask for in an answer of that size.
 func (g gain) raw(size int) int {
-	return min(int(float64(size)*max(1, float64(g))), maxAnswerBytes)
+	return min(int(float64(size)*max(1, 0.95*float64(g))), maxAnswerBytes)
 }
 
 // next returns the gain after an answer that had so many bytes and was so many of a stretch.
@@ -39,7 +39,7 @@ func (g gain) next(bytes, raw int) gain {
 	if g == 0 || sample < g {
 		return sample // an answer that is shorter than expected makes the question behind it worthless
 	}
-	return (g + sample) / 2
+	return (3*g + sample) / 4
 }
 
 var packers = sync.Pool{New: func() any {
@@ -50,7 +50,8 @@ var packers = sync.Pool{New: func() any {
 	return w
 }}
 
-// packPart returns as much of a part as fits into so many bytes, packed if that makes it shorter, and how much that is.
+// packPart returns as much of a part as fits into so many bytes, packed if that makes it shorter, and how much that is. It
+// rather gives a quarter more than it cuts the part: the asker has already asked for what follows all of it.
 func packPart(part []byte, most int) (body []byte, packed bool, used int) {
 	used = len(part)
 	for range 2 {
@@ -58,7 +59,7 @@ func packPart(part []byte, most int) (body []byte, packed bool, used int) {
 			break
 		}
 		body = deflate(part[:used])
-		if len(body) <= most && len(body) < used {
+		if len(body) <= most+most/4 && len(body) < used {
 			return body, true, used
 		}
 		// Not as dense as the asker thought: as much as would fit if it is as dense everywhere.

@@ -90,6 +90,9 @@ func (r *Replicator) tend(ctx context.Context, wg *sync.WaitGroup) {
 
 // forget drops what we know of a peer that is no member any more. The caller holds r.mu.
 func (r *Replicator) forget(peer event.SiteID) {
+	if s := r.peers[peer]; s != nil {
+		r.inlet.drop(s.down)
+	}
 	delete(r.peers, peer)
 	for k := range r.granted {
 		if k.peer == peer {
@@ -179,23 +182,32 @@ func (r *Replicator) fetchAll(ctx context.Context, peer event.SiteID, news chan 
 		if !r.inTouch(peer) {
 			continue // an exchange that succeeds wakes us
 		}
-		down, _ := r.paces(peer)
-		workers := 1
-		if down.fast() {
-			workers = pullsUnderWay
-		}
-		moved, err := r.pull(ctx, peer, w, workers)
+		moved, err := r.fetchOnce(ctx, peer, w)
 		if err != nil && ctx.Err() == nil {
 			r.failed(peer, err)
 			r.logger.Warn("pages could not be fetched", "peer", peer.Short(), "error", err)
-		}
-		if w != bulkWay || down.fast() {
-			r.fetchKeys(ctx, peer)
 		}
 		if moved > 0 && err == nil {
 			signal(news)
 		}
 	}
+}
+
+// fetchOnce fetches once what goes this way, and the keys for it. What can wait is held back until an alarm is here.
+func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (moved int, err error) {
+	down, _ := r.paces(peer)
+	workers := 1
+	if down.fast() {
+		workers = pullsUnderWay
+	}
+	if w == urgentWay && len(r.wants(peer, w)) > 0 {
+		defer r.inlet.hold(r.cfg.Now())()
+	}
+	moved, err = r.pull(ctx, peer, w, workers)
+	if w != bulkWay || down.fast() {
+		r.fetchKeys(ctx, peer)
+	}
+	return moved, err
 }
 
 // inTouch reports whether the last exchange with the peer was good.

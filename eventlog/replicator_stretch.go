@@ -182,7 +182,7 @@ func (f *fetch) mayAsk() bool {
 // ask asks for the next part. It waits until the line has room for it.
 func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 	down, _ := r.paces(f.peer)
-	a, err := down.take(ctx, f.way != bulkWay)
+	a, err := down.take(ctx, f.way)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,11 @@ func (r *Replicator) heard(peer event.SiteID, verb string) {
 // what is urgent. It returns ask's error, or ctx's if that ends first.
 func (r *Replicator) Paced(ctx context.Context, peer event.SiteID, urgent bool, ask func(ctx context.Context, size int) (bytes int, err error)) error {
 	down, _ := r.paces(peer)
-	a, err := down.take(ctx, urgent)
+	w := bulkWay
+	if urgent {
+		w = urgentWay
+	}
+	a, err := down.take(ctx, w)
 	if err != nil {
 		return err
 	}

@@ -5,11 +5,11 @@ package sim
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
 )
 
 // slowest is the rate of the slowest line in bytes a second: 16 kbit/s.
@@ -66,7 +66,7 @@ func (w *World) writeBulk(ctx context.Context) error {
 
 // bulkAt writes 120 to 240 KiB to the register of an authority, in pages of about 48.
 func (w *World) bulkAt(ctx context.Context, n *node, id event.AuthorityID) {
-	pad := strings.Repeat("x", 48<<10)
+	pad := logtest.Dense(48<<10, w.bulk)
 	for range 3 + w.rnd.IntN(3) {
 		f := w.ledger.add(id, n)
 		r, err := n.log.Append(ctx, id, event.Register, event.Draft{

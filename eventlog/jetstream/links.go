@@ -35,7 +35,8 @@ type LinksConfig struct {
 // behind a long one in one connection's buffers. A connection is made at the first request, and comes back by itself a
 // quarter of a second after the other side or the line does. It implements eventlog.Link and is safe for concurrent use.
 type Links struct {
-	cfg LinksConfig
+	cfg   LinksConfig
+	turns turns
 
 	mu     sync.Mutex
 	peers  map[linkKey]*Peer
@@ -55,7 +56,7 @@ const maxLinks = 2 * 512
 
 // NewLinks returns Links without any connection.
 func NewLinks(cfg LinksConfig) *Links {
-	return &Links{cfg: cfg, peers: make(map[linkKey]*Peer)}
+	return &Links{cfg: cfg, turns: newTurns(), peers: make(map[linkKey]*Peer)}
 }
 
 // Bulk returns the links over the second connections, for what can wait. It is as safe as Links, and is closed with it.
@@ -103,16 +104,25 @@ func (l *Links) peer(to linkKey) (*Peer, error) {
 	if len(l.peers) >= maxLinks {
 		return nil, fault.New(fault.Exhausted, "peer.too_many", "this site is connected to too many others", "remove sites that are gone")
 	}
-	cfg := l.cfg
+	cfg, ready := l.cfg, (func() bool)(nil)
 	if to.bulk {
 		cfg.OnUp = nil // the other connection tells
+		ready = func() bool { return l.connected(to.site) }
 	}
-	p, err := newPeer(cfg, to.site, addresses)
+	p, err := newPeer(cfg, to.site, addresses, l.turns, ready)
 	if err != nil {
 		return nil, err
 	}
 	l.peers[to] = p
 	return p, nil
+}
+
+// connected reports whether the connection for what cannot wait works, or there is none.
+func (l *Links) connected(site event.SiteID) bool {
+	l.mu.Lock()
+	p := l.peers[linkKey{site, false}]
+	l.mu.Unlock()
+	return p == nil || p.Connected()
 }
 
 var errNoAddress = fault.New(fault.Unavailable, "peer.no_address", "no address of the site is known",
@@ -160,7 +170,7 @@ func (l *Links) Close() error {
 // Dial connects once to a site that is not in any book yet, for joining. It returns when the connection works, or a fault
 // of kind Unavailable. The caller closes the Peer.
 func Dial(ctx context.Context, cfg LinksConfig, addresses []string, site event.SiteID) (*Peer, error) {
-	p, err := newPeer(cfg, site, addresses)
+	p, err := newPeer(cfg, site, addresses, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -37,13 +37,14 @@ type Peer struct {
 	up      bool
 	changes int
 	closed  bool
+	shaken  func() // ends the turn of the last handshake
 }
 
 const (
-	dialTimeout = 3 * time.Second
-	// handshakeTimeout is for all that comes before the first request: on a line of 16 kbit/s two handshakes take three
-	// seconds, and what is under way besides another two.
-	handshakeTimeout = 10 * time.Second
+	dialTimeout = 4 * time.Second
+	// handshakeTimeout is for all that comes before the first request: on a line of 16 kbit/s the handshakes of three sites
+	// at once take five seconds, what is under way besides another four, and the turn may have to be waited for.
+	handshakeTimeout = 20 * time.Second
 	reconnectWait    = 250 * time.Millisecond
 	// A peer that swallows everything is noticed after nine to twelve seconds. With less, pings that wait behind what is
 	// under way on a slow line would end connections that work.
@@ -51,8 +52,8 @@ const (
 	maxPingsOut  = 3
 )
 
-// newPeer begins to connect and returns at once.
-func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, error) {
+// newPeer begins to connect and returns at once. It connects when ready says so; nil is always.
+func newPeer(cfg LinksConfig, site event.SiteID, addresses []string, turns turns, ready func() bool) (*Peer, error) {
 	tlsConfig, err := clientTLS(cfg.Identity, site, cfg.Now)
 	if err != nil {
 		return nil, err
@@ -74,7 +75,10 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string) (*Peer, err
 		opts.Servers = append(opts.Servers, "tls://"+a)
 	}
 	opts.Secure, opts.TLSConfig, opts.TLSHandshakeFirst = true, tlsConfig, true
-	opts.CustomDialer = &net.Dialer{Timeout: dialTimeout, LocalAddr: local, KeepAlive: 5 * time.Second}
+	opts.CustomDialer = &dialer{
+		Dialer: net.Dialer{Timeout: dialTimeout, LocalAddr: local, KeepAlive: 5 * time.Second},
+		turns:  turns, ready: ready, shaking: p.shake,
+	}
 	opts.Timeout = handshakeTimeout
 	opts.InboxPrefix = inboxOf(p.self)
 	opts.MaxReconnect, opts.ReconnectWait, opts.ReconnectJitter, opts.ReconnectJitterTLS = -1, reconnectWait, 20*time.Millisecond, 20*time.Millisecond
@@ -113,6 +117,9 @@ func (p *Peer) connect(opts nats.Options) {
 	} else {
 		p.nc = nc
 	}
+	if works && p.shaken != nil {
+		p.shaken()
+	}
 	if p.changes == 0 { // NATS's own calls come later; if one has come, it knows better
 		p.up = works
 	}
@@ -122,9 +129,19 @@ func (p *Peer) connect(opts nats.Options) {
 	}
 }
 
+// shake notes what ends the turn of the handshake that begins now.
+func (p *Peer) shake(give func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shaken = give
+}
+
 func (p *Peer) setUp(up bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if up && p.shaken != nil {
+		p.shaken()
+	}
 	p.up = up
 	p.changes++
 }
@@ -148,7 +165,10 @@ func (p *Peer) trouble(err error, cut bool) {
 	p.life, p.end = context.WithCancelCause(context.Background())
 }
 
-var errCut = errors.New("the connection was cut")
+var (
+	errCut       = errors.New("the connection was cut")
+	errMainFirst = errors.New("the first connection to the site is not there yet")
+)
 
 // Connected reports whether the connection works now, as far as we know.
 func (p *Peer) Connected() bool {

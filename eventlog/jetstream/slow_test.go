@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -101,7 +100,7 @@ func (r *replica) write(t *testing.T, class event.Class, kib int) eventlog.Recei
 	t.Helper()
 	drafts := make([]event.Draft, kib)
 	for i := range drafts {
-		drafts[i] = event.Draft{Subject: "note/n", Kind: "note.Written", Mode: event.Test, Data: strings.Repeat("x", 850)}
+		drafts[i] = event.Draft{Subject: "note/n", Kind: "note.Written", Mode: event.Test, Data: logtest.Dense(850, i)}
 	}
 	got, err := r.log.Append(t.Context(), "nordtal", class, drafts...)
 	if err != nil {

@@ -4,7 +4,9 @@ package logtest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -80,3 +82,11 @@ func (w *Writer) PageOf(t testing.TB, events ...event.Event) *eventlog.Page {
 
 // Large returns a text of n bytes.
 func Large(n int) string { return strings.Repeat("x", n) }
+
+// Dense returns a text of n characters that packing makes hardly shorter, as the sealed parts of events: another one for
+// each number.
+func Dense(n, number int) string {
+	b := make([]byte, n*3/4+3)
+	_, _ = rand.NewChaCha8([32]byte{byte(number), byte(number >> 8), byte(number >> 16)}).Read(b)
+	return base64.RawStdEncoding.EncodeToString(b)[:n]
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"sync"
+	"time"
+)
+
+// inlet is what comes in over the lines from all peers, which may well be one line: the site's own way to the world. Each
+// pacer adapts to what its line carries, but none asks for less than minWindow, and where that is a second of the line,
+// two peers are two seconds and five are five. So of the peers whose pacers are at the least, all together have under way
+// what the best of their lines carries in fillTime, or two answers; and while something urgent comes in over a slow line, nothing that can
+// wait is begun. Its mutex guards the pacers too. It is safe for concurrent use.
+type inlet struct {
+	mu     sync.Mutex
+	pacers map[*pacer]bool
+	flying int           // bytes asked for and not answered, of all pacers
+	freed  chan struct{} // closed and replaced when something has become free
+	held   int           // how many hold what can wait back
+	until  time.Time     // and until when, if nothing urgent gets on
+}
+
+// holdFor bounds how long something urgent may hold the rest back without getting on: its peer may be gone.
+const holdFor = 5 * time.Second
+
+func newInlet() *inlet {
+	return &inlet{pacers: make(map[*pacer]bool), freed: make(chan struct{})}
+}
+
+// hold holds back what can wait until the returned function is called.
+func (in *inlet) hold(now time.Time) (release func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.held++
+	in.until = now.Add(holdFor)
+	return func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.held--
+		in.free()
+	}
+}
+
+// free lets everybody look who waits. The caller holds in.mu.
+func (in *inlet) free() {
+	close(in.freed)
+	in.freed = make(chan struct{})
+}
+
+// crowded reports whether a pacer at its least must wait because of what others have under way. The caller holds in.mu.
+func (in *inlet) crowded(size int) bool {
+	best := 0.0
+	for p := range in.pacers {
+		if p.crawls() {
+			best = max(best, p.rate)
+		}
+	}
+	return float64(in.flying+size) > max(best*fillTime.Seconds(), float64(2*size))
+}
+
+// drop forgets the pacer of a peer that is gone.
+func (in *inlet) drop(p *pacer) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.pacers, p)
+}

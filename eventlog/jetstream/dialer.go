@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package jetstream
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// On a slow line it is the beginnings of connections that fill it: a handshake is three kilobytes each way, which is two
+// seconds of 16 kbit/s, and after a cut there is one for each connection of each side. Made all at once none of them ends
+// in time, and all of them begin anew, for ever. So a site makes one at a time, and that for bulk after the other one.
+
+const (
+	// handshakeTurn is how long others wait for a handshake to end before they begin theirs.
+	handshakeTurn = 4 * time.Second
+	// mainFirst is how long bulk waits for the other connection to the site.
+	mainFirst = 2 * time.Second
+	lookEvery = 20 * time.Millisecond
+)
+
+// turns lets one handshake at a time begin. It is safe for concurrent use; nil lets everybody.
+type turns chan struct{}
+
+func newTurns() turns { return make(turns, 1) }
+
+// take waits for the turn, at most handshakeTurn, and returns what gives it on; that may be called more than once, and
+// happens by itself after handshakeTurn.
+func (t turns) take() (give func()) {
+	if t == nil {
+		return func() {}
+	}
+	patience := time.NewTimer(handshakeTurn)
+	defer patience.Stop()
+	select {
+	case t <- struct{}{}:
+	case <-patience.C:
+		return func() {}
+	}
+	give = sync.OnceFunc(func() { <-t })
+	time.AfterFunc(handshakeTurn, give)
+	return give
+}
+
+// dialer connects for NATS, which makes the handshake right after.
+type dialer struct {
+	net.Dialer
+	turns turns
+	// ready reports whether it is time to connect; nil: always.
+	ready func() bool
+	// shaking is told what ends the turn when the handshake begins; whoever learns that the connection works calls it.
+	shaking func(give func())
+}
+
+// Dial implements nats.CustomDialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	for end := time.Now().Add(mainFirst); d.ready != nil && !d.ready(); time.Sleep(lookEvery) {
+		if time.Now().After(end) {
+			return nil, errMainFirst
+		}
+	}
+	conn, err := d.Dialer.Dial(network, address)
+	if err != nil {
+		return nil, err
+	}
+	give := d.turns.take()
+	d.shaking(give)
+	return &shakingConn{conn, give}, nil
+}
+
+// shakingConn gives the turn on when it is closed.
+type shakingConn struct {
+	net.Conn
+	give func()
+}
+
+func (c *shakingConn) Close() error {
+	c.give()
+	return c.Conn.Close()
+}
