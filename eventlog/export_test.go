@@ -3,6 +3,7 @@
 package eventlog
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -32,3 +33,10 @@ func BoundUrgent(t *testing.T, kib int) {
 
 // BoundApart sets how many bytes of pages behind the ends of closed logs are kept of one site.
 func (l *Log) BoundApart(bytes int64) { l.apartLimit = bytes }
+
+// PullOnly fetches what is known to be missing, without asking for news.
+func (r *Replicator) PullOnly(ctx context.Context, peer event.SiteID) {
+	for w := range ways {
+		_, _ = r.pull(ctx, peer, w, 0)
+	}
+}

@@ -22,7 +22,8 @@ import (
 //   - Refresh asks for it.
 //
 // It ends when an exchange that began after that has been answered, and the operations logs that the peer named in it are
-// here up to the pages named, and folded. What the peer writes after that is everyday lag and holds nobody up.
+// here up to the pages named, and folded. What the peer writes after that is everyday lag and holds nobody up. On a slow line
+// the answer itself may be late; then what the peer has named before counts as well, as long as it keeps coming.
 //
 // Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
 // usual delay of a takeover: whoever else lives has taken over by then), one of whose pages no part comes stallWithin, and one that
@@ -61,7 +62,7 @@ type catchUp struct {
 	// patient: a request that fails does not end the wait before askWithin, since lines come back up one after the other.
 	patient  bool
 	answered bool
-	targets  []Head // what the peer named and we do not have folded yet
+	targets  []Head // what the peer has named and we do not have folded yet
 	missing  uint64 // pages of them at the last look
 	moved    time.Time
 }
@@ -116,7 +117,7 @@ func (r *Replicator) Refresh(authority event.AuthorityID) {
 	now := r.steady()
 	for _, id := range peers {
 		s := r.peer(id)
-		if r.mayKnow(id, authority) && !s.unreached && !s.silent(now) && s.catch == nil {
+		if r.mayKnow(id, authority) && !s.unreached && !s.silent(now) && (s.catch == nil || s.catch.answered) {
 			r.beginCatchUp(id, s, now, false)
 		}
 	}
@@ -157,6 +158,7 @@ func (s *peerState) silent(now time.Time) bool {
 // beginCatchUp opens a catch-up with a peer and asks it at once. The caller holds r.mu.
 func (r *Replicator) beginCatchUp(peer event.SiteID, s *peerState, now time.Time, patient bool) {
 	s.catch = &catchUp{since: now, moved: now, patient: patient}
+	s.catch.aim(r, s, r.operationsHeads())
 	if l := r.loops[peer]; l != nil {
 		signal(l.push)
 	}
@@ -186,7 +188,7 @@ func (r *Replicator) noteExchange(peer event.SiteID, began time.Time, more bool,
 		return
 	}
 	if err != nil {
-		if !c.patient {
+		if !c.patient && len(c.targets) == 0 {
 			s.catch = nil
 		}
 		return
@@ -195,14 +197,20 @@ func (r *Replicator) noteExchange(peer event.SiteID, began time.Time, more bool,
 		return
 	}
 	c.answered, c.moved = true, r.steady()
-	ours := r.operationsHeads()
+	c.aim(r, s, r.operationsHeads())
+}
+
+// aim makes targets of what the peer is known to have of operations logs and we lack.
+func (c *catchUp) aim(r *Replicator, s *peerState, ours map[LogID][]Head) {
+	c.targets, c.missing = nil, 0
 	for _, h := range s.heads {
-		if h.Branch.Class == event.Operations && h.Page > 0 && h.relation != refusedHead && r.mayTake(h.Branch.LogID) &&
-			r.lacks(h.Head, ours) > 0 {
-			c.targets = append(c.targets, h.Head)
+		if h.Branch.Class == event.Operations && h.Page > 0 && h.relation != refusedHead && r.mayTake(h.Branch.LogID) {
+			if n := r.lacks(h.Head, ours); n > 0 {
+				c.targets = append(c.targets, h.Head)
+				c.missing += n
+			}
 		}
 	}
-	c.shrink(r, ours)
 }
 
 // operationsHeads returns our heads of all operations logs, by log.
@@ -296,13 +304,14 @@ func (r *Replicator) catchingUp() bool {
 
 // waits reports whether the catch-up goes on.
 func (c *catchUp) waits(now time.Time) bool {
-	if !c.answered {
-		if c.patient {
-			return now.Sub(c.since) < askWithin
-		}
-		return now.Sub(c.since) < refreshWithin
+	comes := len(c.targets) > 0 && now.Sub(c.moved) < stallWithin && now.Sub(c.since) < catchUpWithin
+	switch {
+	case c.answered:
+		return comes
+	case c.patient && now.Sub(c.since) < askWithin, now.Sub(c.since) < refreshWithin:
+		return true
 	}
-	return len(c.targets) > 0 && now.Sub(c.moved) < stallWithin && now.Sub(c.since) < catchUpWithin
+	return comes && c.moved.After(c.since)
 }
 
 // beat notes that the process runs now. If it has not for a while, all that it knows of the others may be old. Both clocks

@@ -258,6 +258,27 @@ func TestBeforeATakeoverTheReachableOnesAreAskedOnceMore(t *testing.T) {
 	b.step(a)
 	b.step(c)
 	b.after(0, true, "who does not answer at once is not waited for")
+	f.net.Heal(c.name, b.name)
+	b.step(c)
+	t.Run("the line is slow", func(t *testing.T) {
+		for i := range 100 {
+			a.append("nordtal", fmt.Sprint("n", i))
+		}
+		b.pages = 0
+		b.step(a)
+		b.rep.Refresh("nordtal")
+		b.step(c)
+		b.after(1900*time.Millisecond, false, "what is known to be missing has not begun to come")
+		for range 5 {
+			b.pages, b.most = 1, 300
+			b.rep.PullOnly(t.Context(), a.name)
+			b.folded = b.log.Heads()[0].Page
+			b.after(time.Second, false, "the answer is late and what is known to be missing comes")
+		}
+		b.after(10*time.Second, true, "it comes no more")
+		b.folded = 200
+		b.step(a)
+	})
 	f.now = f.now.Add(time.Minute)
 	b.rep.Refresh("nordtal")
 	b.after(0, true, "who was silent is not asked")

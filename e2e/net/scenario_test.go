@@ -176,7 +176,7 @@ func TestNetworks(t *testing.T) {
 
 // How long is waited for what.
 const (
-	callPatience    = 4 * time.Minute // until everybody is called
+	callPatience    = 8 * time.Minute // until everybody is called: on a slow line it is the line that decides
 	asItIsPatience  = time.Minute
 	healPatience    = 2 * time.Minute  // until all sites have one state
 	quietFor        = 12 * time.Second // longer than the last ranked site waits before it takes over
@@ -192,7 +192,7 @@ type story struct {
 	alarm   api.RaisedAlarm
 	raised  time.Time
 	struck  time.Time
-	mended  time.Time
+	mended  time.Time // since when A and the others can know of each other again
 	told    time.Time
 	carried int64
 }
@@ -234,9 +234,31 @@ func (s *story) last() {
 		return
 	}
 	pass(s.lasts)
-	s.mended = time.Now()
+	before := s.crossed()
 	s.toEvery(router.Conditions{})
 	s.say("the lines are good again")
+	s.note(eventually(patience, "the sites hear of each other again", func() error {
+		for i, n := range s.crossed() {
+			if n == before[i] {
+				return errors.New("on one of the lines to or from A nothing has come yet")
+			}
+		}
+		return nil
+	}))
+	s.mended = time.Now().Add(inFlight)
+}
+
+// inFlight is how long hand-overs go on that were begun when a site could not know better: to the gateways and back, and
+// until a word that has come is understood.
+const inFlight = 300 * time.Millisecond
+
+// crossed returns how many packets each line to or from A has delivered.
+func (s *story) crossed() (packets []int64) {
+	for _, o := range s.sites[1:3] {
+		packets = append(packets, s.router.Line(s.sites[0].addr, o.addr).Count().Delivered,
+			s.router.Line(o.addr, s.sites[0].addr).Count().Delivered)
+	}
+	return packets
 }
 
 // note keeps what did not come about.
