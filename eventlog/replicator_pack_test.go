@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
@@ -106,4 +107,24 @@ func FuzzDecodePages(f *testing.F) {
 			t.Errorf("a part of %d bytes", len(r.part))
 		}
 	})
+}
+
+// Two questions are under way. The answer to the first is shorter than asked for, so that to the second leaves a gap, and
+// the third must begin where the first has ended: else there is a gap before every one that follows.
+func TestAfterAShortAnswerTheNextQuestionLeavesNoGap(t *testing.T) {
+	r := &Replicator{peers: make(map[event.SiteID]*peerState)}
+	f := &fetch{deep: true, target: Head{Page: 9}}
+	f.begin(spot{})
+	first, second := &question{size: 5000}, &question{at: 5000, size: 5000}
+	f.next = 10_000
+	beginning := append([]byte{0, 1, 0, 0}, noise(2996)...) // of a page of 64 KiB
+	if _, err := r.takePart(t.Context(), f, first, reply{pagesAnswer: pagesAnswer{More: true}, part: beginning}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.takePart(t.Context(), f, second, reply{pagesAnswer: pagesAnswer{More: true}, part: noise(5000)}); err != nil {
+		t.Fatal(err)
+	}
+	if f.end() != 3000 || f.next != 3000 || f.ended {
+		t.Errorf("%d bytes are here, the next question is from %d on, ended is %v", f.end(), f.next, f.ended)
+	}
 }

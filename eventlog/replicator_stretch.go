@@ -93,6 +93,7 @@ type question struct {
 	era    int
 	after  spot
 	at     int64
+	size   int // how much of the stretch was asked for
 	answer chan reply
 }
 
@@ -195,11 +196,11 @@ func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 		Log: f.target.Branch.LogID, After: f.after, Target: spot{f.target.Page, f.target.Hash}, MaxBytes: a.size,
 		Stretch: true, From: int(f.next - f.base), Name: f.first == Hash{} || f.mixed,
 	}
-	f.next += int64(a.size)
-	if !down.fast() {
-		body.Pack = r.worth(f.peer, f.way).raw(a.size)
-		f.next += int64(body.Pack - a.size)
+	if q.size = a.size; !down.fast() {
+		q.size = r.worth(f.peer, f.way).raw(a.size)
+		body.Pack = q.size
 	}
+	f.next += int64(q.size)
 	send := func() {
 		rep, n := r.requestPages(ctx, f.peer, r.link(f.way), body, down)
 		down.done(a, n, rep.err)
@@ -305,6 +306,9 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 	f.moved = true
 	r.notePart(f.target.Branch.LogID)
 	f.bytes = append(f.bytes, rep.part...)
+	if len(rep.part) < q.size {
+		f.next = f.end() // the question that is under way leaves a gap
+	}
 	if pulled, err = r.takeWhole(ctx, f); err != nil {
 		kind := fault.KindOf(err)
 		foreign := f.mixed && (kind == fault.Invalid || kind == fault.Forbidden)
