@@ -4,6 +4,7 @@ package eventlog
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -200,7 +201,7 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 	if down.fast() {
 		workers = pullsUnderWay
 	}
-	if w == urgentWay && len(r.wants(peer, w)) > 0 {
+	if w == urgentWay && r.urgentComes(peer) {
 		defer r.inlet.hold(r.cfg.Now())()
 	}
 	moved, err = r.pull(ctx, peer, w, workers)
@@ -208,6 +209,16 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 		r.fetchKeys(ctx, peer)
 	}
 	return moved, err
+}
+
+// urgentComes reports whether pages of an urgent log are to be fetched that this peer does not keep failing to give: it must
+// not hold everything else back for ever.
+func (r *Replicator) urgentComes(peer event.SiteID) bool {
+	wanted := r.wants(peer, urgentWay)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	failures := r.peer(peer).failures
+	return slices.ContainsFunc(wanted, func(h Head) bool { return failures[h.Branch].count < maxFailures })
 }
 
 // inTouch reports whether the last exchange with the peer was good.

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"testing"
+	"time"
+)
+
+// inletClock is a clock that the test moves.
+type inletClock struct{ now time.Time }
+
+func (c *inletClock) Now() time.Time { return c.now }
+
+// sharing returns an inlet with the pacers of so many peers, all at their least.
+func sharing(peers int) (*inletClock, *inlet, []*pacer) {
+	c := &inletClock{time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)}
+	in := newInlet()
+	pacers := make([]*pacer, peers)
+	for i := range pacers {
+		pacers[i] = newPacer(c.Now, in)
+	}
+	return c, in, pacers
+}
+
+func TestSlowPeersTogetherHaveNoMoreUnderWayThanOne(t *testing.T) {
+	_, in, pacers := sharing(5)
+	for _, p := range pacers {
+		p.rate = 8000
+		for range 3 {
+			p.tryTake(bulkWay)
+			p.tryTake(operationsWay)
+		}
+	}
+	if in.flying > 2*minAnswerBytes {
+		t.Errorf("%d bytes are under way over lines of 64 kbit/s", in.flying)
+	}
+	if _, _, ok := pacers[4].tryTake(urgentWay); !ok {
+		t.Error("what is urgent was held back")
+	}
+	t.Run("GoodLinesDoNotWait", func(t *testing.T) {
+		pacers[3].window = 16 * minWindow
+		if _, _, ok := pacers[3].tryTake(bulkWay); !ok {
+			t.Error("a peer with a good line waits for those with slow ones")
+		}
+	})
+}
+
+func TestOnALineThatNeedsSecondsForTheLeastItIsLess(t *testing.T) {
+	_, _, pacers := sharing(1)
+	p := pacers[0]
+	for rate, want := range map[float64]int{0: minAnswerBytes, 2000: minAnswerBytes / 2, 8000: minAnswerBytes} {
+		p.rate = rate
+		if got := p.size(); got != want {
+			t.Errorf("at %.0f bytes a second an answer may have %d, want %d", rate, got, want)
+		}
+	}
+}
+
+func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
+	c, in, pacers := sharing(2)
+	waits := func(w way) bool {
+		a, _, ok := pacers[1].tryTake(w)
+		if ok {
+			pacers[1].done(a, 0, errAnswer)
+		}
+		return !ok
+	}
+	release := in.hold(c.now)
+	if !waits(bulkWay) || !waits(operationsWay) || waits(urgentWay) {
+		t.Error("while an alarm comes, something that can wait is begun, or what is urgent is not")
+	}
+	for range 4 {
+		a, _, _ := pacers[0].tryTake(urgentWay)
+		c.now = c.now.Add(holdFor - time.Second)
+		pacers[0].done(a, 100, nil)
+		if !waits(bulkWay) {
+			t.Error("the alarm gets on, and bulk is begun")
+		}
+	}
+	c.now = c.now.Add(holdFor)
+	if waits(bulkWay) {
+		t.Error("the alarm does not get on, and bulk waits for ever")
+	}
+	release()
+	again := in.hold(c.now)
+	if !waits(bulkWay) {
+		t.Error("the next alarm holds nothing back")
+	}
+	again()
+	if waits(bulkWay) || in.flying != 0 {
+		t.Errorf("nothing urgent comes, and bulk waits; %d bytes count as under way", in.flying)
+	}
+	t.Run("OnAGoodLine", func(t *testing.T) {
+		defer in.hold(c.now)()
+		pacers[1].window = maxWindow
+		if waits(bulkWay) {
+			t.Error("on a good line bulk waits for an alarm")
+		}
+	})
+}

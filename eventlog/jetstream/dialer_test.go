@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package jetstream
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestHandshakesTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turn, began := newTurns(), time.Now()
+		give := turn.take()
+		time.AfterFunc(time.Second, give)
+		turn.take()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the second handshake began after %v, the first had ended after one second", took)
+		}
+		third := turn.take() // the second one hangs
+		if took := time.Since(began); took != time.Second+handshakeTurn {
+			t.Errorf("behind one that hangs the next began after %v", took)
+		}
+		third()
+		third()
+		turn.take()()
+		if took := time.Since(began); took != time.Second+handshakeTurn {
+			t.Errorf("behind one that has ended the next began after %v", took)
+		}
+		var nobody turns
+		nobody.take()()
+	})
+}
+
+func TestBulkConnectsAfterTheOtherConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	up, gave := make(chan bool, 1000), 0
+	d := &dialer{
+		turns: newTurns(), shaking: func(give func()) { gave++ },
+		ready: func() bool { return <-up },
+	}
+	for range 3 {
+		up <- false
+	}
+	up <- true
+	conn, err := d.Dial("tcp", l.Addr().String())
+	if err != nil || gave != 1 || len(up) != 0 {
+		t.Fatalf("%v; %d handshakes have begun, asked %d times too few", err, gave, len(up))
+	}
+	if len(d.turns) != 1 {
+		t.Error("the handshake has no turn")
+	}
+	if err := conn.Close(); err != nil || len(d.turns) != 0 {
+		t.Errorf("%v: a connection that ended keeps its turn", err)
+	}
+	t.Run("NotForEver", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &dialer{ready: func() bool { return false }}
+			if _, err := d.Dial("tcp", "127.0.0.1:1"); !errors.Is(err, errMainFirst) {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+}
