@@ -35,8 +35,8 @@ type Work interface {
 type Replication interface {
 	// Replicated reports whether at least one other site has the position of the log on its disk.
 	Replicated(log eventlog.LogID, pos eventlog.Position) bool
-	// Reachable reports whether at least one other site that may hold the authority's logs was heard lately.
-	Reachable(authority event.AuthorityID) bool
+	// Unheard returns for how long no other site was heard that may hold the authority's logs.
+	Unheard(authority event.AuthorityID) time.Duration
 	// StaleSince reports that what the others had of the authority when they were last silent (a cut, a pause of this process) is
 	// not folded here yet and still waited for, and since when, by the steady clock. It notices pauses by itself.
 	StaleSince(authority event.AuthorityID) (since time.Time, stale bool)
@@ -112,8 +112,8 @@ type Caller struct {
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
 	window  window
-	blocked bool                       // the last Step found the window full
-	alone   map[event.AuthorityID]bool // as of the last plan: no other site can be reached
+	blocked bool                                // the last Step found the window full
+	unheard map[event.AuthorityID]time.Duration // as of the last plan: how long no other site was heard
 	stats   Stats
 }
 
@@ -195,7 +195,7 @@ func NewCaller(c CallerConfig) *Caller {
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
 		running: make(map[directory.ChannelKind]int), pause: make(map[directory.ChannelKind]time.Time),
-		alone: make(map[event.AuthorityID]bool),
+		unheard: make(map[event.AuthorityID]time.Duration),
 	}
 	for _, ch := range c.Channels {
 		caller.channels[ch.Kind()] = ch
@@ -311,9 +311,9 @@ func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
 			continue
 		}
 		calling++
-		alone := !c.cfg.Replication.Reachable(o.Authority)
+		unheard := c.cfg.Replication.Unheard(o.Authority)
 		c.mu.Lock()
-		c.alone[o.Authority] = alone
+		c.unheard[o.Authority] = unheard
 		c.mu.Unlock()
 		c.order = append(c.order, k)
 		if err := c.fill(ctx, k, v, now); err != nil {
@@ -401,7 +401,7 @@ func (c *Caller) report(ctx context.Context, v *vigil, now time.Time, takeover b
 		data = TakenOver{Site: v.Self, Rank: v.Rank(v.Self), Wave: o.Wave, SilentMillis: v.Silence(now).Milliseconds(), Pending: o.Pending}
 	}
 	if !c.sign(ctx, v, kind, data) {
-		return !c.cfg.Replication.Reachable(o.Authority)
+		return c.cfg.Replication.Unheard(o.Authority) >= heardLately
 	}
 	if takeover {
 		c.cfg.Logger.Info("takes over calling", "authority", o.Authority, "alarm", o.ID, "rank", v.Rank(v.Self))
@@ -551,7 +551,7 @@ func (c *Caller) take(v *vigil, now time.Time) *task {
 	if len(v.queue) == 0 {
 		return nil
 	}
-	if !c.window.open(c.cfg.Window, c.underway(), c.alone[v.ongoing.Authority], now) {
+	if !c.window.open(c.cfg.Window, c.underway(), c.unheard[v.ongoing.Authority] >= cutOff, now) {
 		c.blocked = true
 		return nil
 	}

@@ -281,12 +281,12 @@ func TestOnlySitesOfAnotherOperatorCountAsNeighbours(t *testing.T) {
 	if !self.rep.Replicated(r.Log, r.Last) {
 		t.Fatal("the second site of the operator has not got it: the test proves nothing")
 	}
-	if n.Replicated(r.Log, r.Last) || n.Reachable(nordtal) {
+	if n.Replicated(r.Log, r.Last) || n.Unheard(nordtal) < heardLately {
 		t.Error("a second site of the own operator counts")
 	}
 	w.net.HealAll()
 	meet()
-	if !n.Replicated(r.Log, r.Last) || !n.Reachable(nordtal) {
+	if !n.Replicated(r.Log, r.Last) || n.Unheard(nordtal) >= heardLately {
 		t.Error("a site of another operator does not count")
 	}
 }

@@ -16,7 +16,8 @@ import (
 
 // window holds the receipts that no other site is known to hold. While it is full, a call waits for the other sites: for
 // stallAfter, then one more window may begin, and so on, until they acknowledge something. So a site that is in touch and whose
-// receipts are not acknowledged goes on slowly, and what its death would double grows by a window in stallAfter at most.
+// receipts are not acknowledged goes on slowly, and what its death would double grows by a window in stallAfter at most. So
+// does one that has heard nobody for less than cutOff; after that nobody is waited for.
 type window struct {
 	held     []unreplicated
 	added    int       // receipts so far
@@ -124,7 +125,7 @@ func (c *Caller) send(ctx context.Context, t *task, o Ongoing) (*event.Draft, er
 func (c *Caller) lonely(authority event.AuthorityID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.alone[authority] || c.window.stalled()
+	return c.unheard[authority] >= heardLately || c.window.stalled()
 }
 
 // message writes the message to one person. Who cannot be found is tried again a few times: the directory of this site

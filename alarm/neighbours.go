@@ -3,6 +3,7 @@
 package alarm
 
 import (
+	"math"
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
@@ -30,6 +31,11 @@ func (m Members) Sites(authority event.AuthorityID) []Site {
 // heardLately is how long ago a neighbour may have been heard to count as reachable. They speak every second.
 const heardLately = 4 * time.Second
 
+// cutOff is after how long without a word of anybody a site takes it that it stays alone: longer than a moved machine, a
+// switched route or a connection that is made anew takes. Until then it calls on as if the others were only slow, since they
+// will soon be there and may have called as well.
+const cutOff = 12 * time.Second
+
 // Neighbours is a Replication made of the replicator. Another site counts if another operator runs it: what one operator
 // holds twice is not secured.
 type Neighbours struct {
@@ -44,17 +50,20 @@ func (n Neighbours) Replicated(log eventlog.LogID, pos eventlog.Position) bool {
 	return len(n.Replicator.Secured(log, pos)) >= 2
 }
 
-// Reachable reports whether a site of another operator that may hold the authority's logs was heard in the last seconds.
-func (n Neighbours) Reachable(authority event.AuthorityID) bool {
-	own, now := n.Policy.Operator(n.Self), n.Now()
+// Unheard returns for how long no site of another operator was heard that may hold the authority's logs; never if none was
+// since the start.
+func (n Neighbours) Unheard(authority event.AuthorityID) time.Duration {
+	own, now, least := n.Policy.Operator(n.Self), n.Now(), never
 	for _, lag := range n.Replicator.Lag() {
-		if !lag.LastHeard.IsZero() && now.Sub(lag.LastHeard) < heardLately &&
-			n.Policy.Operator(lag.Peer) != own && n.Policy.Allowed(lag.Peer, authority) {
-			return true
+		if !lag.LastHeard.IsZero() && n.Policy.Operator(lag.Peer) != own && n.Policy.Allowed(lag.Peer, authority) {
+			least = min(least, now.Sub(lag.LastHeard))
 		}
 	}
-	return false
+	return least
 }
+
+// never is the longest time there is.
+const never time.Duration = math.MaxInt64
 
 // StaleSince reports what is not folded yet of what the others had when they were last silent, see eventlog.Replicator.Fresh.
 func (n Neighbours) StaleSince(authority event.AuthorityID) (time.Time, bool) {

@@ -88,6 +88,27 @@ func TestHealingACutCallsNobodyAgain(t *testing.T) {
 	}
 }
 
+// Lines that come and go for some seconds must not let every site call on as if it were the last one.
+func TestWhoHasJustLostTheOthersCallsOnAsIfTheyWereSlow(t *testing.T) {
+	const people = 1500
+	w := newWorld(t, people, "one", "two", "box")
+	first := w.stations[0]
+	w.run(2)
+	w.cutOff(first)
+	first.raise(Draft{Ranking: w.ranking()})
+	taken := func() int { n, _ := w.taken(Call); return n }
+	for second := range 10 {
+		w.run(1)
+		if most := DefaultWindow * (1 + second/2 + 1); taken() > most {
+			t.Fatalf("%d s after the cut %d are called, want at most %d", second+1, taken(), most)
+		}
+	}
+	if taken() < 4*DefaultWindow {
+		t.Errorf("within ten seconds only %d are called", taken())
+	}
+	w.until("it takes it that it stays alone", 20, func() bool { return taken() >= people })
+}
+
 // TestNobodyIsLeftOutAndFewAreCalledAgain lets small worlds be cut, muted, paused, killed and slowed down at random.
 func TestNobodyIsLeftOutAndFewAreCalledAgain(t *testing.T) {
 	for seed := range uint64(12) {

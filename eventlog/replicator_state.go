@@ -152,22 +152,6 @@ func (r *Replicator) Elsewhere(head Head) bool {
 // heardLately is how long a peer counts as reachable after its last message: three pushes may get lost.
 const heardLately = 3*pushInterval + pushInterval/2
 
-// Reachable reports whether another site that may hold the authority's logs was heard in the last seconds and the last
-// exchange with it was good. It does not block.
-func (r *Replicator) Reachable(authority event.AuthorityID) bool {
-	peers := r.others()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.cfg.Now()
-	for _, id := range peers {
-		s := r.peer(id)
-		if r.mayKnow(id, authority) && !s.unreached && now.Sub(s.lastHeard) < heardLately && !now.Before(s.lastHeard) {
-			return true
-		}
-	}
-	return false
-}
-
 // Wait blocks until the position is durable at sites of that many operators. If ctx ends first it returns a fault of
 // kind Unavailable; the events stay stored and go on their way nevertheless.
 func (r *Replicator) Wait(ctx context.Context, log LogID, pos Position, operators int) error {
