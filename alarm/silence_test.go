@@ -34,52 +34,70 @@ func (w *world) cutOff(s *station) {
 // takeovers returns how often a site has begun to call in another one's place, as the site's board tells.
 func (s *station) takeovers(id ID) int { return len(s.board(id).Takeovers) }
 
-// TestHealingACutCallsNobodyAgain: whatever kept the sites from hearing of each other, when it is over they find out what the others
-// did before they call on. Each story tells how the silence came about, with a fifth of the people called.
+// silences are stories of how sites stop hearing of each other while the first one calls, and hear of each other again.
+var silences = []struct {
+	name  string
+	story func(w *world, first, second *station)
+}{
+	{"one-way cut", func(w *world, first, _ *station) {
+		w.mute(first, true)
+		w.run(9)
+		w.mute(first, false)
+	}},
+	{"two-way cut", func(w *world, first, _ *station) {
+		w.cutOff(first)
+		w.run(9)
+		w.net.HealAll()
+	}},
+	{"the calling site stands still", func(_ *world, first, _ *station) { first.pause(9) }},
+	{"the calling site stands still twice", func(w *world, first, _ *station) {
+		first.pause(9)
+		w.run(3)
+		first.pause(12)
+	}},
+	{"everybody has been called already", func(w *world, _, second *station) {
+		second.perTick = 0
+		second.pause(25)
+		second.perTick, second.budget = slowLine, -20_000 // the lines come back up; pages follow three seconds later
+		w.run(8)
+	}},
+}
+
+// newSilence returns a world for these stories: three sites behind slow lines, and 800 people.
+func newSilence(t testing.TB) *world {
+	w := newWorld(t, 800, "one", "two", "box")
+	for _, s := range w.stations {
+		s.caller.cfg.PerStep, s.perTick = 8, slowLine
+	}
+	return w
+}
+
+// endure tells the story when a fifth of the people have been called, and returns when all have: how many hand-overs
+// were made twice, how many of them during the silence, and how often the calling site changed, there and back.
+func (w *world) endure(story func(w *world, first, second *station)) (doubled, during, changes int) {
+	w.t.Helper()
+	all := 2 * len(w.people)
+	a := w.stations[0].raise(Draft{Ranking: w.ranking()})
+	w.until("some are called", 30, func() bool { n, _ := w.taken(Call); return n > 300 })
+	story(w, w.stations[0], w.stations[1])
+	_, during = w.taken(Call)
+	w.until("all called", 120, func() bool { n, _ := w.taken(Call); return n == all })
+	for _, s := range w.stations {
+		s.perTick = 0
+	}
+	w.run(3)
+	_, doubled = w.taken(Call)
+	return doubled, during, 2 * max(1, w.stations[2].takeovers(a.ID))
+}
+
+// TestHealingACutCallsNobodyAgain: whatever kept the sites from hearing of each other, when it is over they find out
+// what the others did before they call on.
 func TestHealingACutCallsNobodyAgain(t *testing.T) {
-	const people = 800
-	for name, story := range map[string]func(w *world, first, second *station){
-		"one-way cut": func(w *world, first, _ *station) {
-			w.mute(first, true)
-			w.run(9)
-			w.mute(first, false)
-		},
-		"two-way cut": func(w *world, first, _ *station) {
-			w.cutOff(first)
-			w.run(9)
-			w.net.HealAll()
-		},
-		"the calling site stands still": func(w *world, first, _ *station) { first.pause(9) },
-		"the calling site stands still twice": func(w *world, first, _ *station) {
-			first.pause(9)
-			w.run(3)
-			first.pause(12)
-		},
-		"everybody has been called already": func(w *world, first, second *station) {
-			second.perTick = 0
-			second.pause(25)
-			second.perTick, second.budget = slowLine, -20_000 // the lines come back up; pages follow three seconds later
-			w.run(8)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, people, "one", "two", "box")
-			first, second := w.stations[0], w.stations[1]
-			for _, s := range w.stations {
-				s.caller.cfg.PerStep, s.perTick = 8, slowLine
-			}
-			a := first.raise(Draft{Ranking: w.ranking()})
-			w.until("some are called", 30, func() bool { n, _ := w.taken(Call); return n > 300 })
-			story(w, first, second)
-			_, during := w.taken(Call)
-			w.until("all called", 120, func() bool { n, _ := w.taken(Call); return n == 2*people })
-			for _, s := range w.stations {
-				s.perTick = 0
-			}
-			w.run(3)
-			_, doubled := w.taken(Call)
-			changes := 2 * max(1, w.stations[2].takeovers(a.ID))
-			t.Logf("%d of %d handed over twice, %d of them during the silence; %d changes of caller", doubled, 2*people, during, changes)
+	for _, silence := range silences {
+		t.Run(silence.name, func(t *testing.T) {
+			w := newSilence(t)
+			doubled, during, changes := w.endure(silence.story)
+			t.Logf("%d handed over twice, %d of them during the silence; %d changes of caller", doubled, during, changes)
 			if doubled > DefaultWindow*changes || w.again > DefaultWindow {
 				t.Errorf("%d were doubled in %d changes of caller, %d of them after the silence", doubled, changes, w.again)
 			}

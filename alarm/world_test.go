@@ -30,7 +30,7 @@ const nordtal event.AuthorityID = "lk-nordtal"
 
 // world is some sites of different operators with real logs, replicators and read models, on one thread and one clock.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	now      time.Time
 	net      *logtest.Network
 	stations []*station
@@ -74,7 +74,7 @@ type station struct {
 	dieAfter int
 }
 
-func newWorld(t *testing.T, people int, operators ...string) *world {
+func newWorld(t testing.TB, people int, operators ...string) *world {
 	w := &world{
 		t: t, now: noon, net: logtest.NewNetwork(1), people: make(map[directory.PersonID]directory.Person),
 		got: make(map[string]int), texts: make(map[string]Message), lost: make(map[[2]event.SiteID]bool),

@@ -3,9 +3,11 @@
 package bench
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
@@ -60,5 +62,33 @@ func TestSignInIsMeasured(t *testing.T) {
 	got := collect(t, func(report func(Metric)) error { return SignIn(t.Context(), o, report) })
 	if got["signin_passkey"].Value <= 0 || got["signin_passkey_under_wrong_codes"].Ratio <= 0 || got["signin_wrong_codes"].Value < wrongCodes {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What lines is compared with must work where it used to work: on a good line.
+func TestReplicationAsItWasWorksOnAGoodLine(t *testing.T) {
+	ctx := t.Context()
+	s, err := newSlow(ctx, Options{Dir: t.TempDir()}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const backlog = 1 << 20
+	if err := errors.Join(s.fill(ctx, event.Operations, backlog, backlog/8), s.connect(ctx, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	changed, unsubscribe := s.to.log.Subscribe()
+	defer unsubscribe()
+	draft := event.Draft{Subject: "alarm/7f3a", Kind: "bench.Noted", Mode: event.Test}
+	r, err := s.from.log.Append(ctx, authority, event.Operations, draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := arrive(ctx, s.to, changed, r); err != nil { // the last page of the log is stored after all others
+		t.Fatal(err)
 	}
 }

@@ -25,44 +25,98 @@ const (
 	// backlogBytes lie before the alarm: a directory of 3,000 people, or the receipts of an alarm to thousands.
 	backlogBytes = 3 << 20
 	// alarmPatience is how long the alarm is waited for.
-	alarmPatience = 2 * time.Minute
+	alarmPatience = 40 * time.Second
 	// shareWindow is for how long the bulk's share of the line is measured.
-	shareWindow = 40 * time.Second
+	shareWindow = 30 * time.Second
+	// leastFormer is the slowest line on which it is measured how it was done before.
+	leastFormer = 64
 )
 
-// Lines measures slow lines: how long an alarm to one person takes to a site that has a backlog to fetch, of another log and
-// of the alarm's own, and how much of the line the bulk uses. It takes some minutes.
+// Lines measures slow lines: how long an alarm to one person takes to a site that has a backlog to fetch, of another
+// log or of the alarm's own; and how much of the line such a backlog uses, and how much becomes pages. Each is
+// measured as it is done and as it was done before. It takes some ten minutes.
 func Lines(ctx context.Context, o Options, report func(Metric)) error {
 	o = o.withDefaults()
 	for _, kbit := range lineRates {
 		for _, class := range []event.Class{event.Register, event.Operations} {
-			took, limit, err := alarmUnder(ctx, o, kbit, class)
-			if err != nil {
+			if err := measureAlarm(ctx, o, kbit, class, report); err != nil {
 				return fmt.Errorf("an alarm at %d kbit/s under %s: %w", kbit, class, err)
 			}
-			report(Metric{Name: fmt.Sprintf("lines_%d_alarm_under_%s", kbit, class), Value: millis(took), Unit: "ms",
-				Against: "what the line needs for the alarm's bytes alone", Ratio: float64(took) / float64(limit)})
 		}
-		share, err := bulkShare(ctx, o, kbit)
-		if err != nil {
+		if err := measureBulk(ctx, o, kbit, report); err != nil {
 			return fmt.Errorf("bulk at %d kbit/s: %w", kbit, err)
 		}
-		report(Metric{Name: fmt.Sprintf("lines_%d_bulk_share", kbit), Value: 100 * share, Unit: "%"})
 	}
+	return nil
+}
+
+// asNow is what a figure of the version before is compared with.
+const asNow = "what it is now"
+
+func measureAlarm(ctx context.Context, o Options, kbit int, class event.Class, report func(Metric)) error {
+	name := fmt.Sprintf("lines_%d_alarm_under_%s", kbit, class)
+	took, late, err := alarmUnder(ctx, o, kbit, class, false)
+	if err != nil {
+		return err
+	}
+	const alarmBytes = 1600
+	limit := lineDelay + time.Second*alarmBytes/time.Duration(kbit*125)
+	report(Metric{Name: name, Value: millis(took), Unit: "ms", Ratio: float64(took) / float64(limit),
+		Against: "what the line needs for the alarm's bytes alone" + notYet(late)})
+	if kbit < leastFormer {
+		return nil
+	}
+	before, late, err := alarmUnder(ctx, o, kbit, class, true)
+	if err != nil {
+		return err
+	}
+	report(Metric{Name: name + "_before", Value: millis(before), Unit: "ms", Ratio: float64(before) / float64(took),
+		Against: asNow + notYet(late)})
+	return nil
+}
+
+// notYet says of a figure that it is a lower bound.
+func notYet(late bool) string {
+	if !late {
+		return ""
+	}
+	return fmt.Sprintf(" (not there after %v: it takes longer)", alarmPatience)
+}
+
+func measureBulk(ctx context.Context, o Options, kbit int, report func(Metric)) error {
+	lineUsed, bulkShare := fmt.Sprintf("lines_%d_line_used", kbit), fmt.Sprintf("lines_%d_bulk_share", kbit)
+	now, err := useOf(ctx, o, kbit, false)
+	if err != nil {
+		return err
+	}
+	report(Metric{Name: lineUsed, Value: 100 * now.carried, Unit: "%"})
+	report(Metric{Name: bulkShare, Value: 100 * now.stored, Unit: "%"})
+	if kbit < leastFormer {
+		return nil
+	}
+	before, err := useOf(ctx, o, kbit, true)
+	if err != nil {
+		return err
+	}
+	report(Metric{Name: lineUsed + "_before", Value: 100 * before.carried, Unit: "%", Against: asNow,
+		Ratio: before.carried / now.carried})
+	report(Metric{Name: bulkShare + "_before", Value: 100 * before.stored, Unit: "%", Against: asNow,
+		Ratio: before.stored / now.stored})
 	return nil
 }
 
 // slow is a site with a backlog and another one behind a slow line.
 type slow struct {
 	from, to *node
+	former   bool // the site behind the line fetches as it was done before
 	line     *logtest.Line
 	links    []*jetstream.Links
 	stop     context.CancelFunc
 	runs     sync.WaitGroup
 }
 
-func newSlow(ctx context.Context, o Options) (s *slow, err error) {
-	s = &slow{}
+func newSlow(ctx context.Context, o Options, before bool) (s *slow, err error) {
+	s = &slow{former: before}
 	if s.from, err = newNode(ctx, o.Dir, "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
@@ -111,7 +165,12 @@ func (s *slow) join(ctx context.Context, n, other *node, addr string) error {
 			return err
 		}
 	}
-	s.runs.Go(func() { r.Run(ctx) })
+	switch {
+	case !s.former:
+		s.runs.Go(func() { r.Run(ctx) })
+	case n == s.to:
+		s.runs.Go(func() { former{n.log, links, other.id.Site()}.run(ctx) })
+	}
 	return nil
 }
 
@@ -141,7 +200,12 @@ func (s *slow) fill(ctx context.Context, class event.Class, bytes, pageBytes int
 	for done := 0; done < bytes; done += pageBytes {
 		drafts := make([]event.Draft, max(1, pageBytes/(each+200)))
 		for i := range drafts {
-			drafts[i] = event.Draft{Subject: event.Subject(fmt.Sprintf("note/%d", done+i)), Kind: "bench.Noted", Mode: event.Test, Data: logtest.Dense(each, done+i)}
+			drafts[i] = event.Draft{
+				Subject: event.Subject(fmt.Sprintf("note/%d", done+i)),
+				Kind:    "bench.Noted",
+				Mode:    event.Test,
+				Data:    logtest.Dense(each, done+i),
+			}
 		}
 		if _, err := s.from.log.Append(ctx, authority, class, drafts...); err != nil {
 			return err
@@ -150,39 +214,45 @@ func (s *slow) fill(ctx context.Context, class event.Class, bytes, pageBytes int
 	return nil
 }
 
-// alarmUnder raises an alarm when the backlog is under way and returns how long it takes to the other site, and what the
-// line needs for it at least.
-func alarmUnder(ctx context.Context, o Options, kbit int, class event.Class) (took, limit time.Duration, err error) {
-	s, err := newSlow(ctx, o)
+// alarmUnder raises an alarm when the backlog is under way and returns how long it takes to the other site, or how
+// long it was waited for in vain: then it is late.
+func alarmUnder(ctx context.Context, o Options, kbit int, class event.Class, before bool) (
+	took time.Duration, late bool, err error,
+) {
+	s, err := newSlow(ctx, o, before)
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.fill(ctx, class, backlogBytes, 400<<10); err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	if err := s.connect(ctx, kbit); err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	if err := s.underWay(ctx, kbit*125*4); err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, alarmPatience)
-	defer cancel()
 	changed, unsubscribe := s.to.log.Subscribe()
 	defer unsubscribe()
 	began := time.Now()
 	r, err := s.from.log.Append(ctx, authority, event.Operations, event.Draft{
-		Subject: "alarm/7f3a", Kind: "bench.Noted", Mode: event.Test, Data: strings.Repeat("x", 1000), Urgent: true,
+		Subject: "alarm/7f3a",
+		Kind:    "bench.Noted",
+		Mode:    event.Test,
+		Data:    strings.Repeat("x", 1000),
+		Urgent:  !before, // there were no urgent logs
 	})
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
-	if err := arrive(ctx, s.to, changed, r); err != nil && ctx.Err() == nil {
-		return 0, 0, err
+	patient, cancel := context.WithTimeout(ctx, alarmPatience)
+	defer cancel()
+	err = arrive(patient, s.to, changed, r)
+	if late = err != nil && patient.Err() != nil; late {
+		err = ctx.Err()
 	}
-	const alarmBytes = 1600
-	return time.Since(began), lineDelay + time.Second*alarmBytes/time.Duration(kbit*125), nil
+	return time.Since(began), late, err
 }
 
 // underWay waits until so many bytes have come through the line.
@@ -201,31 +271,37 @@ func (s *slow) underWay(ctx context.Context, bytes int) error {
 	}
 }
 
-// bulkShare returns which share of the line's bytes are bytes of pages, when all there is to do is to fetch.
-func bulkShare(ctx context.Context, o Options, kbit int) (share float64, err error) {
-	s, err := newSlow(ctx, o)
+// use is which share of what a line could carry it has carried, and which share was pages that were stored.
+type use struct{ carried, stored float64 }
+
+// useOf returns the use of a line when all there is to do is to fetch.
+func useOf(ctx context.Context, o Options, kbit int, before bool) (u use, err error) {
+	s, err := newSlow(ctx, o, before)
 	if err != nil {
-		return 0, err
+		return use{}, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	// Small pages show small steps; smaller ones would measure how fast the disk syncs.
 	page := max(1200, kbit*125/8)
 	if err := s.fill(ctx, event.Register, 2*kbit*125*int(shareWindow/time.Second), page); err != nil {
-		return 0, err
+		return use{}, err
 	}
 	if err := s.connect(ctx, kbit); err != nil {
-		return 0, err
+		return use{}, err
 	}
 	if err := s.underWay(ctx, kbit*125*4); err != nil {
-		return 0, err
+		return use{}, err
 	}
-	began, before := time.Now(), s.held(ctx)
+	began, held := time.Now(), s.held(ctx)
+	carried, _ := s.line.Carried()
 	select {
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return use{}, ctx.Err()
 	case <-time.After(shareWindow):
 	}
-	return float64(s.held(ctx)-before) / (time.Since(began).Seconds() * float64(kbit*125)), nil
+	carriedNow, _ := s.line.Carried()
+	could := time.Since(began).Seconds() * float64(kbit*125)
+	return use{float64(carriedNow-carried) / could, float64(s.held(ctx)-held) / could}, nil
 }
 
 // held returns how many bytes of pages have been stored at the site behind the line.
