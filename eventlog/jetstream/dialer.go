@@ -51,10 +51,14 @@ type dialer struct {
 	ready func() bool
 	// shaking is told what ends the turn when the handshake begins; whoever learns that the connection works calls it.
 	shaking func(give func())
+	last    func() // ends the turn of the handshake before; NATS makes one at a time
 }
 
 // Dial implements nats.CustomDialer.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	if d.last != nil {
+		d.last() // NATS leaves a connection open whose handshake it has given up
+	}
 	for end := time.Now().Add(mainFirst); d.ready != nil && !d.ready(); time.Sleep(lookEvery) {
 		if time.Now().After(end) {
 			return nil, errMainFirst
@@ -64,15 +68,23 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	give := d.turns.take()
-	d.shaking(give)
-	return &shakingConn{conn, give}, nil
+	d.last = d.turns.take()
+	d.shaking(d.last)
+	return &shakingConn{conn, d.last}, nil
 }
 
-// shakingConn gives the turn on when it is closed.
+// shakingConn gives the turn on when the handshake ends before its time: when the connection is closed, or fails.
 type shakingConn struct {
 	net.Conn
 	give func()
+}
+
+func (c *shakingConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.give()
+	}
+	return n, err
 }
 
 func (c *shakingConn) Close() error {

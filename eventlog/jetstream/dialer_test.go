@@ -56,6 +56,24 @@ func TestBulkConnectsAfterTheOtherConnection(t *testing.T) {
 	if len(d.turns) != 1 {
 		t.Error("the handshake has no turn")
 	}
+	other, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Close()
+	if _, err := conn.Read(make([]byte, 1)); err == nil || len(d.turns) != 0 {
+		t.Errorf("%v: a handshake that failed keeps its turn", err)
+	}
+	up <- true
+	if _, err = d.Dial("tcp", l.Addr().String()); err != nil || len(d.turns) != 1 {
+		t.Fatalf("%v: the second handshake has no turn", err)
+	}
+	up <- true // NATS has given that one up, and left it open
+	began := time.Now()
+	conn, err = d.Dial("tcp", l.Addr().String())
+	if took := time.Since(began); err != nil || took >= handshakeTurn {
+		t.Fatalf("%v: the third handshake waited for the second of the same connection, %v", err, took)
+	}
 	if err := conn.Close(); err != nil || len(d.turns) != 0 {
 		t.Errorf("%v: a connection that ended keeps its turn", err)
 	}
