@@ -199,17 +199,25 @@ func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record)
 // unopened is the rank of a record that no authority key opens which is here.
 const unopened = -1
 
+// bySharing is added to the rank of the key that the facts name: it takes the place of whatever else has its id.
+const bySharing = 10
+
 // opens returns how far the authority key is believed that opens a record (see rank), and whether we can tell at all: we need
-// an authority key of the id that seals it.
+// an authority key of the id that seals it. A key that the facts name is believed more than any other.
 func (w *writer) opens(authority event.AuthorityID, rec Record) (believed int, sure bool) {
 	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.By))
 	if err != nil {
 		return unopened, false
 	}
 	for _, h := range held {
-		if _, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed); err == nil {
-			return w.ring.rank(authority, h), true
+		if _, err := w.ring.openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed); err != nil {
+			continue
 		}
+		believed = w.ring.rank(authority, h)
+		if s, ok := w.ring.sharedKey(authority, rec.Name); ok && s.ID == rec.ID {
+			believed += bySharing
+		}
+		return believed, true
 	}
 	return unopened, true
 }

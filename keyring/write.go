@@ -270,12 +270,14 @@ func keyContext(authority event.AuthorityID, id event.KeyID, name string) string
 	return "holdfast key " + string(authority) + " " + string(id) + " " + name
 }
 
-func openSecret(by seal.Key, authority event.AuthorityID, id event.KeyID, name string, sealed []byte) (seal.Key, error) {
+// openSecret opens a key. It returns seal.ErrOpen also for one that has the id and the name of a key that the facts name, and is
+// another one.
+func (r *Ring) openSecret(by seal.Key, authority event.AuthorityID, id event.KeyID, name string, sealed []byte) (seal.Key, error) {
 	plain, err := by.Open(keyContext(authority, id, name), sealed)
 	if err != nil {
 		return seal.Key{}, err
 	}
-	if len(plain) != len(seal.Key{}) {
+	if len(plain) != len(seal.Key{}) || r.forged(authority, Key{id, seal.Key(plain)}, name) {
 		return seal.Key{}, seal.ErrOpen
 	}
 	return seal.Key(plain), nil
