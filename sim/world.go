@@ -173,7 +173,8 @@ func (w *World) addNode(no int, operator string) error {
 		return err
 	}
 	if n.ring, err = keyring.Open(":memory:", keyring.Config{Identity: id, Rand: n.rnd, Now: n.clock, Logger: w.logger(n),
-		Allowed: func(s event.SiteID, a event.AuthorityID) bool { return n.fed.Allowed(s, a) }, Grounds: n.grounds}); err != nil {
+		Allowed: func(s event.SiteID, a event.AuthorityID) bool { return n.fed.Allowed(s, a) }, Grounds: n.grounds,
+		Shared: func(a event.AuthorityID) []keyring.Shared { return n.fed.SharedKeys(a) }}); err != nil {
 		return err
 	}
 	w.cleanup = append(w.cleanup, func() { _ = n.ring.Close() })
