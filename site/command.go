@@ -426,11 +426,11 @@ func (s *Service) reconcileOne(ctx context.Context, snap *snapshot, p *policy) e
 	return notHeld(s.nameKeys(ctx, p))
 }
 
-// nameKeys records, once, which keys are the authority's shared ones if this site has founded it and did not say so then: those
-// that it uses, so that nothing changes.
+// nameKeys records which keys are the authority's shared ones if this site has founded it and no fact says so that counts: those
+// that it uses, so that nothing changes. What it records counts at once, unless it has said more than is taken.
 func (s *Service) nameKeys(ctx context.Context, p *policy) error {
 	self := s.Identity.Site()
-	if p.founder != self || p.keys != nil || p.state.hasNamedKeys(self) || !s.Federation.Member(self) {
+	if p.founder != self || p.keys != nil || p.state.Said.over()[self] || !s.Federation.Member(self) {
 		return nil
 	}
 	keys, err := s.Ring.Shared(ctx, p.ID)

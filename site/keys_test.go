@@ -55,6 +55,16 @@ func (w *world) wantShared(rogue *node, want []keyring.Key) {
 	}
 }
 
+// named returns how many facts that a site knows name keys and do nothing else.
+func (n *node) named() (facts int) {
+	for _, f := range n.Federation.snap.Load().authorities[nordtal].state.Said.inOrder() {
+		if f.Fact.names() {
+			facts++
+		}
+	}
+	return facts
+}
+
 func TestAnAuthoritysSharedKeysAreThoseOfItsFounding(t *testing.T) {
 	w := newWorld(t)
 	a, b, c := w.three()
@@ -64,8 +74,8 @@ func TestAnAuthoritysSharedKeysAreThoseOfItsFounding(t *testing.T) {
 	w.exchange()
 	w.wantShared(c, want)
 	for _, n := range w.sites {
-		if p := n.Federation.snap.Load().authorities[nordtal]; len(p.keys) != 3 || p.state.hasNamedKeys(a.id.Site()) {
-			t.Errorf("%s knows %d shared keys from the founding", n.name, len(p.keys))
+		if n.named() != 0 || len(n.Federation.SharedKeys(nordtal)) != 3 {
+			t.Errorf("%s knows %d shared keys from the founding", n.name, len(n.Federation.SharedKeys(nordtal)))
 		}
 	}
 }
@@ -77,20 +87,56 @@ func TestTheFounderOfAnOldAuthorityNamesItsKeysOnce(t *testing.T) {
 	must(t, a.Ring.Found(w.ctx, nordtal), a.record(w.ctx, event.Draft{Subject: SubjectOf(nordtal), Kind: KindAuthorityFounded,
 		Data: AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: all}}))
 	want := a.shared()
+	must(t, a.Ring.Grant(w.ctx, nordtal, b.id.Site(), sealKeyOf(b)))
+	b.pull(a)
+	must(t, b.Reconcile(w.ctx)) // it has the keys, and is not the one to name them
 	w.exchange()
 	w.wantShared(c, want)
 	must(t, a.Reconcile(w.ctx), b.Reconcile(w.ctx))
 	w.exchange()
 	for _, n := range w.sites {
-		said := 0
-		for _, f := range n.Federation.snap.Load().authorities[nordtal].state.Said.inOrder() {
-			if f.Fact.names() {
-				said++
-			}
+		if n.named() != 1 || n.Federation.SharedKeys("lk-other") != nil {
+			t.Errorf("at %s the keys are named %d times", n.name, n.named())
 		}
-		if said != 1 || n.Federation.SharedKeys("lk-other") != nil {
-			t.Errorf("at %s the keys are named %d times", n.name, said)
-		}
+	}
+}
+
+func sealKeyOf(n *node) seal.PublicKey { pub, _ := n.id.SealingKey(); return pub }
+
+// TestKeysAreNamedAgainAfterANamingThatDoesNotCount has the founding site forbidden by one that does not know the naming.
+func TestKeysAreNamedAgainAfterANamingThatDoesNotCount(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.three()
+	all := []event.SiteID{a.id.Site(), b.id.Site(), c.id.Site()}
+	must(t, a.Ring.Found(w.ctx, nordtal), a.record(w.ctx, event.Draft{Subject: SubjectOf(nordtal), Kind: KindAuthorityFounded,
+		Data: AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: all}}))
+	want := a.shared()
+	w.exchange()
+	founding := a.Federation.snap.Load().authorities[nordtal].live[a.id.Site()][0].id
+	must(t, b.record(w.ctx, event.Draft{Subject: SubjectOf(nordtal), Kind: KindForbidden,
+		Data: Forbidden{Site: a.id.Site(), Withdraws: []event.ID{founding}, Named: []string{}}}))
+	if keys := b.Federation.SharedKeys(nordtal); keys != nil {
+		t.Errorf("the naming counts: %v", keys)
+	}
+	must(t, b.Allow(w.ctx, nordtal, a.id.Site()))
+	w.exchange()
+	w.wantShared(c, want)
+	if n := a.named(); n != 2 {
+		t.Errorf("the keys are named %d times, want twice", n)
+	}
+}
+
+func TestWhoHasSaidTooMuchNamesNoKeys(t *testing.T) {
+	w := newWorld(t)
+	a, _, _ := w.three()
+	must(t, a.Ring.Found(w.ctx, nordtal), a.record(w.ctx, event.Draft{Subject: SubjectOf(nordtal), Kind: KindAuthorityFounded,
+		Data: AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: []event.SiteID{a.id.Site()}}}))
+	allowed := event.Draft{Subject: SubjectOf(nordtal), Kind: KindAllowed, Data: Allowed{a.id.Site()}}
+	must(t, a.record(w.ctx, slices.Repeat([]event.Draft{allowed}, maxSaid)...))
+	before, err := a.Model.LastStamp(w.ctx, event.Federation, SubjectOf(nordtal))
+	must(t, err, a.Reconcile(w.ctx))
+	if after, err := a.Model.LastStamp(w.ctx, event.Federation, SubjectOf(nordtal)); err != nil || after != before {
+		t.Errorf("it says what nobody takes, %v", err)
 	}
 }
 

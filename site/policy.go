@@ -323,17 +323,6 @@ func (st standing) sitesBy(is func(live []allowance) bool) []event.SiteID {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(st.live)), func(site event.SiteID) bool { return !is(st.live[site]) })
 }
 
-// hasNamedKeys reports whether the site has named the authority's shared keys after its founding, whether or not that counts.
-func (s AuthorityState) hasNamedKeys(site event.SiteID) bool {
-	for key, l := range s.Said {
-		by, _ := key.split()
-		if by == site && slices.ContainsFunc(l.Facts, func(f said[PolicyFact]) bool { return f.Fact.names() }) {
-			return true
-		}
-	}
-	return false
-}
-
 // heardOf returns what a site has said about the authority, as far as it is known here, for a withdrawal. It is never nil.
 func (s AuthorityState) heardOf(site event.SiteID) []Heard {
 	pages := make(map[string]uint64)
