@@ -6,7 +6,8 @@
 // # Terms
 //
 //   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is
-//     named by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
+//     named by a KeyID, which is made of its secret (ownID) and tells nothing of it; those of older keys are random. At
+//     rest it is sealed by an authority key; the record says by which.
 //
 //   - Of several keys of one name everybody uses the one that the facts name (Shared, Config.Shared), whatever else is
 //     made under the name, and waits for it where it has not come yet. Where the facts name none it is the lowest id;
@@ -65,7 +66,9 @@
 // Key:  seal.Key.Seal(authority key, context "holdfast key <authority> <id> <name>", 32 bytes)
 // Box:  seal.SealTo(site, context "holdfast authority key <authority> <id> <site>", 32 bytes)
 //
-// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id.
+// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id. So is
+// that of every other key: of two that open under one id that one counts whose id it is, in whatever order they come. An
+// older key has no such proof: a site keeps what came first, unless the facts name the key.
 // Signatures are those of seal.Identity.Sign under the purposes "keyring-mark", "keyring-box" and "keyring-birth", see
 // record.go. A store of the version before is brought to this form when it is opened, in place (migrate.go); that
 // version can still open it.

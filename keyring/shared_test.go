@@ -60,6 +60,16 @@ func namedWorld(t *testing.T) (n *network, a, b, rogue, fresh *testSite) {
 	return n, a, b, rogue, fresh
 }
 
+// namesOld has the facts name keys of the version before, whose ids say nothing of them.
+func (n *network) namesOld(t *testing.T, at, from *testSite) {
+	t.Helper()
+	for i, name := range sharedNames {
+		old := Key{event.KeyID(fmt.Sprintf("%016x", 100+i)), seal.Key{byte(100 + i)}}
+		from.sends(t, at, from.makes(t, old.ID, name, old.Secret))
+		n.shared[i] = Shared{name, old.ID, sharedDigest(nordtal, name, old)}
+	}
+}
+
 // boxesFor returns the boxes of a site that are here, without any key.
 func (s *testSite) boxesFor(t *testing.T, site event.SiteID) []Record {
 	t.Helper()
@@ -92,7 +102,8 @@ func TestAPlantedKeyTakesNoSharedKeysPlace(t *testing.T) {
 }
 
 func TestAnotherKeyUnderASharedKeysIDIsNotTaken(t *testing.T) {
-	_, a, _, rogue, fresh := namedWorld(t)
+	n, a, b, rogue, fresh := namedWorld(t)
+	n.namesOld(t, a, b)
 	want := a.secrets(t)
 	var forged []Record
 	for i, k := range want {
@@ -115,11 +126,34 @@ func TestAnotherKeyUnderASharedKeysIDIsNotTaken(t *testing.T) {
 	}
 }
 
+func TestAnotherKeyUnderAPersonsKeysIDGivesWay(t *testing.T) {
+	_, a, b, rogue, fresh := namedWorld(t)
+	for _, name := range []string{"", "other"} {
+		k := a.newKey(t)
+		forged := rogue.makes(t, k.ID, name, seal.Key{1})
+		rogue.sends(t, fresh, append(a.boxesFor(t, fresh.Self()), forged)...)
+		if got, err := fresh.Key(t.Context(), nordtal, k.ID); err != nil || got == k.Secret {
+			t.Fatalf("what the rogue has made is not there: %v", err)
+		}
+		fresh.pull(t, a)
+		b.pull(t, a)
+		rogue.sends(t, b, forged)
+		for _, s := range []*testSite{fresh, b} {
+			if got, err := s.Key(t.Context(), nordtal, k.ID); err != nil || got != k.Secret {
+				t.Errorf("%q: what the rogue has made under a person's key's id counts, %v", name, err)
+			}
+		}
+	}
+}
+
+// TestAForgedKeyFromBeforeTheFactsIsGivenUp has a key of the version before, whose id says nothing of it.
 func TestAForgedKeyFromBeforeTheFactsIsGivenUp(t *testing.T) {
-	n, a, _, rogue, fresh := namedWorld(t)
+	n, a, b, rogue, fresh := namedWorld(t)
+	n.namesOld(t, a, b)
 	want, shared := a.secrets(t), n.shared
+	old := want[1]
 	n.shared = nil
-	rogue.sends(t, fresh, append(a.boxesFor(t, fresh.Self()), rogue.makes(t, want[1].ID, NameLink, seal.Key{1}))...)
+	rogue.sends(t, fresh, append(a.boxesFor(t, fresh.Self()), rogue.makes(t, old.ID, NameLink, seal.Key{1}))...)
 	fresh.pull(t, a)
 	n.shared = shared
 	if _, err := fresh.Named(t.Context(), nordtal, NameLink); !errors.Is(err, ErrMissing) {
