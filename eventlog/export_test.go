@@ -40,3 +40,16 @@ func (r *Replicator) PullOnly(ctx context.Context, peer event.SiteID) {
 		_, _ = r.pull(ctx, peer, w, 0)
 	}
 }
+
+// FetchUrgent fetches once what a peer has of urgent logs, as Run does.
+func (r *Replicator) FetchUrgent(ctx context.Context, peer event.SiteID) error {
+	_, err := r.fetchOnce(ctx, peer, urgentWay)
+	return err
+}
+
+// Holds reports whether something urgent holds back what can wait.
+func (r *Replicator) Holds() bool {
+	r.inlet.mu.Lock()
+	defer r.inlet.mu.Unlock()
+	return r.inlet.held > 0
+}

@@ -66,6 +66,12 @@ func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
 		}
 		return !ok
 	}
+	unanswered := in.hold(c.now)
+	c.now = c.now.Add(holdFor)
+	if waits(bulkWay) {
+		t.Error("the peer with the alarm does not answer, and bulk waits for ever")
+	}
+	unanswered()
 	release := in.hold(c.now)
 	if !waits(bulkWay) || !waits(operationsWay) || waits(urgentWay) {
 		t.Error("while an alarm comes, something that can wait is begun, or what is urgent is not")

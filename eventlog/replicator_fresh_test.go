@@ -268,7 +268,10 @@ func TestBeforeATakeoverTheReachableOnesAreAskedOnceMore(t *testing.T) {
 		b.step(a)
 		b.rep.Refresh("nordtal")
 		b.step(c)
-		b.after(1900*time.Millisecond, false, "what is known to be missing has not begun to come")
+		f.net.Cut(a.name, b.name)
+		b.step(a)
+		f.net.Heal(a.name, b.name)
+		b.after(1900*time.Millisecond, false, "what is known to be missing has not begun to come, and a question was lost")
 		for range 5 {
 			b.pages, b.most = 1, 300
 			b.rep.PullOnly(t.Context(), a.name)

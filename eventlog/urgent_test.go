@@ -7,6 +7,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
 )
 
 func (s *testSite) alarm(what string) eventlog.Receipt {
@@ -82,4 +83,29 @@ func TestWhatIsUrgentHasALogWithoutABacklog(t *testing.T) {
 			t.Error("the site signs pages after one that it did not know of")
 		}
 	})
+}
+
+func TestWhileAnAlarmIsFetchedNothingElseIsBegun(t *testing.T) {
+	f := newFederation(t, "a", "b")
+	a, b := f.sites[0], f.sites[1].listen()
+	a.alarm("7f3a")
+	b.pages = 0
+	b.step(a)
+	b.pages = 10
+	held := 0
+	f.net.Watch(func(m logtest.Message) {
+		if m.Verb == eventlog.VerbPages && b.rep.Holds() {
+			held++
+		}
+	})
+	if err := b.rep.FetchUrgent(t.Context(), a.name); err != nil || held == 0 || len(b.log.Heads()) != 1 {
+		t.Errorf("%v; %d questions were asked while all else waited, logs here: %v", err, held, b.log.Heads())
+	}
+	if b.rep.Holds() {
+		t.Error("the alarm is here, and all else still waits")
+	}
+	held = 0
+	if err := b.rep.FetchUrgent(t.Context(), a.name); err != nil || held != 0 {
+		t.Errorf("%v; nothing is to be fetched, and all else waits", err)
+	}
 }

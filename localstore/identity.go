@@ -111,17 +111,18 @@ func createIdentity(d synced.Disk, dir string, random io.Reader, encode func(*se
 // RewriteIdentity replaces a damaged or missing site.key in dir by the key that the caller still has. After a crash there is the
 // old or the new file.
 func RewriteIdentity(dir string, id *seal.Identity) error {
-	if err := (synced.Disk{}).Replace(filepath.Join(dir, IdentityFile), id.PEM()); err != nil {
-		return fmt.Errorf("write the site key again: %w", err)
-	}
-	return nil
+	return rewriteIdentity(synced.Disk{}, dir, id, plainPEM)
 }
 
 // RewriteSealedIdentity is RewriteIdentity for a file that only the holder of key can read.
 func RewriteSealedIdentity(dir string, id *seal.Identity, random io.Reader, key seal.Key) error {
-	b, err := id.SealedPEM(random, key)
+	return rewriteIdentity(synced.Disk{}, dir, id, func(id *seal.Identity) ([]byte, error) { return id.SealedPEM(random, key) })
+}
+
+func rewriteIdentity(d synced.Disk, dir string, id *seal.Identity, encode func(*seal.Identity) ([]byte, error)) error {
+	b, err := encode(id)
 	if err == nil {
-		err = (synced.Disk{}).Replace(filepath.Join(dir, IdentityFile), b)
+		err = d.Replace(filepath.Join(dir, IdentityFile), b)
 	}
 	if err != nil {
 		return fmt.Errorf("write the site key again: %w", err)

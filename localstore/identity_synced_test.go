@@ -33,6 +33,13 @@ func TestTheSiteKeyAndItsNameAreSynced(t *testing.T) {
 			}
 			return sealIdentity(d, dir, rand.Reader, key)
 		}, IdentityFile + ".new"},
+		"written again": {func(d synced.Disk, dir string) error {
+			id, err := CreateIdentity(dir, rand.Reader)
+			if err != nil {
+				return err
+			}
+			return rewriteIdentity(d, dir, id, plainPEM)
+		}, IdentityFile + ".new"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
