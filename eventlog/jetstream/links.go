@@ -25,7 +25,8 @@ type LinksConfig struct {
 	Addresses func(event.SiteID) []string
 	// LocalAddr is the address of this machine to connect from, without a port; "" lets the kernel choose.
 	LocalAddr string
-	// OnUp is told each time a connection to a site has come (back) up; it must not block. Nil is fine.
+	// OnUp is told each time a connection to a site has come (back) up, also that for bulk, which comes last: only then can
+	// everything be fetched. It must not block. Nil is fine.
 	OnUp   func(event.SiteID)
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -106,7 +107,6 @@ func (l *Links) peer(to linkKey) (*Peer, error) {
 	}
 	cfg, ready := l.cfg, (func() bool)(nil)
 	if to.bulk {
-		cfg.OnUp = nil // the other connection tells
 		ready = func() bool { return l.connected(to.site) }
 	}
 	p, err := newPeer(cfg, to.site, addresses, l.turns, ready)
