@@ -4,7 +4,7 @@
 # make check    formatting, vet, staticcheck, the house's rules, generated files current
 # make sim      the simulator: 300 seeds, or one: make sim SEED=17
 # make e2e      the slower ring: browser, strace, full disk; installs what it needs, wants root
-# make e2e-net  bad networks: sites in namespaces, 15 to 20 minutes, wants root; the short form: make e2e-net SHORT=1
+# make e2e-net  bad networks: sites in namespaces, 35 minutes, wants root; the short form: make e2e-net SHORT=1
 # make bench    prints figures, each beside how it was done before; fails on none; takes a quarter of an hour
 # make soak     the demonstration again and again, with other seeds
 # make demo     three sites on this machine

@@ -52,7 +52,7 @@ func everyLine(c router.Conditions) func(*world) error {
 
 var scenarios = []scenario{
 	{name: "good lines"},
-	{name: "64 kbit/s", before: everyLine(slow)},
+	{name: "64 kbit/s", before: everyLine(slow), short: true},
 	{name: "5 % loss", before: everyLine(loses)},
 	{name: "20 % loss", before: everyLine(drops), short: true},
 	{name: "300 ms each way", before: everyLine(far)},
@@ -65,7 +65,7 @@ var scenarios = []scenario{
 	},
 	{
 		name:   "A cut off both ways for 9 s while it calls",
-		before: farGateways, share: 0.1, stroke: cutOffA(true), lasts: 9 * time.Second, apart: true,
+		before: farGateways, share: 0.1, stroke: cutOffA(true), lasts: 9 * time.Second, apart: true, short: true,
 	},
 	{
 		name:  "A cut off both ways for 5.5 s, calls all in it",
