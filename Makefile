@@ -35,7 +35,7 @@ sim:
 ifneq ($(SEED),)
 	$(GO) test ./sim -count=1 -v -run 'TestSeeds' -seed $(SEED)
 else
-	$(GO) test ./sim -count=1 -timeout 40m -run 'TestSeeds|TestPlanted' -seeds $(SEEDS)
+	$(GO) test ./sim -count=1 -v -timeout 40m -run 'TestSeeds|TestPlanted' -seeds $(SEEDS)
 endif
 
 e2e:

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"flag"
+	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -36,7 +37,11 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	var sum Report
+	worlds := 0
 	for r := range runMany(t) {
+		if worlds++; worlds%25 == 0 {
+			fmt.Printf("%d of %d worlds\n", worlds, *seeds)
+		}
 		sum.Facts += r.Facts
 		sum.Acknowledged += r.Acknowledged
 		sum.Secured += r.Secured
