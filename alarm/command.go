@@ -36,7 +36,6 @@ type Federation interface {
 // Keys finds an authority's shared keys by name: a keyring.Ring.
 type Keys interface {
 	Named(ctx context.Context, authority event.AuthorityID, name string) (keyring.Key, error)
-	NamedAll(ctx context.Context, authority event.AuthorityID, name string) ([]keyring.Key, error)
 }
 
 // linkKey is the name of the key that authenticates links.
@@ -275,8 +274,7 @@ func (s *Service) OrderCalling(ctx context.Context, authority event.AuthorityID,
 	return r, nil
 }
 
-// OpenLink reads and checks a link's token. One is good, too, that a site has made while it took another key of the name for the
-// authority's: who can make such a key has the true one, and can make any link. It returns ErrLink, ErrLinkExpired, or ErrNotHere if the token may be of an
+// OpenLink reads and checks a link's token. It returns ErrLink, ErrLinkExpired, or ErrNotHere if the token may be of an
 // authority that does not allow this site.
 func (s *Service) OpenLink(ctx context.Context, token string) (Link, error) {
 	u, err := parseToken(token)
@@ -289,15 +287,13 @@ func (s *Service) OpenLink(ctx context.Context, token string) (Link, error) {
 			continue
 		}
 		held = true
-		keys, err := s.cfg.Keys.NamedAll(ctx, authority, linkKey)
+		key, err := s.cfg.Keys.Named(ctx, authority, linkKey)
 		if err != nil {
 			return Link{}, fault.New(fault.Unavailable, "alarm.link_key", "this site cannot check the link yet",
 				"use the other link in the message, or try again in a minute").With(err)
 		}
-		for _, key := range keys {
-			if l, err := u.verify(authority, key.Secret); err == nil {
-				return s.inTime(ctx, l)
-			}
+		if l, err := u.verify(authority, key.Secret); err == nil {
+			return s.inTime(ctx, l)
 		}
 	}
 	if !held {

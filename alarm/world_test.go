@@ -238,14 +238,6 @@ func (w *world) Named(_ context.Context, a event.AuthorityID, name string) (keyr
 	return k, nil
 }
 
-func (w *world) NamedAll(ctx context.Context, a event.AuthorityID, name string) ([]keyring.Key, error) {
-	k, err := w.Named(ctx, a, name)
-	return []keyring.Key{k, {ID: "other", Secret: otherSecret}}, err
-}
-
-// otherSecret is that of a key which some site has taken for the authority's.
-var otherSecret = seal.Key{1, 2, 3}
-
 // gateway is a site's way to the gateway of one kind.
 type gateway struct {
 	s    *station

@@ -137,7 +137,7 @@ func (s *Site) openStores(ctx context.Context) (err error) {
 	s.newKeyring = s.keyringIsMissing()
 	s.federation = site.NewFederation(s.identity.Site())
 	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now,
-		Logger: s.logger, Allowed: s.federation.Allowed, Grounds: s.grounds, Shared: s.federation.SharedKeys}, s.health)
+		Logger: s.logger, Allowed: s.federation.Allowed, Grounds: s.grounds}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}

@@ -232,7 +232,7 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	}
 	whole, ok := byTrial(row.sealed, anyByte, func(sealed []byte) bool {
 		return slices.ContainsFunc(held, func(h heldKey) bool {
-			_, err := r.openSecret(h.secret, p.authority, p.id, row.name, sealed)
+			_, err := openSecret(h.secret, p.authority, p.id, row.name, sealed)
 			return err == nil
 		})
 	})

@@ -115,7 +115,7 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 			return nil, false, err
 		case row.erased > 0:
 			continue
-		case row.name != "" || w.ring.isShared(authority, id):
+		case row.name != "":
 			shared = true
 			w.refuse(refusedShared)
 			continue
@@ -149,7 +149,7 @@ func (w *writer) mergeMark(authority event.AuthorityID, rec Record) error {
 		return err
 	case row.erased > 0:
 		return nil
-	case row.name != "" || rec.Name != "" || w.ring.isShared(authority, rec.ID):
+	case row.name != "" || rec.Name != "":
 		w.refuse(refusedShared)
 		return nil
 	}

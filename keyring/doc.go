@@ -6,12 +6,7 @@
 // # Terms
 //
 //   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is
-//     named by a KeyID, which is made of its secret (ownID) and tells nothing of it; those of older keys are random. At
-//     rest it is sealed by an authority key; the record says by which.
-//
-//   - Of several keys of one name everybody uses the one that the facts name (Shared, Config.Shared), whatever else is
-//     made under the name, and waits for it where it has not come yet. Where the facts name none it is the lowest id;
-//     that is so only until the site that founded the authority has named what was in use.
+//     named by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
 //
 //   - An authority key is sealed to every site that its authority allows. Each site that has the key makes a box of its
 //     own for every other one: whether a box holds the key, only its receiver can tell. Its origin is the site that
@@ -55,8 +50,6 @@
 //     person's look; nor take an authority key's place there, nor keep keys from being exchanged.
 //   - What others can make this site keep is bounded: maxKeys of an authority, maxBoxes of a maker, maxDemands of a peer.
 //   - Shared keys are never erased. Those that an earlier version has let be erased are made anew (Mend).
-//   - Who can make keys of an authority cannot put one in the place of a shared key that the facts name: neither under
-//     another id, nor under its id, which the fact ties to the key by a digest, nor by a mark that comes before the key.
 //   - Which keys can be read, which are erased, and which authority key is the newest depends only on the set of
 //     records, the facts and the policy, not on the order in which they came. What is held back depends on the day, and
 //     is told.
@@ -66,13 +59,11 @@
 // Key:  seal.Key.Seal(authority key, context "holdfast key <authority> <id> <name>", 32 bytes)
 // Box:  seal.SealTo(site, context "holdfast authority key <authority> <id> <site>", 32 bytes)
 //
-// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id. So is
-// that of every other key: of two that open under one id that one counts whose id it is, in whatever order they come. An
-// older key has no such proof: a site keeps what came first, unless the facts name the key.
+// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id.
 // Signatures are those of seal.Identity.Sign under the purposes "keyring-mark", "keyring-box" and "keyring-birth", see
 // record.go. A store of the version before is brought to this form when it is opened, in place (migrate.go); that
 // version can still open it.
 //
-// Two sites that found the keys of one authority at the same time make two sets; both stay readable. Everybody uses the
-// set that the founding names which counts; where it names none, of two keys of one name that of the lower id.
+// Two sites that found the keys of one authority at the same time make two sets; both stay readable, and of two keys of
+// one name the lower id is used by everybody.
 package keyring

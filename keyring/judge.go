@@ -189,13 +189,8 @@ type openDemand struct {
 }
 
 // open returns those of the keys that are demanded and neither held back nor rejected. Shared keys are none of them:
-// what was demanded before the key came, or before the facts named it, is dropped when it turns out to be one.
+// what was demanded before the key came is dropped when it turns out to be one.
 func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []openDemand, err error) {
-	for _, s := range w.ring.shared(authority) {
-		if _, err := w.ExecContext(w.ctx, `DELETE FROM demand WHERE authority = ? AND id = ?`, authority, s.ID); err != nil {
-			return nil, err
-		}
-	}
 	text, err := json.Marshal(ids)
 	if err != nil {
 		return nil, err

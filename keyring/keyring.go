@@ -50,7 +50,7 @@ const MaxBatch = 100_000
 // cacheBound is how many opened keys stay in memory; beyond it the cache starts anew.
 const cacheBound = 400_000
 
-// Config is what a Ring needs. All fields are required but Allowed, Grounds, Shared and Logger.
+// Config is what a Ring needs. All fields are required but Allowed, Grounds and Logger.
 type Config struct {
 	Identity *seal.Identity
 	Rand     io.Reader
@@ -62,9 +62,6 @@ type Config struct {
 	// Grounds returns what this site's facts say about erasing the keys: no entry for a key of which they say nothing. It is
 	// called without any lock of the ring and may block. With nil no mark of another site counts, and every one of our own does.
 	Grounds func(context.Context, event.AuthorityID, []event.KeyID) (map[event.KeyID]Ground, error)
-	// Shared returns which keys the facts name as the authority's shared ones; nothing for an authority of which they name none.
-	// It must not block, and what it returns is only read. nil names none.
-	Shared func(event.AuthorityID) []Shared
 }
 
 // Key is an opened key.
@@ -94,7 +91,7 @@ type Ring struct {
 	fill  sync.Mutex
 	cache sync.RWMutex
 	keys  map[keyName]seal.Key
-	named map[namedKey][]Key
+	named map[namedKey]Key
 	held  heldKeys
 	// renewed is when this site last took a new authority key, by authority.
 	renewed map[event.AuthorityID]time.Time
@@ -111,11 +108,9 @@ type keyName struct {
 	id        event.KeyID
 }
 
-// namedKey is a name, and the key that the facts name for it, "" if they name none.
 type namedKey struct {
 	authority event.AuthorityID
 	name      string
-	id        event.KeyID
 }
 
 // Open opens or creates the keyring at path, readable by this user only. The path ":memory:" keeps it in memory, for
@@ -135,7 +130,7 @@ func Open(path string, cfg Config) (*Ring, error) {
 	// One connection: there is one writer, opened keys are read from memory, and truncating the write-ahead log needs
 	// that nobody reads.
 	db.SetMaxOpenConns(1)
-	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey][]Key),
+	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
 		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time), maxKeys: maxKeys}
 	r.watch.board = discard(cfg)
 	if err := r.begin(); err != nil {
@@ -221,6 +216,37 @@ func (r *Ring) NewKeys(ctx context.Context, authority event.AuthorityID, n int) 
 	return keys, nil
 }
 
+// Named returns the shared key of the name: of several the one of the lowest id. It returns ErrMissing if this site
+// does not hold it (yet) and ErrErased if every key of the name was erased.
+func (r *Ring) Named(ctx context.Context, authority event.AuthorityID, name string) (Key, error) {
+	r.cache.RLock()
+	k, ok := r.named[namedKey{authority, name}]
+	r.cache.RUnlock()
+	if ok {
+		return k, nil
+	}
+	r.fill.Lock()
+	defer r.fill.Unlock()
+	var id event.KeyID
+	err := r.db.QueryRowContext(ctx, `SELECT id FROM secret WHERE authority = ? AND name = ? ORDER BY erased > 0, id LIMIT 1`,
+		authority, name).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Key{}, ErrMissing.Because("the key %q of %s", name, authority)
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("look up the key %q of %s: %w", name, authority, err)
+	}
+	secret, err := r.load(ctx, authority, id)
+	if err != nil {
+		return Key{}, err
+	}
+	k = Key{id, secret}
+	r.cache.Lock()
+	r.named[namedKey{authority, name}] = k
+	r.cache.Unlock()
+	return k, nil
+}
+
 // Key returns the key of the id, ErrErased if it was erased, and ErrMissing if this site does not hold it or cannot open
 // it yet. Keys used before are answered from memory.
 func (r *Ring) Key(ctx context.Context, authority event.AuthorityID, id event.KeyID) (seal.Key, error) {
@@ -253,7 +279,7 @@ func (r *Ring) load(ctx context.Context, authority event.AuthorityID, id event.K
 		return seal.Key{}, err
 	}
 	for _, h := range held {
-		if k, err := r.openSecret(h.secret, authority, id, row.name, row.sealed); err == nil {
+		if k, err := openSecret(h.secret, authority, id, row.name, row.sealed); err == nil {
 			return k, nil
 		}
 	}

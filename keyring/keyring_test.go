@@ -40,13 +40,11 @@ type network struct {
 	// facts are what the facts that every site has folded say of keys; unfolded sites have none of them.
 	facts    map[event.KeyID]Ground
 	unfolded map[event.SiteID]bool
-	// shared are the keys that the facts name.
-	shared []Shared
 }
 
 func newNetwork() *network {
 	return &network{map[event.SiteID]*testSite{}, map[event.SiteID]bool{}, map[event.AuthorityID][]event.SiteID{},
-		map[event.KeyID]Ground{}, map[event.SiteID]bool{}, nil}
+		map[event.KeyID]Ground{}, map[event.SiteID]bool{}}
 }
 
 // grounds is what a site's facts say of keys.
@@ -99,8 +97,7 @@ func (s *testSite) config() Config {
 	return Config{Identity: s.id, Rand: rand.Reader, Now: func() time.Time { return s.now }, Allowed: s.net.Allowed,
 		Grounds: func(_ context.Context, _ event.AuthorityID, ids []event.KeyID) (map[event.KeyID]Ground, error) {
 			return s.net.grounds(s.id.Site(), ids), nil
-		},
-		Shared: func(event.AuthorityID) []Shared { return s.net.shared }}
+		}}
 }
 
 func (s *testSite) open(t testing.TB) {

@@ -199,32 +199,17 @@ func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record)
 // unopened is the rank of a record that no authority key opens which is here.
 const unopened = -1
 
-// What is added to the rank of a key that takes the place of whatever else has its id: of one that the facts name, and of one whose
-// id is made of its secret.
-const (
-	bySharing = 20
-	byID      = 10
-)
-
 // opens returns how far the authority key is believed that opens a record (see rank), and whether we can tell at all: we need
-// an authority key of the id that seals it. A key that is the one of its id is believed more than any other.
+// an authority key of the id that seals it.
 func (w *writer) opens(authority event.AuthorityID, rec Record) (believed int, sure bool) {
 	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.By))
 	if err != nil {
 		return unopened, false
 	}
 	for _, h := range held {
-		secret, err := w.ring.openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed)
-		if err != nil {
-			continue
+		if _, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed); err == nil {
+			return w.ring.rank(authority, h), true
 		}
-		believed = w.ring.rank(authority, h)
-		if s, ok := w.ring.sharedKey(authority, rec.Name); ok && s.ID == rec.ID {
-			believed += bySharing
-		} else if ownID(authority, rec.Name, secret) == rec.ID {
-			believed += byID
-		}
-		return believed, true
 	}
 	return unopened, true
 }

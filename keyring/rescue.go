@@ -129,6 +129,6 @@ func (r *Ring) fits(authority event.AuthorityID, box, key Record) bool {
 	if err != nil {
 		return false
 	}
-	_, err = r.openSecret(by, authority, key.ID, key.Name, key.Sealed)
+	_, err = openSecret(by, authority, key.ID, key.Name, key.Sealed)
 	return err == nil
 }

@@ -5,8 +5,10 @@ package keyring
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -174,13 +176,24 @@ func (w *writer) burn(slot int64) error {
 	return err
 }
 
+func (w *writer) newID() (event.KeyID, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(w.ring.cfg.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("draw a key's id: %w", err)
+	}
+	return event.KeyID(hex.EncodeToString(b[:])), nil
+}
+
 // newKey draws a key and stores it sealed by the given authority key.
 func (w *writer) newKey(authority event.AuthorityID, name string, by Key) (Key, error) {
+	id, err := w.newID()
+	if err != nil {
+		return Key{}, err
+	}
 	secret, err := seal.NewKey(w.ring.cfg.Rand)
 	if err != nil {
 		return Key{}, err
 	}
-	id := ownID(authority, name, secret)
 	sealed, err := by.Secret.Seal(w.ring.cfg.Rand, keyContext(authority, id, name), secret[:])
 	if err != nil {
 		return Key{}, err
@@ -257,14 +270,12 @@ func keyContext(authority event.AuthorityID, id event.KeyID, name string) string
 	return "holdfast key " + string(authority) + " " + string(id) + " " + name
 }
 
-// openSecret opens a key. It returns seal.ErrOpen also for one that has the id and the name of a key that the facts name, and is
-// another one.
-func (r *Ring) openSecret(by seal.Key, authority event.AuthorityID, id event.KeyID, name string, sealed []byte) (seal.Key, error) {
+func openSecret(by seal.Key, authority event.AuthorityID, id event.KeyID, name string, sealed []byte) (seal.Key, error) {
 	plain, err := by.Open(keyContext(authority, id, name), sealed)
 	if err != nil {
 		return seal.Key{}, err
 	}
-	if len(plain) != len(seal.Key{}) || r.forged(authority, Key{id, seal.Key(plain)}, name) {
+	if len(plain) != len(seal.Key{}) {
 		return seal.Key{}, seal.ErrOpen
 	}
 	return seal.Key(plain), nil

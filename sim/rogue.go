@@ -27,6 +27,8 @@ type rogue struct {
 	moods    map[mood]bool
 	// planted are the records that it adds to its answers about keys, by authority.
 	planted map[event.AuthorityID][]keyring.Record
+	// named are the authorities for which it has made shared keys of its own.
+	named map[event.AuthorityID]bool
 	// said are the different facts about members that it has put into its floods.
 	said                  map[string]bool
 	forged, flooded, logs int // how many events and logs it has signed
@@ -53,6 +55,7 @@ func (w *World) openRogue(ctx context.Context) error {
 	}
 	r := &rogue{
 		node: w.nodes[0], rnd: rand.New(rand.NewPCG(w.seed, 23)), moods: make(map[mood]bool),
+		named:   make(map[event.AuthorityID]bool),
 		planted: make(map[event.AuthorityID][]keyring.Record), said: make(map[string]bool),
 	}
 	if w.rnd.IntN(2) == 0 {

@@ -43,7 +43,7 @@ func (w *World) noteShared(ctx context.Context, n *node, id event.AuthorityID) e
 		if err != nil {
 			return err
 		}
-		w.shared[string(id)+"/"+name] = k
+		w.shared[string(id)+"/"+name] = k.ID
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (r *rogue) marks(_ event.AuthorityID, records []keyring.Record) (out []keyr
 	return out
 }
 
-// ownShared are shared keys of its own: some sort before the true ones, some are under their ids.
+// ownShared are shared keys that sort before the true ones.
 func (r *rogue) ownShared(id event.AuthorityID, records []keyring.Record) (out []keyring.Record) {
 	for _, rec := range records {
 		if rec.Site != r.site {
@@ -160,12 +160,12 @@ func (r *rogue) ownShared(id event.AuthorityID, records []keyring.Record) (out [
 		if err != nil || len(plain) != len(seal.Key{}) {
 			continue
 		}
+		r.named[id] = true
 		for i, name := range sharedKeys {
-			for _, as := range []event.KeyID{event.KeyID(fmt.Sprintf("%016x", i+1)), r.w.shared[string(id)+"/"+name].ID} {
-				sealed, err := seal.Key(plain).Seal(r.node.rnd, fmt.Sprintf("holdfast key %s %s %s", id, as, name), r.bytes(32))
-				if err == nil {
-					out = append(out, keyring.Record{ID: as, Name: name, By: rec.ID, Sealed: sealed})
-				}
+			low := event.KeyID(fmt.Sprintf("%016x", i+1))
+			sealed, err := seal.Key(plain).Seal(r.node.rnd, fmt.Sprintf("holdfast key %s %s %s", id, low, name), r.bytes(32))
+			if err == nil {
+				out = append(out, keyring.Record{ID: low, Name: name, By: rec.ID, Sealed: sealed})
 			}
 		}
 		break
@@ -195,8 +195,8 @@ func (r *rogue) eraseAll(ctx context.Context) error {
 	return nil
 }
 
-// checkKeys: no key is destroyed without a reason, and the shared ones are those of the founding, whatever else of their names or
-// under their ids the rogue has made: it may use the authority's key as all do who have it.
+// checkKeys: no key is destroyed without a reason, and the shared ones are those of the founding, or what all agree on where the
+// rogue has made shared keys of its own: it may use the authority's key as all do who have it.
 func (w *World) checkKeys(ctx context.Context, n *node) error {
 	for _, k := range w.keys {
 		if !w.Allowed(n.site, k.authority) {
@@ -212,8 +212,12 @@ func (w *World) checkKeys(ctx context.Context, n *node) error {
 		}
 		for _, name := range sharedKeys {
 			k, err := n.ring.Named(ctx, a.id, name)
-			if want := w.shared[string(a.id)+"/"+name]; err != nil || k != want {
-				w.violate("%v has %s as the shared key %q of %s (%v), want %s", n, k.ID, name, a.id, err, want.ID)
+			key := string(a.id) + "/" + name
+			if w.rogue != nil && w.rogue.named[a.id] && err == nil && !w.agreed[key] {
+				w.shared[key], w.agreed[key] = k.ID, true // of several the lowest id counts, whoever made it: all must agree on it
+			}
+			if want := w.shared[key]; err != nil || k.ID != want {
+				w.violate("%v has %s as the shared key %q of %s (%v), want %s", n, k.ID, name, a.id, err, want)
 			}
 		}
 		if err := w.checkContacts(ctx, n, a.id); err != nil {

@@ -93,7 +93,8 @@ type World struct {
 	removing                bool                   // the rogue is voted out
 	rogue                   *rogue                 // a member in the wrong hands, nil for none
 	keys                    []key                  // those of acknowledged facts of honest sites
-	shared                  map[string]keyring.Key // authority/name -> the shared key of the founding
+	agreed                  map[string]bool        // those of them on which all agree, whoever has made them
+	shared                  map[string]event.KeyID // authority/name -> the shared key of the founding
 	checking                bool                   // everything has settled
 	unread                  bool                   // something on a disk could not be read
 	cleanup                 []func()
@@ -121,7 +122,7 @@ func newWorld(ctx context.Context, o Options) (*World, error) {
 	w := &World{
 		seed: o.Seed, rnd: rand.New(rand.NewPCG(o.Seed, 17)), now: start, dir: o.Dir, js: o.JetStream, plant: o.Plant,
 		verbose: o.Verbose, net: logtest.NewNetwork(o.Seed),
-		shared: make(map[string]keyring.Key),
+		shared: make(map[string]event.KeyID), agreed: make(map[string]bool),
 		people: people{apps: make(map[owner]string), erased: make(map[event.AuthorityID]int), hashing: 4},
 	}
 	if o.Seed%codesEvery == 0 {
@@ -172,8 +173,7 @@ func (w *World) addNode(no int, operator string) error {
 		return err
 	}
 	if n.ring, err = keyring.Open(":memory:", keyring.Config{Identity: id, Rand: n.rnd, Now: n.clock, Logger: w.logger(n),
-		Allowed: func(s event.SiteID, a event.AuthorityID) bool { return n.fed.Allowed(s, a) }, Grounds: n.grounds,
-		Shared: func(a event.AuthorityID) []keyring.Shared { return n.fed.SharedKeys(a) }}); err != nil {
+		Allowed: func(s event.SiteID, a event.AuthorityID) bool { return n.fed.Allowed(s, a) }, Grounds: n.grounds}); err != nil {
 		return err
 	}
 	w.cleanup = append(w.cleanup, func() { _ = n.ring.Close() })

@@ -227,12 +227,8 @@ func (s *Service) AddAuthority(ctx context.Context, d AuthorityDraft) error {
 	if err := s.Ring.Found(ctx, d.ID); err != nil {
 		return err
 	}
-	keys, err := s.Ring.Shared(ctx, d.ID)
-	if err != nil {
-		return err
-	}
-	err = s.record(ctx, event.Draft{Subject: SubjectOf(d.ID), Kind: KindAuthorityFounded,
-		Data: AuthorityFounded{NameDE: d.NameDE, NameEN: d.NameEN, Sites: d.Sites, Keys: keys}})
+	err := s.record(ctx, event.Draft{Subject: SubjectOf(d.ID), Kind: KindAuthorityFounded,
+		Data: AuthorityFounded{NameDE: d.NameDE, NameEN: d.NameEN, Sites: d.Sites}})
 	if err != nil {
 		return err
 	}
@@ -379,8 +375,7 @@ func (s *Service) record(ctx context.Context, drafts ...event.Draft) error {
 // Reconcile brings the keyring to what the policies say: it seals the keys of authorities to sites that are newly
 // allowed, takes a new key where the newest one is known to a site that is not allowed any more, makes shared keys anew that an
 // earlier version has let be erased, and drops the keys of authorities that no longer allow this site. Besides it records, once, by
-// which proposal this site became a member, and which the shared keys are of authorities that it has founded without naming them.
-// It may be called at any time and at any number of sites.
+// which proposal this site became a member. It may be called at any time and at any number of sites.
 func (s *Service) Reconcile(ctx context.Context) error {
 	var errs []error
 	snap := s.Federation.snap.Load()
@@ -420,24 +415,8 @@ func (s *Service) reconcileOne(ctx context.Context, snap *snapshot, p *policy) e
 	if err := s.Ring.Forbid(ctx, p.ID, remaining); err != nil {
 		return notHeld(err)
 	}
-	if _, err := s.Ring.Mend(ctx, p.ID); err != nil {
-		return notHeld(err)
-	}
-	return notHeld(s.nameKeys(ctx, p))
-}
-
-// nameKeys records which keys are the authority's shared ones if this site has founded it and no fact says so that counts: those
-// that it uses, so that nothing changes. What it records counts at once, unless it has said more than is taken.
-func (s *Service) nameKeys(ctx context.Context, p *policy) error {
-	self := s.Identity.Site()
-	if p.founder != self || p.keys != nil || p.state.Said.over()[self] || !s.Federation.Member(self) {
-		return nil
-	}
-	keys, err := s.Ring.Shared(ctx, p.ID)
-	if err != nil {
-		return err
-	}
-	return s.record(ctx, event.Draft{Subject: SubjectOf(p.ID), Kind: KindKeysNamed, Data: KeysNamed{keys}})
+	_, err := s.Ring.Mend(ctx, p.ID)
+	return notHeld(err)
 }
 
 // handingOver reports whether logs of the authority are still here.

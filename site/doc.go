@@ -49,8 +49,6 @@
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays, unless
 //     the forbidden site itself gave it: what that had said unheard does not count, however it is dated. A withdrawal that
 //     would leave an authority without any site does not count: its data would be lost.
-//   - Which keys an authority shares is said by its founding, or once by the site that founded it: what other sites say or make does
-//     not count. Keys that the founding names stay; what the founding site says later counts by the rules for what a site says.
 //   - The logs of a site that is not allowed any more are closed as those that forbade it last knew them. What it wrote
 //     behind that is kept apart: stored at the allowed sites, not folded, shown, and counted when it is allowed again.
 //   - So does a site leave, and hand over, that was allowed by somebody who could not allow it.

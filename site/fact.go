@@ -5,7 +5,6 @@ package site
 import (
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
-	"codeberg.org/holdfast/holdfast/keyring"
 )
 
 // The kinds of facts. All are in logs of event.Federation, class register.
@@ -19,7 +18,6 @@ const (
 	KindAuthorityFounded event.Kind = "site.AuthorityFounded"
 	KindAllowed          event.Kind = "site.Allowed"
 	KindForbidden        event.Kind = "site.Forbidden"
-	KindKeysNamed        event.Kind = "site.KeysNamed"
 )
 
 // SubjectMembers is the one subject of all membership facts: they need one total order.
@@ -91,15 +89,6 @@ type AuthorityFounded struct {
 	NameDE string         `json:"nameDe"`
 	NameEN string         `json:"nameEn"`
 	Sites  []event.SiteID `json:"sites"`
-	// Keys are the authority's shared keys: no other key of these names counts, whoever makes it. Foundings from before there was
-	// this field have none; then the founding site names them once (KeysNamed).
-	Keys []keyring.Shared `json:"keys,omitzero"`
-}
-
-// KeysNamed says, for an authority whose founding does not, which its shared keys are. It counts if the founding site says so
-// while the authority allows it; of several the first one of each name.
-type KeysNamed struct {
-	Keys []keyring.Shared `json:"keys"`
 }
 
 // Allowed says that the authority allows a site. The fact's id is the allowance.

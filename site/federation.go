@@ -10,7 +10,6 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
-	"codeberg.org/holdfast/holdfast/keyring"
 )
 
 // Federation is this site's view of who belongs and who may hold what, in memory. It is the policy of logs and keyring:
@@ -48,8 +47,6 @@ type policy struct {
 	allowed map[event.SiteID]bool
 	closed  map[event.SiteID]map[eventlog.LogID]eventlog.Head
 	live    map[event.SiteID][]allowance
-	founder event.SiteID
-	keys    []keyring.Shared
 	state   AuthorityState
 }
 
@@ -124,8 +121,6 @@ func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteI
 		allowed:   make(map[event.SiteID]bool),
 		closed:    make(map[event.SiteID]map[eventlog.LogID]eventlog.Head),
 		live:      st.live,
-		founder:   st.founder,
-		keys:      st.keys,
 		state:     state,
 	}
 	for _, site := range p.Sites {
@@ -280,15 +275,6 @@ func (f *Federation) Authority(id event.AuthorityID) (Authority, bool) {
 		return p.Authority, true
 	}
 	return Authority{}, false
-}
-
-// SharedKeys returns which keys the facts name as the authority's shared ones, none if they name none (yet). The list is only
-// read. It is what a keyring asks.
-func (f *Federation) SharedKeys(authority event.AuthorityID) []keyring.Shared {
-	if p := f.snap.Load().authorities[authority]; p != nil {
-		return p.keys
-	}
-	return nil
 }
 
 // AuthorityIDs returns the ids of the authorities that allow this site, in order.

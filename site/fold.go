@@ -48,7 +48,7 @@ var (
 	}
 	authorityPart = readmodel.Typed[AuthorityState]{
 		Label: "authority", OwnedRoots: []string{"authority"}, SQL: authoritySchema,
-		KnownKinds: []event.Kind{KindAuthorityFounded, KindAllowed, KindForbidden, KindKeysNamed},
+		KnownKinds: []event.Kind{KindAuthorityFounded, KindAllowed, KindForbidden},
 		ApplyFunc:  applyAuthority,
 		SaveFunc:   saveAuthority,
 		AnyOrder:   true,

@@ -66,7 +66,7 @@ func (w *world) site(name string) *node {
 	fed := NewFederation(n.id.Site())
 	local, err := localstore.Open(":memory:", now)
 	must(w.t, err)
-	ring, err := keyring.Open(":memory:", keyring.Config{Identity: n.id, Rand: random, Now: now, Shared: fed.SharedKeys})
+	ring, err := keyring.Open(":memory:", keyring.Config{Identity: n.id, Rand: random, Now: now})
 	must(w.t, err)
 	quiet := slog.New(slog.DiscardHandler)
 	n.log, err = eventlog.Open(w.ctx, eventlog.Config{Identity: n.id, Store: eventlog.NewMemory(now), Clock: event.NewClock(now),

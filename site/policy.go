@@ -9,7 +9,6 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
-	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
 
@@ -33,8 +32,6 @@ type PolicyFact struct {
 	Closes    []eventlog.Head `json:"closes,omitempty"`
 	Heard     []Heard         `json:"heard,omitzero"`
 	Named     []string        `json:"named,omitzero"`
-	// Keys are the shared keys that a founding names, or another fact, which then says nothing else.
-	Keys []keyring.Shared `json:"keys,omitzero"`
 }
 
 // ruling is a fact about an authority with who stated it where.
@@ -70,15 +67,7 @@ func (f *PolicyFact) decode(e event.Event, authority event.AuthorityID) bool {
 		}
 		f.NameDE, f.NameEN = in.NameDE, in.NameEN
 		f.Allows = slices.DeleteFunc(in.Sites, func(site event.SiteID) bool { return !isSite(site) })
-		f.Keys = sharedOf(in.Keys)
 		return true
-	case KindKeysNamed:
-		var in KeysNamed
-		if e.Decode(&in) != nil {
-			return false
-		}
-		f.Keys = sharedOf(in.Keys)
-		return f.Keys != nil
 	case KindAllowed:
 		var in Allowed
 		f.Allows = []event.SiteID{""}
@@ -101,24 +90,9 @@ func (f *PolicyFact) decode(e event.Event, authority event.AuthorityID) bool {
 
 func (f *PolicyFact) founds() bool { return f.NameDE != "" }
 
-// names reports whether the fact only says which keys are the shared ones.
-func (f *PolicyFact) names() bool { return f.Keys != nil && !f.founds() }
-
-// sharedOf returns the valid ones of some keys, of each name the first; nil if there is none.
-func sharedOf(keys []keyring.Shared) (valid []keyring.Shared) {
-	for _, k := range keys {
-		if k.Valid() && !slices.ContainsFunc(valid, func(o keyring.Shared) bool { return o.Name == k.Name }) {
-			valid = append(valid, k)
-		}
-	}
-	return valid
-}
-
 // standing is what an authority's facts come to.
 type standing struct {
 	founding *PolicyFact                      // nil: not founded, as far as is known
-	founder  event.SiteID                     // who has said that
-	keys     []keyring.Shared                 // the shared keys that the founder has named
 	live     map[event.SiteID][]allowance     // allowances by site that were not withdrawn
 	closings map[event.SiteID][]eventlog.Head // where the logs end of a site that is not allowed any more
 }
@@ -187,17 +161,11 @@ func newPasses(list []*ruling, founding *ruling) *passes {
 // pass goes through the facts once, without those that are void. If it finds more that are, it marks them and asks for another
 // pass; there are at most as many passes as withdrawals, and at most maxPasses for those of one site.
 func (p *passes) pass() (st standing, again bool) {
-	st = standing{founding: &p.founding.Fact, founder: p.founding.by, keys: p.founding.Fact.Keys, live: make(map[event.SiteID][]allowance), closings: make(map[event.SiteID][]eventlog.Head)}
+	st = standing{founding: &p.founding.Fact, live: make(map[event.SiteID][]allowance), closings: make(map[event.SiteID][]eventlog.Head)}
 	st.allow(p.founding)
 	for i, f := range p.list {
 		if f == p.founding || p.void[i] || len(st.live[f.by]) == 0 {
 			st.mention(f)
-			continue
-		}
-		if f.Fact.names() {
-			if f.by == st.founder {
-				st.keys = sharedOf(slices.Concat(st.keys, f.Fact.Keys))
-			}
 			continue
 		}
 		if f.Fact.Forbids == "" {

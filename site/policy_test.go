@@ -26,7 +26,7 @@ func sitesOf(who ...int) []event.SiteID {
 
 // authority founds the authority at a site, and returns the founding as what a withdrawal names.
 func (s *script) authority(by int, who ...int) []event.ID {
-	s.add(by, KindAuthorityFounded, AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: sitesOf(who...)})
+	s.add(by, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", sitesOf(who...)})
 	return []event.ID{s.entries[len(s.entries)-1].ID}
 }
 
@@ -210,7 +210,7 @@ func TestFactsWhoseAuthorityIsNotKnownYetLetNobodyLeave(t *testing.T) {
 
 func TestAPolicyFactThatMakesNoSenseIsPassedOver(t *testing.T) {
 	var s script
-	s.add(0, KindAuthorityFounded, AuthorityFounded{NameDE: "", NameEN: "x", Sites: sitesOf(0)})
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"", "x", sitesOf(0)})
 	s.add(0, KindAllowed, Allowed{"nobody"})
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Heard: make([]Heard, maxHeard+1)})
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Named: make([]string, maxNamedHere+1)})
@@ -239,7 +239,7 @@ func TestOnlyAnAuthoritysOwnSitesSayWhomItAllows(t *testing.T) {
 	// A hostile operator leaves the check out.
 	must(t, c.record(w.ctx, event.Draft{Subject: SubjectOf(nordtal), Kind: KindAllowed, Data: Allowed{c.id.Site()}}),
 		c.record(w.ctx, event.Draft{Subject: SubjectOf(nordtal), Kind: KindAuthorityFounded,
-			Data: AuthorityFounded{NameDE: "Nordtal", NameEN: "Nordtal", Sites: []event.SiteID{a.id.Site(), b.id.Site(), c.id.Site()}}}))
+			Data: AuthorityFounded{"Nordtal", "Nordtal", []event.SiteID{a.id.Site(), b.id.Site(), c.id.Site()}}}))
 	w.exchange()
 	for _, n := range w.sites {
 		if n.Federation.Allowed(c.id.Site(), nordtal) || !n.Federation.Allowed(b.id.Site(), nordtal) {

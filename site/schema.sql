@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: EUPL-1.2
--- Of which authorities there are facts. Everything else about sites is small and read from the states as a whole;
--- the states have the shared keys that a founding names.
+-- Of which authorities there are facts. Everything else about sites is small and read from the states as a whole.
 CREATE TABLE IF NOT EXISTS site_authority (
 	id TEXT PRIMARY KEY
 ) WITHOUT ROWID;

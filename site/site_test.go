@@ -3,7 +3,6 @@
 package site
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
-	"codeberg.org/holdfast/holdfast/keyring"
 	"codeberg.org/holdfast/holdfast/readmodel"
 	"codeberg.org/holdfast/holdfast/seal"
 )
@@ -340,14 +338,10 @@ func TestPoliciesDoNotDependOnTheOrderOfArrival(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s script
 		sites := []event.SiteID{cast[0].Site(), cast[2].Site()}
-		s.add(0, KindAuthorityFounded, AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: sites})
-		s.add(2, KindAuthorityFounded, AuthorityFounded{NameDE: "Stadt Nordtal", NameEN: "Nordtal City", Sites: sites[:1]})
+		s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", sites})
+		s.add(2, KindAuthorityFounded, AuthorityFounded{"Stadt Nordtal", "Nordtal City", sites[:1]})
 		for range rapid.IntRange(0, 12).Draw(t, "facts") {
 			by, who := rapid.IntRange(0, 3).Draw(t, "by"), cast[rapid.IntRange(0, 3).Draw(t, "who")].Site()
-			if rapid.IntRange(0, 4).Draw(t, "name keys") == 0 {
-				s.nameKeys(by, by)
-				continue
-			}
 			if rapid.Bool().Draw(t, "allow") {
 				s.add(by, KindAllowed, Allowed{who})
 				continue
@@ -385,9 +379,6 @@ func TestPoliciesDoNotDependOnTheOrderOfArrival(t *testing.T) {
 		if len(st.sites()) == 0 {
 			t.Fatal("nobody is allowed any more, so everything would be lost")
 		}
-		if st.keys != nil && fmt.Sprint(st.keys) != fmt.Sprint(keysOf(0)) {
-			t.Fatal("another site than the founding one has named keys")
-		}
 	})
 }
 
@@ -417,7 +408,7 @@ func stateOf(t *testing.T, s *script) (a AuthorityState) {
 func TestOfSitesThatForbidEachOtherOneStays(t *testing.T) {
 	var s script
 	both := []event.SiteID{cast[0].Site(), cast[2].Site()}
-	s.add(0, KindAuthorityFounded, AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: both})
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", both})
 	founding := []event.ID{s.entries[0].ID}
 	s.add(0, KindForbidden, Forbidden{Site: both[1], Withdraws: founding})
 	s.add(2, KindForbidden, Forbidden{Site: both[0], Withdraws: founding})
@@ -439,7 +430,7 @@ func TestASiteThatWasAllowedAgainIsClosedWhereItWasForbiddenLast(t *testing.T) {
 		l.Authority = "lk-nordtal"
 		return []eventlog.Head{{Branch: eventlog.Branch{LogID: l}, Page: page}}
 	}
-	s.add(0, KindAuthorityFounded, AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: both})
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", both})
 	s.add(0, KindForbidden, Forbidden{Site: both[1], Withdraws: []event.ID{s.entries[0].ID}, Closes: head(3)})
 	s.add(0, KindAllowed, Allowed{both[1]})
 	again := []event.ID{s.entries[2].ID}
@@ -524,12 +515,9 @@ func TestTheStoredFormOfFactsStays(t *testing.T) {
 		KindEndorsed:            &Endorsed{cast[2].Site()},
 		KindRemoved:             &Removed{Site: cast[2].Site(), Closes: []eventlog.Head{head}},
 		KindDescribed:           &Described{full.Description},
-		KindAuthorityFounded:    &AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: []event.SiteID{cast[0].Site()}},
-		KindAuthorityFounded + ".keys": &AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: []event.SiteID{cast[0].Site()},
-			Keys: []keyring.Shared{{Name: keyring.NameLink, ID: "00000000000000aa", Digest: bytes.Repeat([]byte{1}, 32)}}},
-		KindKeysNamed: &KeysNamed{[]keyring.Shared{{Name: keyring.NameLink, ID: "00000000000000aa", Digest: bytes.Repeat([]byte{1}, 32)}}},
-		KindAllowed:   &Allowed{cast[2].Site()},
-		KindForbidden: &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, nil, nil},
+		KindAuthorityFounded:    &AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site()}},
+		KindAllowed:             &Allowed{cast[2].Site()},
+		KindForbidden:           &Forbidden{cast[2].Site(), []event.ID{"00000000000000aa"}, []eventlog.Head{head}, nil, nil},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			got, err := json.MarshalIndent(fact, "", "  ")
@@ -616,7 +604,7 @@ func TestFormerSitesAreRemembered(t *testing.T) {
 	}
 	roll := members.fold(t, order)
 	var s script
-	s.add(0, KindAuthorityFounded, AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: []event.SiteID{cast[0].Site(), cast[2].Site(), cast[4].Site()}})
+	s.add(0, KindAuthorityFounded, AuthorityFounded{"Landkreis Nordtal", "Nordtal District", []event.SiteID{cast[0].Site(), cast[2].Site(), cast[4].Site()}})
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: []event.ID{s.entries[0].ID}})
 	fed := NewFederation(cast[0].Site())
 	fed.update(newSnapshot(cast[0].Site(), folded{members: roll, authorities: map[event.AuthorityID]AuthorityState{"lk-nordtal": stateOf(t, &s)}}, bootstrap{}))
