@@ -284,6 +284,14 @@ func TestOnlySitesOfAnotherOperatorCountAsNeighbours(t *testing.T) {
 	if n.Replicated(r.Log, r.Last) || n.Unheard(nordtal) < heardLately {
 		t.Error("a second site of the own operator counts")
 	}
+	if n.Unheard(nordtal) != never {
+		t.Errorf("nobody was heard for %v, and it is not known since when we listen", n.Unheard(nordtal))
+	}
+	n.Since = w.clock()
+	w.now = w.now.Add(5 * time.Second)
+	if n.Unheard(nordtal) != 5*time.Second {
+		t.Errorf("five seconds after the start nobody was heard for %v", n.Unheard(nordtal))
+	}
 	w.net.HealAll()
 	meet()
 	if !n.Replicated(r.Log, r.Last) || n.Unheard(nordtal) >= heardLately {

@@ -43,6 +43,8 @@ type Neighbours struct {
 	Policy     eventlog.Policy
 	Self       event.SiteID
 	Now        func() time.Time
+	// Since is when this process has begun to listen, by Now; zero is long ago.
+	Since time.Time
 }
 
 // Replicated reports whether sites of two operators, ours included, hold the position.
@@ -50,13 +52,20 @@ func (n Neighbours) Replicated(log eventlog.LogID, pos eventlog.Position) bool {
 	return len(n.Replicator.Secured(log, pos)) >= 2
 }
 
-// Unheard returns for how long no site of another operator was heard that may hold the authority's logs; never if none was
-// since the start.
+// Unheard returns for how long no site of another operator was heard that may hold the authority's logs; since the start if none
+// was, and never if there is none.
 func (n Neighbours) Unheard(authority event.AuthorityID) time.Duration {
 	own, now, least := n.Policy.Operator(n.Self), n.Now(), never
 	for _, lag := range n.Replicator.Lag() {
-		if !lag.LastHeard.IsZero() && n.Policy.Operator(lag.Peer) != own && n.Policy.Allowed(lag.Peer, authority) {
-			least = min(least, now.Sub(lag.LastHeard))
+		if n.Policy.Operator(lag.Peer) == own || !n.Policy.Allowed(lag.Peer, authority) {
+			continue
+		}
+		heard := lag.LastHeard
+		if heard.IsZero() {
+			heard = n.Since
+		}
+		if !heard.IsZero() {
+			least = min(least, now.Sub(heard))
 		}
 	}
 	return least

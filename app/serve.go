@@ -85,7 +85,7 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 	s.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
 		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: s.drivers,
-		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: s.now},
+		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: s.now, Since: s.now()},
 		CaughtUp:    s.caughtUp, Now: s.now, Logger: s.logger, Watch: watch,
 		Workers: s.config.Alarm.Workers,
 	})

@@ -9,20 +9,25 @@ import (
 
 // inlet is what comes in over the lines from all peers, which may well be one line: the site's own way to the world. Each
 // pacer adapts to what its line carries, but none asks for less than minWindow, and where that is a second of the line,
-// two peers are two seconds and five are five. So of the peers whose pacers are at the least, all together have under way
-// what the best of their lines carries in fillTime, or two answers; and while something urgent comes in over a slow line, nothing that can
-// wait is begun. Its mutex guards the pacers too. It is safe for concurrent use.
+// two peers are two seconds and five are five. So of the peers whose pacers are at the least, each may have one answer
+// under way, and a second one only where all together have no more than the best of their lines carries in fillTime; and
+// while something urgent comes in over a slow line, nothing that can wait is begun. Its mutex guards the pacers too. It is
+// safe for concurrent use.
 type inlet struct {
 	mu     sync.Mutex
 	pacers map[*pacer]bool
-	flying int           // bytes asked for and not answered, of all pacers
 	freed  chan struct{} // closed and replaced when something has become free
 	held   int           // how many hold what can wait back
 	until  time.Time     // and until when, if nothing urgent gets on
+	most   time.Time     // and until when at most
 }
 
-// holdFor bounds how long something urgent may hold the rest back without getting on: its peer may be gone.
-const holdFor = 5 * time.Second
+// holdFor bounds how long something urgent may hold the rest back without getting on: its peer may be gone. holdMost bounds
+// it in all: its peer may only seem to get on.
+const (
+	holdFor  = 5 * time.Second
+	holdMost = 20 * time.Second
+)
 
 func newInlet() *inlet {
 	return &inlet{pacers: make(map[*pacer]bool), freed: make(chan struct{})}
@@ -33,7 +38,7 @@ func (in *inlet) hold(now time.Time) (release func()) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.held++
-	in.until = now.Add(holdFor)
+	in.until, in.most = now.Add(holdFor), now.Add(holdMost)
 	return func() {
 		in.mu.Lock()
 		defer in.mu.Unlock()
@@ -48,15 +53,25 @@ func (in *inlet) free() {
 	in.freed = make(chan struct{})
 }
 
-// crowded reports whether a pacer at its least must wait because of what others have under way. The caller holds in.mu.
-func (in *inlet) crowded(size int) bool {
-	best := 0.0
-	for p := range in.pacers {
-		if p.crawls() {
-			best = max(best, p.rate)
+// holds reports whether something urgent holds back what can wait. The caller holds in.mu.
+func (in *inlet) holds(now time.Time) bool {
+	return in.held > 0 && now.Before(in.until) && now.Before(in.most)
+}
+
+// crowded reports whether a pacer at its least must wait because of what those like it have under way. Its first question
+// never waits: they may never be answered. The caller holds in.mu.
+func (in *inlet) crowded(p *pacer, size int) bool {
+	if p.flying == 0 {
+		return false
+	}
+	best, flying := 0.0, 0
+	for o := range in.pacers {
+		if o.crawls() {
+			best = max(best, o.rate)
+			flying += o.flying
 		}
 	}
-	return float64(in.flying+size) > max(best*fillTime.Seconds(), float64(2*size))
+	return float64(flying+size) > max(best*fillTime.Seconds(), float64(2*size))
 }
 
 // drop forgets the pacer of a peer that is gone.

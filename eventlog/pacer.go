@@ -23,6 +23,8 @@ const (
 	maxRoundTrip = 2 * time.Second
 	// assumedRate is what a line is taken to carry, in bytes per second, before anything is known: 16 kbit/s.
 	assumedRate = 2000
+	// minProgress is what an urgent answer must have to count as getting on: more than one that has nothing.
+	minProgress = 256
 	minPatience = 5 * time.Second
 	maxPatience = 25 * time.Second
 )
@@ -60,8 +62,9 @@ type asking struct {
 	size     int // how many bytes the answer may have
 	reserved int // what of them counts as under way
 	urgent   bool
-	flying   int // what was under way when it began
-	era      int // pacer.era when it began
+	whole    bool // all that was asked for has come, however short it was on the line
+	flying   int  // what was under way when it began
+	era      int  // pacer.era when it began
 	began    time.Time
 	got      int64     // pacer.got when it began
 	gotAt    time.Time // pacer.gotAt when it began, or when it began if nothing else was under way
@@ -98,16 +101,15 @@ func (p *pacer) tryTake(w way) (a asking, freed <-chan struct{}, ok bool) {
 	a = p.begin(size)
 	a.reserved, a.urgent = size, w == urgentWay
 	p.flying += size
-	p.in.flying += size
 	return a, nil, true
 }
 
 // mustWait reports whether that many bytes more must not be asked for now. The caller holds the mutex.
 func (p *pacer) mustWait(w way, size int) bool {
 	switch {
-	case p.in.held > 0 && p.now().Before(p.in.until) && p.size() < maxAnswerBytes:
+	case p.in.holds(p.now()) && p.size() < maxAnswerBytes:
 		return true
-	case p.crawls() && p.in.crowded(size):
+	case p.crawls() && p.in.crowded(p, size):
 		return true
 	}
 	// A quarter of slack: when the window shrinks, what is under way is still of the old size, and a second question that
@@ -149,11 +151,10 @@ func (p *pacer) done(a asking, bytes int, err error) {
 	p.in.mu.Lock()
 	defer p.in.mu.Unlock()
 	p.flying -= a.reserved
-	p.in.flying -= a.reserved
 	p.in.free()
 	now := p.now()
 	took := max(0, now.Sub(a.began))
-	if err == nil && a.urgent {
+	if err == nil && a.urgent && bytes > minProgress {
 		p.in.until = now.Add(holdFor)
 	}
 	if err != nil {
@@ -164,7 +165,7 @@ func (p *pacer) done(a asking, bytes int, err error) {
 	p.gotAt = now
 	p.noteRate(float64(p.got-a.got), now.Sub(a.gotAt))
 	p.noteQuickest(a, took)
-	p.adjust(a.size, bytes, took)
+	p.adjust(a, bytes, took)
 }
 
 // failed sets the window back if an answer stayed out. A refusal, and a line that is known to be down, say nothing of how
@@ -206,15 +207,15 @@ func (p *pacer) noteRate(bytes float64, in time.Duration) {
 // of two answers is carried before the next question is there. Only an answer that was as large as it might be can make the
 // window grow. Each answer moves it by half of its share, since those under way at the same time tell the same, and what it
 // changes is seen only one round later.
-func (p *pacer) adjust(asked, bytes int, took time.Duration) {
+func (p *pacer) adjust(a asking, bytes int, took time.Duration) {
 	target := max(fillTime, p.quickest*9/4)
-	full := bytes >= asked*2/3 // answers are made of whole things, so they are a little shorter than they might be
+	full := a.whole || bytes >= a.size*2/3 // answers are made of whole things, so they are a little shorter than they might be
 	if !full && took <= 2*target {
 		return
 	}
 	factor := min(max(0.25, float64(target)/float64(max(took, 1))), 4)
 	if factor < 4 {
-		factor = math.Pow(factor, float64(asked)/float64(p.window)/2)
+		factor = math.Pow(factor, float64(a.size)/float64(p.window)/2)
 	}
 	p.window = min(max(int(float64(p.window)*min(factor, 2)), minWindow), maxWindow)
 }

@@ -114,12 +114,20 @@ func (r *Replicator) Refresh(authority event.AuthorityID) {
 	peers := r.others()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.steady()
+	now, ours := r.steady(), r.operationsHeads()
 	for _, id := range peers {
 		s := r.peer(id)
-		if r.mayKnow(id, authority) && !s.unreached && !s.silent(now) && (s.catch == nil || s.catch.answered) {
-			r.beginCatchUp(id, s, now, false)
+		if !r.mayKnow(id, authority) || s.unreached || s.silent(now) || now.Before(s.rested) {
+			continue
 		}
+		// One that is open goes on, and ends when it would have: else a site that gives always a little more, and takes
+		// every minute another alarm to be taken over, would hold this one up for ever.
+		if s.catch != nil {
+			if s.catch.shrink(r, ours); !s.catch.answered || len(s.catch.targets) > 0 {
+				continue
+			}
+		}
+		r.beginCatchUp(id, s, now, false)
 	}
 }
 

@@ -155,6 +155,23 @@ func TestWaitingForOthersIsBounded(t *testing.T) {
 		b.step(a)
 		b.after(0, false, "a minute later")
 	})
+	t.Run("asked again and again", func(t *testing.T) {
+		f := newFederation(t, "a", "b")
+		a, b := f.sites[0], f.sites[1].listen()
+		for i := range 100 {
+			a.append("nordtal", fmt.Sprint("n", i))
+		}
+		b.after(0, false, "at the start")
+		for range 29 { // what has come is folded slowly, and every second another alarm is to be taken over
+			b.folded++
+			b.rep.Refresh("nordtal")
+			b.step(a)
+			b.after(time.Second, false, "while it gets on")
+		}
+		b.after(time.Second, true, "half a minute later")
+		b.rep.Refresh("nordtal")
+		b.after(0, true, "who has held it up so long is not asked again")
+	})
 	t.Run("one page comes in parts", func(t *testing.T) {
 		f := newFederation(t, "a", "b")
 		a, b := f.sites[0], f.sites[1].listen()

@@ -70,6 +70,7 @@ type peerState struct {
 	lastBusy  time.Time // when a message of the peer last came that was not about heads
 	down, up  *pacer    // what the line carries from the peer, and to it
 	gains     [ways]gain
+	holdAgain time.Time // not before does an alarm from this peer hold back the rest again
 	offset    time.Duration
 	lastError string
 	contact

@@ -30,12 +30,16 @@ func (g gain) raw(size int) int {
 	return min(int(float64(size)*max(1, 0.95*float64(g))), maxAnswerBytes)
 }
 
-// next returns the gain after an answer that had so many bytes and was so many of a stretch.
-func (g gain) next(bytes, raw int) gain {
+// next returns the gain after an answer that might have had so many bytes, had so many, and was so many of a stretch. The
+// short end of a log does not make it fall.
+func (g gain) next(asked, bytes, raw int) gain {
 	if bytes <= 0 || raw < minPacked {
 		return g
 	}
 	sample := gain(min(float64(raw)/float64(bytes), maxGain))
+	if sample < g && bytes < asked/2 {
+		return g
+	}
 	if g == 0 || sample < g {
 		return sample // an answer that is shorter than expected makes the question behind it worthless
 	}

@@ -82,18 +82,18 @@ func TestTheGainIsLearned(t *testing.T) {
 		t.Error("before anything is known, more is asked for than the line takes")
 	}
 	for range 12 {
-		g = g.next(1000, 5000)
+		g = g.next(1200, 1000, 5000)
 	}
 	if raw := g.raw(4096); raw < 4*4096 || raw > 5*4096 {
 		t.Errorf("after answers of a fifth %d are asked for", raw)
 	}
-	if g = g.next(4000, 4000); g.raw(4096) != 4096 {
+	if g = g.next(4096, 4000, 4000); g.raw(4096) != 4096 {
 		t.Error("what does not get shorter is asked for as if it did")
 	}
-	if g = gain(0).next(10, 700_000); g.raw(4096) > maxGain*4096 || g.raw(maxAnswerBytes) > maxAnswerBytes {
+	if g = gain(0).next(4096, 10, 700_000); g.raw(4096) > maxGain*4096 || g.raw(maxAnswerBytes) > maxAnswerBytes {
 		t.Error("the gain is not bounded")
 	}
-	if g.next(0, 100_000) != g || g.next(10, 100) != g {
+	if g.next(4096, 0, 100_000) != g || g.next(4096, 10, 100) != g || g.next(4096, 430, 600) != g {
 		t.Error("answers that say nothing change it")
 	}
 }

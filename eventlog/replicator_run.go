@@ -202,7 +202,7 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 		workers = pullsUnderWay
 	}
 	if w == urgentWay && r.urgentComes(peer) {
-		defer r.inlet.hold(r.cfg.Now())()
+		defer r.holdRest(peer)()
 	}
 	moved, err = r.pull(ctx, peer, w, workers)
 	if w != bulkWay || down.fast() {
@@ -211,14 +211,27 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 	return moved, err
 }
 
-// urgentComes reports whether pages of an urgent log are to be fetched that this peer does not keep failing to give: it must
-// not hold everything else back for ever.
+// urgentComes reports whether pages of an urgent log are to be fetched for which the rest is held back: not those that this
+// peer keeps failing to give, and not for more than half of the time, since what it gives may always be a little.
 func (r *Replicator) urgentComes(peer event.SiteID) bool {
 	wanted := r.wants(peer, urgentWay)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	failures := r.peer(peer).failures
-	return slices.ContainsFunc(wanted, func(h Head) bool { return failures[h.Branch].count < maxFailures })
+	s := r.peer(peer)
+	return !r.steady().Before(s.holdAgain) &&
+		slices.ContainsFunc(wanted, func(h Head) bool { return s.failures[h.Branch].count < maxFailures })
+}
+
+// holdRest holds back what can wait until the returned function is called.
+func (r *Replicator) holdRest(peer event.SiteID) (release func()) {
+	began, free := r.steady(), r.inlet.hold(r.cfg.Now())
+	return func() {
+		free()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		now := r.steady()
+		r.peer(peer).holdAgain = now.Add(now.Sub(began))
+	}
 }
 
 // inTouch reports whether the last exchange with the peer was good.

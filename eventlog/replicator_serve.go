@@ -91,6 +91,7 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 	if most <= 0 || most > maxAnswerBytes {
 		most = maxAnswerBytes
 	}
+	most = max(most, leastAnswer)
 	if q.Stretch {
 		return r.serveStretch(ctx, way, q, most)
 	}
@@ -101,11 +102,14 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 	return encodePages(pagesAnswer{}, pages), nil
 }
 
+// leastAnswer is what an answer may have however little is asked for: reading pages for less would cost too much.
+const leastAnswer = 256
+
 // serveStretch answers with a part of a stretch.
 func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesRequest, most int) ([]byte, error) {
 	raw := most
 	if q.Pack > 0 {
-		raw = min(max(q.Pack, most), maxAnswerBytes)
+		raw = min(max(q.Pack, most), maxGain*most, maxAnswerBytes)
 	}
 	pages, err := r.readStretch(ctx, way, q.After.Page, q.From+raw)
 	if err != nil {

@@ -156,8 +156,10 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 			return pulled, nil // the logs before it have taken the room
 		}
 		for round < rounds && !f.ended && f.mayAsk() {
-			if err := r.ask(ctx, f); err != nil {
+			if asked, err := r.ask(ctx, f); err != nil {
 				return pulled, err
+			} else if !asked {
+				break
 			}
 		}
 		if len(f.asked) == 0 {
@@ -180,12 +182,18 @@ func (f *fetch) mayAsk() bool {
 	return len(f.asked) == 0 || f.deep && f.more && len(f.asked) == 1 && f.next-f.base < maxStretch-maxAnswerBytes
 }
 
-// ask asks for the next part. It waits until the line has room for it.
-func (r *Replicator) ask(ctx context.Context, f *fetch) error {
+// ask asks for the next part, and reports whether it did. It waits until the line has room for it, unless the answer to another
+// question may be here before.
+func (r *Replicator) ask(ctx context.Context, f *fetch) (asked bool, err error) {
 	down, _ := r.paces(f.peer)
-	a, err := down.take(ctx, f.way)
-	if err != nil {
-		return err
+	a, _, ok := down.tryTake(f.way)
+	if !ok && len(f.asked) > 0 {
+		return false, nil
+	}
+	if !ok {
+		if a, err = down.take(ctx, f.way); err != nil {
+			return false, err
+		}
 	}
 	if len(f.asked) == 0 {
 		f.next = f.end()
@@ -203,9 +211,10 @@ func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 	f.next += int64(q.size)
 	send := func() {
 		rep, n := r.requestPages(ctx, f.peer, r.link(f.way), body, down)
+		a.whole = body.Pack > 0 && len(rep.part) >= body.Pack
 		down.done(a, n, rep.err)
 		if body.Pack > 0 {
-			r.noteWorth(f.peer, f.way, n, len(rep.part))
+			r.noteWorth(f.peer, f.way, a.size, n, len(rep.part))
 		}
 		q.answer <- rep
 	}
@@ -214,7 +223,7 @@ func (r *Replicator) ask(ctx context.Context, f *fetch) error {
 	} else {
 		send() // in the caller's goroutine, so that a simulation stays in order
 	}
-	return nil
+	return true, nil
 }
 
 func (r *Replicator) requestPages(ctx context.Context, peer event.SiteID, link Link, q pagesRequest, down *pacer) (rep reply, bytes int) {
@@ -239,11 +248,11 @@ func (r *Replicator) worth(peer event.SiteID, w way) gain {
 	return r.peer(peer).gains[w]
 }
 
-func (r *Replicator) noteWorth(peer event.SiteID, w way, bytes, raw int) {
+func (r *Replicator) noteWorth(peer event.SiteID, w way, asked, bytes, raw int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
-	s.gains[w] = s.gains[w].next(bytes, raw)
+	s.gains[w] = s.gains[w].next(asked, bytes, raw)
 }
 
 // arrive takes the answer to the oldest question in.

@@ -3,6 +3,7 @@
 package jetstream
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -25,9 +26,9 @@ type turns chan struct{}
 
 func newTurns() turns { return make(turns, 1) }
 
-// take waits for the turn, at most handshakeTurn, and returns what gives it on; that may be called more than once, and
-// happens by itself after handshakeTurn.
-func (t turns) take() (give func()) {
+// take waits for the turn, at most handshakeTurn or until done is closed, and returns what gives it on; that may be called
+// more than once, and happens by itself after handshakeTurn.
+func (t turns) take(done <-chan struct{}) (give func()) {
 	if t == nil {
 		return func() {}
 	}
@@ -36,6 +37,8 @@ func (t turns) take() (give func()) {
 	select {
 	case t <- struct{}{}:
 	case <-patience.C:
+		return func() {}
+	case <-done:
 		return func() {}
 	}
 	give = sync.OnceFunc(func() { <-t })
@@ -50,8 +53,9 @@ type dialer struct {
 	// ready reports whether it is time to connect; nil: always.
 	ready func() bool
 	// shaking is told what ends the turn when the handshake begins; whoever learns that the connection works calls it.
-	shaking func(give func())
-	last    func() // ends the turn of the handshake before; NATS makes one at a time
+	shaking func(*shakingConn)
+	last    func()          // ends the turn of the handshake before; NATS makes one at a time
+	done    <-chan struct{} // closed when nobody wants the connection any more
 }
 
 // Dial implements nats.CustomDialer.
@@ -59,18 +63,44 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	if d.last != nil {
 		d.last() // NATS leaves a connection open whose handshake it has given up
 	}
-	for end := time.Now().Add(mainFirst); d.ready != nil && !d.ready(); time.Sleep(lookEvery) {
-		if time.Now().After(end) {
-			return nil, errMainFirst
-		}
+	if err := d.awaitMain(); err != nil {
+		return nil, err
 	}
-	conn, err := d.Dialer.Dial(network, address)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-d.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	conn, err := d.Dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	d.last = d.turns.take()
-	d.shaking(d.last)
-	return &shakingConn{conn, d.last}, nil
+	d.last = d.turns.take(d.done)
+	c := &shakingConn{conn, d.last}
+	d.shaking(c)
+	return c, nil
+}
+
+// awaitMain waits until it is time to connect.
+func (d *dialer) awaitMain() error {
+	patience := time.NewTimer(mainFirst)
+	defer patience.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for d.ready != nil && !d.ready() {
+		select {
+		case <-look.C:
+		case <-patience.C:
+			return errMainFirst
+		case <-d.done:
+			return errCut
+		}
+	}
+	return nil
 }
 
 // shakingConn gives the turn on when the handshake ends before its time: when the connection is closed, or fails.

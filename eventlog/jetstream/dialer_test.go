@@ -8,29 +8,31 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
 )
 
 func TestHandshakesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turn, began := newTurns(), time.Now()
-		give := turn.take()
+		give := turn.take(nil)
 		time.AfterFunc(time.Second, give)
-		turn.take()
+		turn.take(nil)
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("the second handshake began after %v, the first had ended after one second", took)
 		}
-		third := turn.take() // the second one hangs
+		third := turn.take(nil) // the second one hangs
 		if took := time.Since(began); took != time.Second+handshakeTurn {
 			t.Errorf("behind one that hangs the next began after %v", took)
 		}
 		third()
 		third()
-		turn.take()()
+		turn.take(nil)()
 		if took := time.Since(began); took != time.Second+handshakeTurn {
 			t.Errorf("behind one that has ended the next began after %v", took)
 		}
 		var nobody turns
-		nobody.take()()
+		nobody.take(nil)()
 	})
 }
 
@@ -42,7 +44,7 @@ func TestBulkConnectsAfterTheOtherConnection(t *testing.T) {
 	defer l.Close()
 	up, gave := make(chan bool, 1000), 0
 	d := &dialer{
-		turns: newTurns(), shaking: func(give func()) { gave++ },
+		turns: newTurns(), shaking: func(*shakingConn) { gave++ },
 		ready: func() bool { return <-up },
 	}
 	for range 3 {
@@ -85,4 +87,38 @@ func TestBulkConnectsAfterTheOtherConnection(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Peers that accept and say nothing, as a process does that was stopped, must not make the end of this site wait for each of
+// them in turn.
+func TestClosingDoesNotWaitForHandshakes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	links := linksOf(t, logtest.Identity(t, 1), l.Addr().String())
+	accepted := make(chan net.Conn, 100)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	for i := range 4 {
+		go func() { _, _ = links.Request(t.Context(), logtest.Identity(t, byte(10+i)).Site(), "heads", nil) }()
+	}
+	for range 4 {
+		defer (<-accepted).Close()
+	}
+	began := time.Now()
+	if err := links.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > handshakeTimeout {
+		t.Errorf("closing took %v", took)
+	}
 }

@@ -153,8 +153,10 @@ func (l *Links) Keep(sites []event.SiteID) {
 		}
 	}
 	l.mu.Unlock()
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for _, p := range gone {
-		p.Close()
+		wg.Go(p.Close)
 	}
 }
 

@@ -37,7 +37,8 @@ type Peer struct {
 	up      bool
 	changes int
 	closed  bool
-	shaken  func() // ends the turn of the last handshake
+	shaken  *shakingConn  // of the last handshake
+	done    chan struct{} // closed by Close
 }
 
 const (
@@ -67,7 +68,7 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string, turns turns
 	}
 	p := &Peer{
 		self: cfg.Identity.Site(), site: site, addresses: addresses,
-		first: make(chan struct{}),
+		first: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
 	opts := nats.GetDefaultOptions()
@@ -77,7 +78,7 @@ func newPeer(cfg LinksConfig, site event.SiteID, addresses []string, turns turns
 	opts.Secure, opts.TLSConfig, opts.TLSHandshakeFirst = true, tlsConfig, true
 	opts.CustomDialer = &dialer{
 		Dialer: net.Dialer{Timeout: dialTimeout, LocalAddr: local, KeepAlive: 5 * time.Second},
-		turns:  turns, ready: ready, shaking: p.shake,
+		turns:  turns, ready: ready, shaking: p.shake, done: p.done,
 	}
 	opts.Timeout = handshakeTimeout
 	opts.InboxPrefix = inboxOf(p.self)
@@ -118,7 +119,7 @@ func (p *Peer) connect(opts nats.Options) {
 		p.nc = nc
 	}
 	if works && p.shaken != nil {
-		p.shaken()
+		p.shaken.give()
 	}
 	if p.changes == 0 { // NATS's own calls come later; if one has come, it knows better
 		p.up = works
@@ -129,18 +130,20 @@ func (p *Peer) connect(opts nats.Options) {
 	}
 }
 
-// shake notes what ends the turn of the handshake that begins now.
-func (p *Peer) shake(give func()) {
+// shake notes the connection on which a handshake begins now.
+func (p *Peer) shake(c *shakingConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.shaken = give
+	if p.shaken = c; p.closed {
+		_ = c.Close()
+	}
 }
 
 func (p *Peer) setUp(up bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if up && p.shaken != nil {
-		p.shaken()
+		p.shaken.give()
 	}
 	p.up = up
 	p.changes++
@@ -245,11 +248,18 @@ func (p *Peer) failed(ctx context.Context, err error) error {
 	return p.unreachable(err)
 }
 
-// Close ends the connection. Requests under way fail.
+// Close ends the connection. Requests under way fail. A connection that is being made is given up at once: NATS holds its lock
+// meanwhile.
 func (p *Peer) Close() {
 	p.mu.Lock()
+	if !p.closed {
+		close(p.done)
+	}
 	p.closed = true
 	p.end(errCut)
+	if !p.up && p.shaken != nil {
+		_ = p.shaken.Close()
+	}
 	nc := p.nc
 	p.mu.Unlock()
 	if nc != nil {
