@@ -131,8 +131,11 @@ func (l *Log) MayHold(id LogID) error {
 	return nil
 }
 
-func (l *Log) closing(id LogID) (Head, bool) {
-	if c, ok := l.cfg.Policy.(Closer); ok {
+func (l *Log) closing(id LogID) (Head, bool) { return closingOf(l.cfg.Policy, id) }
+
+// closingOf returns where the policy says that the log ends, false if it goes on.
+func closingOf(p Policy, id LogID) (Head, bool) {
+	if c, ok := p.(Closer); ok {
 		return c.Closing(id)
 	}
 	return Head{}, false

@@ -22,8 +22,9 @@ import (
 //   - Refresh asks for it.
 //
 // It ends when an exchange that began after that has been answered, and the operations logs that the peer named in it are
-// here up to the pages named, and folded. What the peer writes after that is everyday lag and holds nobody up. On a slow line
-// the answer itself may be late; then what the peer has named before counts as well, as long as it keeps coming.
+// here up to the pages named, and folded, as far as they count (see Counted). What the peer writes after that is everyday lag
+// and holds nobody up. On a slow line the answer itself may be late; then what the peer has named before counts as well, as long
+// as it keeps coming.
 //
 // Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
 // usual delay of a takeover: whoever else lives has taken over by then), one of whose pages no part comes stallWithin, and one that
@@ -236,6 +237,7 @@ func (r *Replicator) operationsHeads() map[LogID][]Head {
 // for the other one is not worth a late alarm.
 func (r *Replicator) lacks(target Head, ours map[LogID][]Head) uint64 {
 	var done uint64
+	wanted := r.counting(target)
 	for _, h := range ours[target.Branch.LogID] {
 		page := h.Page
 		if r.cfg.Folded != nil {
@@ -243,7 +245,20 @@ func (r *Replicator) lacks(target Head, ours map[LogID][]Head) uint64 {
 		}
 		done = max(done, page)
 	}
-	return target.Page - min(done, target.Page)
+	return wanted - min(done, wanted)
+}
+
+// counting returns how many pages up to the head can count. What a closed log has behind its end is kept apart and never
+// folded (see Counted), so whoever waited for it would wait in vain after each silence, for as long as the log is closed.
+func (r *Replicator) counting(h Head) uint64 {
+	last, closed := closingOf(r.cfg.Policy, h.Branch.LogID)
+	switch {
+	case !closed || !beyond(h, last):
+		return h.Page
+	case h.Page == last.Page:
+		return last.Page - min(1, last.Page) // another page than the one that was named
+	}
+	return last.Page
 }
 
 // shrink drops the targets that are reached, and notes whether anything has moved.

@@ -209,6 +209,58 @@ func TestWaitingForOthersIsBounded(t *testing.T) {
 	})
 }
 
+func TestWhatDoesNotCountIsNotWaitedFor(t *testing.T) {
+	// The log has three pages, and closings name an end of it.
+	tests := []struct {
+		name   string
+		end    uint64
+		other  bool   // the page that is named at the end is another one than the one here
+		before uint64 // pages folded, one too few
+		folded uint64 // pages folded, all that count
+	}{
+		{name: "nothing counts"},
+		{name: "the first page counts", end: 1, folded: 1},
+		{name: "two pages count", end: 2, before: 1, folded: 2},
+		{name: "everything counts", end: 3, before: 2, folded: 3},
+		{name: "the last page is not the one that was named", end: 3, other: true, before: 1, folded: 2},
+		{name: "more was named than the other one has", end: 5, other: true, before: 2, folded: 3},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFederation(t, "a", "b")
+			a, b := f.sites[0], f.sites[1]
+			ends := make(map[eventlog.LogID]eventlog.Head)
+			b.policy = closing{f, ends}
+			b.start()
+			l := b.listen()
+			var heads []eventlog.Head
+			for _, text := range []string{"one", "two", "three"} {
+				a.append("nordtal", text)
+				heads = append(heads, a.log.Heads()[0])
+			}
+			l.after(0, false, "before anybody was asked")
+			l.folded = 3
+			b.step(a)
+			l.after(100*time.Millisecond, true, "everything is folded")
+
+			end := eventlog.Head{Branch: heads[0].Branch, Page: test.end}
+			if test.end > 0 && !test.other {
+				end.Hash = heads[test.end-1].Hash
+			}
+			ends[end.Branch.LogID] = end
+			l.folded = test.before
+			f.now = f.now.Add(10 * time.Second)
+			b.step(a)
+			l.after(100*time.Millisecond, test.folded == 0, "one page too few is folded")
+			l.folded = test.folded
+			l.after(100*time.Millisecond, true, "all that counts is folded")
+			f.now = f.now.Add(10 * time.Second)
+			b.step(a)
+			l.after(100*time.Millisecond, true, "all that counts was folded before the silence")
+		})
+	}
+}
+
 func TestAPauseOfTheProcessIsASilence(t *testing.T) {
 	f := newFederation(t, "a", "b")
 	a, b := f.sites[0], f.sites[1].listen()
