@@ -120,12 +120,13 @@ func (w *World) checkSessions(ctx context.Context, n *node, h *heard) {
 }
 
 // checkTwice: of a secret that was accepted twice no session is left, unless a disk with one of the uses is lost, or the use was
-// written behind the end of a closed log.
+// written behind the end of a closed log, or the rogue keeps it to itself: nobody can know of what a site leaves out. Where the
+// rogue's use has been heard of nevertheless, present has told already that the session is accepted.
 func (w *World) checkTwice(n *node, s *sess) {
 	for _, a := range s.secret.accepted {
-		if a.node.gone || a.node.disks != a.disk || w.everForbidden(a.node, s.authority()) {
+		if a.node.gone || a.node.disks != a.disk || a.node.isRogue() || w.everForbidden(a.node, s.authority()) {
 			w.people.loose++
-			w.logf("session %d goes on at %v; another use of its secret is lost or set apart", s.no, n)
+			w.logf("session %d goes on at %v; another use of its secret is lost, kept back or set apart", s.no, n)
 			return
 		}
 	}
