@@ -298,8 +298,9 @@ func (m messenger) Tell(ctx context.Context, authority event.AuthorityID, person
 	return last
 }
 
-// grounds returns what this site's facts say about erasing keys. Until it has what the others held when it started, only what
-// its own facts have made due counts: somebody else's fact that needs a key may be on its way.
+// grounds returns what this site's facts say about erasing keys. Until it has folded what its own disk held when it started, only
+// what its own facts have made due counts: a fact that needs a key may be among the rest. It does not wait for what others have: a
+// site that always claims to have more would put erasing off for ever.
 func (s *Site) grounds(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
 	g := privacy.Grounds{Directory: s.directory, Accounts: s.accounts, Programs: s.programs, Guests: s.guests, Audit: s.audit,
 		GuestNames: guestNames, AuditDays: func(ctx context.Context, a event.AuthorityID) (int, bool, error) {

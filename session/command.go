@@ -19,7 +19,7 @@ import (
 const (
 	DefaultLife = time.Hour
 	DefaultMax  = 12 * time.Hour
-	// MaxLife bounds Max at every site: after that long, nobody needs to know that a session was ended.
+	// MaxLife bounds Max at every site.
 	MaxLife = 72 * time.Hour
 	MaxSkew = 5 * time.Minute
 )

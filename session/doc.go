@@ -41,6 +41,8 @@
 //
 // # Bounds
 //
-// The fold keeps which sessions were ended until no site can take them for valid any more; of one subject at most 64. One
-// more, and it takes that for "signed out everywhere": who signs in again goes on, and nothing that was ended comes back.
+// The fold keeps which sessions were ended one by one, of one subject at most 128. One more, and it takes that for "signed out
+// everywhere": who signs in again goes on, and nothing that was ended comes back. It does not forget by time, because the time of a
+// fact is that of some site's clock: after one from a clock that is days ahead, what was ended a minute ago would be good again.
+// The price: who signs out for the 129th time since they last signed out everywhere is signed out everywhere.
 package session

@@ -17,7 +17,8 @@ const (
 // Ended says that one session is over at every site.
 type Ended struct {
 	Session string `json:"session"`
-	// Expires is when the session would have ended by itself, by the clock of the site that states it.
+	// Expires is when the session would have ended by itself, by the clock of the site where it began. It is for who reads the facts:
+	// no rule looks at it.
 	Expires time.Time `json:"expires"`
 }
 

@@ -7,37 +7,39 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
-	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
 
-// maxEnded bounds the ended sessions that are kept of one subject. Each request reads them.
-const maxEnded = 64
+// maxEnded bounds the ended sessions that are kept of one subject. Each request reads them: 35 bytes each.
+const maxEnded = 128
 
 // state is what is known of the sessions of one person or guest.
 type state struct {
 	// Epoch is made of all AllEnded so far, "" for none; Before is the epoch before the last of them.
-	Epoch  string  `json:"epoch,omitempty"`
-	Before string  `json:"before,omitempty"`
-	Ended  []Ended `json:"ended,omitempty"`
+	Epoch  string `json:"epoch,omitempty"`
+	Before string `json:"before,omitempty"`
+	// Ended are the sessions that were ended one by one since then.
+	Ended []string `json:"ended,omitempty"`
 }
 
-// Fold returns the package's part of the read model. It has no tables: a session is judged by its subject's state.
+// schema makes no tables: a session is judged by its subject's state. Its change has states folded anew, see readmodel.Fold.
+const schema = "-- 2: what was ended is not forgotten by the time of later facts"
+
+// Fold returns the package's part of the read model.
 func Fold() readmodel.Fold {
 	return readmodel.Typed[state]{
-		Label: "session", OwnedRoots: []string{root}, KnownKinds: []event.Kind{KindEnded, KindAllEnded}, ApplyFunc: apply,
+		Label: "session", OwnedRoots: []string{root}, KnownKinds: []event.Kind{KindEnded, KindAllEnded}, SQL: schema, ApplyFunc: apply,
 	}
 }
 
-// apply is a pure function of the facts in their order; what it forgets it forgets by their stamps, the same everywhere.
+// apply is a pure function of the facts in their order. It looks at no time: one fact from a clock that is days ahead sorts behind
+// all others for ever, and sessions that were ended must not be good again because of it.
 func apply(s state, e readmodel.Entry) (state, error) {
 	if e.Class != event.Register || e.Subject != SubjectOf(e.Subject.Part(1)) {
 		return s, nil
 	}
-	at := e.Place.Stamp.Time()
-	s.forget(at)
 	if e.Kind == KindAllEnded {
 		s.endAll(e.ID)
 		return s, nil
@@ -46,12 +48,7 @@ func apply(s state, e readmodel.Entry) (state, error) {
 	if e.Decode(&f) != nil || !validID(f.Session) || s.ended(f.Session) {
 		return s, nil // a fact that makes no sense ends nothing; it must not stop the others either
 	}
-	// Whatever it claims, no site lets a session last longer than that.
-	if latest := at.Add(MaxLife); f.Expires.After(latest) {
-		f.Expires = latest
-	}
-	f.Expires = f.Expires.UTC().Truncate(time.Second)
-	s.Ended = append(s.Ended, f)
+	s.Ended = append(s.Ended, f.Session)
 	if len(s.Ended) > maxEnded {
 		s.endAll(e.ID)
 	}
@@ -64,15 +61,7 @@ func (s *state) endAll(id event.ID) {
 	s.Before, s.Epoch, s.Ended = s.Epoch, hex.EncodeToString(h[:16]), nil
 }
 
-// forget drops the ended sessions that every site refuses as too old: the one that stated the end may have had a shorter Max
-// than others, and a clock that was ahead.
-func (s *state) forget(at time.Time) {
-	s.Ended = slices.DeleteFunc(s.Ended, func(f Ended) bool { return f.Expires.Add(MaxLife).Before(at) })
-}
-
-func (s *state) ended(session string) bool {
-	return slices.ContainsFunc(s.Ended, func(f Ended) bool { return f.Session == session })
-}
+func (s *state) ended(session string) bool { return slices.Contains(s.Ended, session) }
 
 // epoch returns what a session that begins now carries: "before.epoch".
 func (s *state) epoch() string {

@@ -120,16 +120,31 @@ func (w *World) checkSessions(ctx context.Context, n *node, h *heard) {
 }
 
 // checkTwice: of a secret that was accepted twice no session is left, unless a disk with one of the uses is lost, or the use was
-// written behind the end of a closed log.
+// written behind the end of a closed log. A use at the rogue does not count here, since it may keep that to itself, and nobody can
+// know of what a site leaves out. Where others have heard of it nevertheless, present has told already that the session is accepted.
 func (w *World) checkTwice(n *node, s *sess) {
+	told := 0
 	for _, a := range s.secret.accepted {
-		if a.node.gone || a.node.disks != a.disk || w.everForbidden(a.node, s.authority()) {
-			w.people.loose++
-			w.logf("session %d goes on at %v; another use of its secret is lost or set apart", s.no, n)
+		switch {
+		case a.node.isRogue():
+		case a.node.gone || a.node.disks != a.disk || w.everForbidden(a.node, s.authority()):
+			w.goesOn(n, s)
 			return
+		default:
+			told++
 		}
 	}
+	if told < 2 || s.began.isRogue() {
+		w.goesOn(n, s)
+		return
+	}
 	w.violate("%v accepts session %d of %s, and secret %d was accepted twice", n, s.no, s.authority(), s.secret.no)
+}
+
+// goesOn counts a session that is accepted because another use of its secret cannot be known of.
+func (w *World) goesOn(n *node, s *sess) {
+	w.people.loose++
+	w.logf("session %d goes on at %v; another use of its secret is lost, kept back or set apart", s.no, n)
 }
 
 // mustAccept reports whether there is no reason to refuse a session. A site may refuse those that know of "signed out

@@ -35,6 +35,7 @@ func (n *node) fold(ctx context.Context) (folded int, err error) {
 	if err != nil {
 		return folded, fmt.Errorf("refresh the view of %v: %w", n, err)
 	}
+	n.settled = true
 	if changed {
 		n.reconcile(ctx)
 	}

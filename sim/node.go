@@ -40,16 +40,17 @@ type node struct {
 	incarnation string
 	gone        bool // has vanished for good
 
-	up     bool
-	log    *eventlog.Log
-	copies eventlog.Copies
-	rep    *eventlog.Replicator
-	syncer *keyring.Syncer
-	model  *readmodel.Model
-	fed    *site.Federation
-	sites  *site.Service
-	port   *logtest.Port
-	people *domains
+	up      bool
+	settled bool // the read model has been brought up to the disk since the start
+	log     *eventlog.Log
+	copies  eventlog.Copies
+	rep     *eventlog.Replicator
+	syncer  *keyring.Syncer
+	model   *readmodel.Model
+	fed     *site.Federation
+	sites   *site.Service
+	port    *logtest.Port
+	people  *domains
 
 	image    *image // a backup
 	twin     *twin  // a clone that runs in its place
@@ -87,6 +88,7 @@ func (n *node) start(ctx context.Context, settle bool) error {
 			return err
 		}
 	}
+	n.settled = false
 	n.fed = site.NewFederation(n.site)
 	log, err := eventlog.Open(ctx, eventlog.Config{
 		Identity: n.id, Store: n.disk, Clock: event.NewClock(n.clock), Rand: n.rnd, Policy: n.fed, Keys: n.ring,

@@ -169,13 +169,14 @@ func (n *node) openSessions(d *domains, log eventlog.Appender) {
 	d.sessions = session.New(c)
 }
 
-// grounds is what the site's facts say about erasing keys, as in app.
+// grounds is what the site's facts say about erasing keys, as in app: until the read model has what the disk held at the start, only
+// the site's own facts count. It does not wait for the others: a site that always claims to have more would put erasing off for ever.
 func (n *node) grounds(ctx context.Context, a event.AuthorityID, keys []event.KeyID) (map[event.KeyID]keyring.Ground, error) {
 	d := n.people
 	g := privacy.Grounds{Directory: d.directory, Accounts: d.accounts, Guests: d.guests, Audit: d.audit, GuestNames: 30 * 24 * time.Hour,
 		AuditDays: func(context.Context, event.AuthorityID) (int, bool, error) { return 0, false, nil }}
 	found, err := g.Of(ctx, a, keys)
-	if !n.rep.CaughtUp() {
+	if !n.settled {
 		maps.DeleteFunc(found, func(_ event.KeyID, g keyring.Ground) bool { return g.By != n.site })
 	}
 	return found, err
