@@ -50,8 +50,13 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// maxRounds is how many rounds of steps everything may take to settle after healing.
-const maxRounds = 60
+// maxRounds is how many rounds of steps everything may take to settle after healing, and alarmRounds how many more for each
+// alarm. Nothing settles before the calling is over, and a caller hands over no more than callWindow messages in the rounds in
+// which it waits for nobody's word: two thirds of them pass without, since every exchange of a round ends a silence.
+const (
+	maxRounds   = 60
+	alarmRounds = 4
+)
 
 // Run runs one world and reports what came of it. The error is about the simulator itself, not about promises.
 func Run(ctx context.Context, o Options) (Report, error) {
@@ -118,11 +123,12 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 	if err := errors.Join(w.finishErasing(ctx), w.signInFresh(ctx)); err != nil {
 		return 0, err
 	}
+	most := maxRounds + alarmRounds*len(w.alarms.raised)
 	still, enough := 0, 3
 	if w.slow {
 		enough = 12 // a page may need several rounds
 	}
-	for rounds = 1; rounds <= maxRounds; rounds++ {
+	for rounds = 1; rounds <= most; rounds++ {
 		moved, err := w.round(ctx)
 		if err == nil && rounds <= scrubRounds {
 			err = w.scrubAll(ctx)
@@ -142,15 +148,40 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 			return rounds, err
 		}
 		if due == 0 && w.waiting() == 0 {
-			return rounds, nil
+			if moved, err = w.rest(ctx); err != nil || !moved {
+				return rounds, err
+			}
+			still = 0
+			continue
 		}
 		if due == 0 {
 			w.now = w.now.Add(8 * 24 * time.Hour) // what is kept apart is taken as time passes
 		}
 	}
 	due, err := w.pending(ctx)
-	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", maxRounds, due)
+	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", most, due)
 	return rounds, err
+}
+
+// restFor is longer than a site waits for another one's word.
+const restFor = 31 * time.Second
+
+// rest lets time pass without a word, and every site destroy the keys that its facts have made due meanwhile, as a real one looks
+// every other second. In a round a site may wait for somebody's word each time it looks: on slow lines every exchange comes after a
+// silence. It reports whether anything moved.
+func (w *World) rest(ctx context.Context) (moved bool, err error) {
+	w.now = w.now.Add(restFor)
+	for _, n := range w.living() {
+		erased, err := n.ring.Judge(ctx)
+		if err != nil {
+			return moved, err
+		}
+		if erased > 0 {
+			moved = true
+			n.log.Recheck(ctx)
+		}
+	}
+	return moved, nil
 }
 
 func (w *World) endClones(ctx context.Context) error {
