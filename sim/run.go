@@ -50,13 +50,8 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// maxRounds is how many rounds of steps everything may take to settle after healing, and alarmRounds how many more for each
-// alarm. Nothing settles before the calling is over, and a caller hands over no more than callWindow messages in the rounds in
-// which it waits for nobody's word: two thirds of them pass without, since every exchange of a round ends a silence.
-const (
-	maxRounds   = 60
-	alarmRounds = 4
-)
+// maxRounds is how many rounds of steps everything may take to settle after healing.
+const maxRounds = 60
 
 // Run runs one world and reports what came of it. The error is about the simulator itself, not about promises.
 func Run(ctx context.Context, o Options) (Report, error) {
@@ -123,12 +118,11 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 	if err := errors.Join(w.finishErasing(ctx), w.signInFresh(ctx)); err != nil {
 		return 0, err
 	}
-	most := maxRounds + alarmRounds*len(w.alarms.raised)
 	still, enough := 0, 3
 	if w.slow {
 		enough = 12 // a page may need several rounds
 	}
-	for rounds = 1; rounds <= most; rounds++ {
+	for rounds = 1; rounds <= maxRounds; rounds++ {
 		moved, err := w.round(ctx)
 		if err == nil && rounds <= scrubRounds {
 			err = w.scrubAll(ctx)
@@ -159,7 +153,7 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 		}
 	}
 	due, err := w.pending(ctx)
-	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", most, due)
+	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", maxRounds, due)
 	return rounds, err
 }
 
