@@ -458,22 +458,27 @@ func (w *World) vanish(ctx context.Context) error {
 }
 
 // forgive lets facts off that were acknowledged on a disk that is lost and are nowhere else. A secured one is never let
-// off.
+// off, but for one whose only other copy is the rogue's: two have failed then, and the rogue hands it out or keeps it as it
+// likes. It still has to be at all sites if it is at one.
 func (w *World) forgive(ctx context.Context, lost *eventlog.Memory) {
 	w.lost = append(w.lost, lost)
-	there := make(map[int]bool)
+	there, atRogue := make(map[int]bool), make(map[int]bool)
 	for _, n := range w.nodes {
 		if n.gone {
 			continue
 		}
+		found := there
+		if n.isRogue() {
+			found = atRogue
+		}
 		for token := range w.tokensAt(ctx, n) {
-			there[token] = true
+			found[token] = true
 		}
 	}
 	for _, f := range w.ledger.facts {
 		switch {
 		case f.fate != mustBe || there[f.token] || !slices.Contains(w.lost, f.disk):
-		case f.secured:
+		case f.secured && !atRogue[f.token]:
 			w.violate("fact %d of %v was said to be secured and is on no other disk", f.token, w.node(f.site))
 		default:
 			f.fate = mayBe

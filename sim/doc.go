@@ -20,7 +20,8 @@
 //   - A slow line takes virtual time for each message. In a third of the worlds lines stay slow when everything heals.
 //   - The rogue is a member in the wrong hands. It runs what all run, and besides floods, dates back, begins a hundred logs, signs two
 //     pages of one number, plants keys, boxes and erasure marks, forges heads, and answers garbage; it goes on when everything heals.
-//     What it has acknowledged need not survive, and what its own site shows is not looked at. It may be voted out.
+//     What it has acknowledged need not survive, nor what is on its disk alone when the disk that acknowledged it is lost; and
+//     what its own site shows is not looked at. It may be voted out.
 //   - A duel is an alarm through an interruption of two sites that both may call for it.
 //   - A Plant is a deliberate mistake, wrapped around a real part. The tests plant each and expect to be told.
 //

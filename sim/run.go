@@ -149,7 +149,11 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 			return rounds, err
 		}
 		if due == 0 && w.waiting() == 0 {
-			return rounds, nil
+			if moved, err = w.rest(ctx); err != nil || !moved {
+				return rounds, err
+			}
+			still = 0
+			continue
 		}
 		if due == 0 {
 			w.now = w.now.Add(8 * 24 * time.Hour) // what is kept apart is taken as time passes
@@ -158,6 +162,27 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 	due, err := w.pending(ctx)
 	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", limit, due)
 	return rounds, err
+}
+
+// restFor is longer than a site waits for another one's word.
+const restFor = 31 * time.Second
+
+// rest lets time pass without a word, and every site destroy the keys that its facts have made due meanwhile, as a real one looks
+// every other second. In a round a site may wait for somebody's word each time it looks: on slow lines every exchange comes after a
+// silence. It reports whether anything moved.
+func (w *World) rest(ctx context.Context) (moved bool, err error) {
+	w.now = w.now.Add(restFor)
+	for _, n := range w.living() {
+		erased, err := n.ring.Judge(ctx)
+		if err != nil {
+			return moved, err
+		}
+		if erased > 0 {
+			moved = true
+			n.log.Recheck(ctx)
+		}
+	}
+	return moved, nil
 }
 
 func (w *World) endClones(ctx context.Context) error {
