@@ -132,7 +132,7 @@ type Approval struct {
 	State   string    `json:"state"`
 }
 
-// EndedSession is a session that was ended before its time and is remembered until it would have ended by itself.
+// EndedSession is a session that was ended before its time. It is remembered until all sessions of the person are ended.
 type EndedSession struct {
 	Expires time.Time `json:"expires"`
 }

@@ -7,12 +7,13 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/readmodel"
 )
 
-// maxEnded bounds the ended sessions that are kept of one subject. Each request reads them: 35 bytes each.
+// maxEnded bounds the ended sessions that are kept of one subject. Each request reads them: some 80 bytes each.
 const maxEnded = 128
 
 // state is what is known of the sessions of one person or guest.
@@ -21,7 +22,7 @@ type state struct {
 	Epoch  string `json:"epoch,omitempty"`
 	Before string `json:"before,omitempty"`
 	// Ended are the sessions that were ended one by one since then.
-	Ended []string `json:"ended,omitempty"`
+	Ended []Ended `json:"ended,omitempty"`
 }
 
 // schema makes no tables: a session is judged by its subject's state. Its change has states folded anew, see readmodel.Fold.
@@ -48,7 +49,8 @@ func apply(s state, e readmodel.Entry) (state, error) {
 	if e.Decode(&f) != nil || !validID(f.Session) || s.ended(f.Session) {
 		return s, nil // a fact that makes no sense ends nothing; it must not stop the others either
 	}
-	s.Ended = append(s.Ended, f.Session)
+	f.Expires = f.Expires.UTC().Truncate(time.Second)
+	s.Ended = append(s.Ended, f)
 	if len(s.Ended) > maxEnded {
 		s.endAll(e.ID)
 	}
@@ -61,7 +63,9 @@ func (s *state) endAll(id event.ID) {
 	s.Before, s.Epoch, s.Ended = s.Epoch, hex.EncodeToString(h[:16]), nil
 }
 
-func (s *state) ended(session string) bool { return slices.Contains(s.Ended, session) }
+func (s *state) ended(session string) bool {
+	return slices.ContainsFunc(s.Ended, func(f Ended) bool { return f.Session == session })
+}
 
 // epoch returns what a session that begins now carries: "before.epoch".
 func (s *state) epoch() string {
