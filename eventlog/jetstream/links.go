@@ -34,7 +34,7 @@ type LinksConfig struct {
 
 // Links keeps one connection to each site that is asked something, and a second one for bulk, so that a short answer is never
 // behind a long one in one connection's buffers. A connection is made at the first request, and comes back by itself a
-// quarter of a second after the other side or the line does. It implements eventlog.Link and is safe for concurrent use.
+// sixth of a second after the other side or the line does. It implements eventlog.Link and is safe for concurrent use.
 type Links struct {
 	cfg   LinksConfig
 	turns turns

@@ -46,7 +46,7 @@ const (
 	// handshakeTimeout is for all that comes before the first request: on a line of 16 kbit/s the handshakes of three sites
 	// at once take five seconds, what is under way besides another four, and the turn may have to be waited for.
 	handshakeTimeout = 20 * time.Second
-	reconnectWait    = 250 * time.Millisecond
+	reconnectWait    = 150 * time.Millisecond
 	// A peer that swallows everything is noticed after nine to twelve seconds. With less, pings that wait behind what is
 	// under way on a slow line would end connections that work.
 	pingInterval = 3 * time.Second
