@@ -101,23 +101,7 @@ const waitRounds = 15
 
 // heal mends everything and lets all sites step until nothing changes any more.
 func (w *World) heal(ctx context.Context) (rounds int, err error) {
-	w.logf("everything heals")
-	w.net.HealAll()
-	w.healed = true
-	if err := w.endClones(ctx); err != nil {
-		return 0, err
-	}
-	w.mendLines()
-	w.mendClocks()
-	for _, n := range w.nodes {
-		n.disk.mend()
-		if !n.up && !n.gone {
-			if err := n.restart(ctx); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if err := errors.Join(w.finishErasing(ctx), w.signInFresh(ctx)); err != nil {
+	if err := w.mendAll(ctx); err != nil {
 		return 0, err
 	}
 	still, enough := 0, 3
@@ -162,6 +146,27 @@ func (w *World) heal(ctx context.Context) (rounds int, err error) {
 	due, err := w.pending(ctx)
 	w.violate("after %d rounds the sites are still busy; %d hand-overs are due", limit, due)
 	return rounds, err
+}
+
+// mendAll ends every trouble: cuts, clones, slow lines, wrong clocks, bad disks, sites that are down.
+func (w *World) mendAll(ctx context.Context) error {
+	w.logf("everything heals")
+	w.net.HealAll()
+	w.healed = true
+	if err := w.endClones(ctx); err != nil {
+		return err
+	}
+	w.mendLines()
+	w.mendClocks()
+	for _, n := range w.nodes {
+		n.disk.mend()
+		if !n.up && !n.gone {
+			if err := n.restart(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(w.finishErasing(ctx), w.signInFresh(ctx))
 }
 
 // restFor is longer than a site waits for another one's word.
