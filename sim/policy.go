@@ -52,13 +52,14 @@ func (w *World) forbid(ctx context.Context, by, n *node, a *authority) error {
 		a.forbidden = make(map[event.SiteID]bool)
 	}
 	a.forbidden[n.site] = true
+	made := decision{by.site, by.memory}
 	err := by.sites.Forbid(ctx, a.id, n.site)
 	w.logf("%v forbids %v to hold %s: %s", by, n, a.id, outcome(err))
 	if err == nil {
 		if a.forbade == nil {
-			a.forbade = make(map[event.SiteID][]event.SiteID)
+			a.forbade = make(map[event.SiteID][]decision)
 		}
-		a.forbade[n.site] = append(a.forbade[n.site], by.site)
+		a.forbade[n.site] = append(a.forbade[n.site], made)
 	}
 	return unexpected(err)
 }

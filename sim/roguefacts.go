@@ -106,9 +106,12 @@ func (r *rogue) contradict(ctx context.Context) error {
 
 // shutOut reports whether a site was forbidden by one that was never forbidden itself, and nobody has let it in again. What a site
 // that was forbidden has said counts only if whoever forbade it had heard of it, so that its own forbidding need not. Who was
-// removed is no member, and asked about as such.
+// removed is no member, and asked about as such. What was decided on a disk that is gone, a clone's for one, may never have left it.
 func (w *World) shutOut(site event.SiteID, a *authority) bool {
-	return !a.reallowed[site] && slices.ContainsFunc(a.forbade[site], func(by event.SiteID) bool { return !a.forbidden[by] && !w.node(by).gone })
+	counts := func(d decision) bool {
+		return !a.forbidden[d.by] && !w.node(d.by).gone && !slices.Contains(w.lost, d.disk)
+	}
+	return !a.reallowed[site] && slices.ContainsFunc(a.forbade[site], counts)
 }
 
 // checkRogue: nobody has joined by the rogue's word alone, it may not hold what forbids it, and what it has said fills no tables.

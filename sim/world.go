@@ -106,9 +106,15 @@ type authority struct {
 	// allowed are all that somebody has ever allowed; in the end, those that all sites agree on.
 	allowed   []event.SiteID
 	founding  []event.SiteID
-	forbidden map[event.SiteID]bool           // by anybody, ever
-	reallowed map[event.SiteID]bool           // after it had been forbidden, by somebody who decides
-	forbade   map[event.SiteID][]event.SiteID // who forbade it, by the forbidden site
+	forbidden map[event.SiteID]bool       // by anybody, ever
+	reallowed map[event.SiteID]bool       // after it had been forbidden, by somebody who decides
+	forbade   map[event.SiteID][]decision // who forbade it, by the forbidden site
+}
+
+// decision is who decided something, and the disk on which it was written first; nil on a real store.
+type decision struct {
+	by   event.SiteID
+	disk *eventlog.Memory
 }
 
 // codesEvery is how many worlds there are for one with recovery codes: their hashes are made to be slow.
