@@ -68,6 +68,12 @@ type Keys interface {
 	Missing(ctx context.Context, authority event.AuthorityID, ids []event.KeyID) ([]event.KeyID, error)
 }
 
+// Demands is what Keys may be as well: it knows which keys another site says to have destroyed.
+type Demands interface {
+	// Unmarked returns those of ids that the site has not signed a mark for which waits here.
+	Unmarked(ctx context.Context, authority event.AuthorityID, by event.SiteID, ids []event.KeyID) ([]event.KeyID, error)
+}
+
 // Link carries requests to other sites. The answer is at most 768 KiB. It returns a fault of kind Unavailable when the
 // site cannot be reached before ctx ends, and the other side's fault otherwise. It is safe for concurrent use.
 type Link interface {

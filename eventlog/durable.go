@@ -186,11 +186,21 @@ func (l *Log) loadNeeds(ctx context.Context, b *branch, budget *int) error {
 	return nil
 }
 
-// satisfied reports whether all keys that a page needs are here.
+// satisfied reports whether all keys that a page needs are here. Behind the end of a closed log no fact counts that could bear
+// out that a key is to be destroyed, so there the word of the site that wrote the page is enough: it had the key, and if it has
+// destroyed it the key comes from nowhere, and the site would wait for ever before it deletes what it may not hold any more.
 func (l *Log) satisfied(ctx context.Context, b *branch, n *needs) (bool, error) {
 	if len(n.keys) == 0 {
 		return true, nil
 	}
 	missing, err := l.cfg.Keys.Missing(ctx, b.id.Authority, n.keys)
+	demands, tells := l.cfg.Keys.(Demands)
+	if err != nil || len(missing) == 0 || !tells {
+		return len(missing) == 0, err
+	}
+	if last, closed := l.closing(b.id.LogID); !closed || !beyond(Head{Page: n.page, Hash: n.hash}, last) {
+		return false, nil
+	}
+	missing, err = demands.Unmarked(ctx, b.id.Authority, b.id.Site, missing)
 	return len(missing) == 0, err
 }

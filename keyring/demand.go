@@ -5,6 +5,7 @@ package keyring
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -248,6 +249,21 @@ func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site eve
 		return 0, fmt.Errorf("reject what is to be erased of %s: %w", authority, err)
 	}
 	return n, nil
+}
+
+// Unmarked returns those of ids for which no demand waits here that the site itself has signed. It reads the disk; it is safe
+// for concurrent use.
+func (r *Ring) Unmarked(ctx context.Context, authority event.AuthorityID, by event.SiteID, ids []event.KeyID) ([]event.KeyID, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for marks of %s: %w", authority, err)
+	}
+	unmarked, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?1) j
+		WHERE NOT EXISTS (SELECT 1 FROM demand d WHERE d.authority = ?2 AND d.id = j.value AND d.maker = ?3)`, string(list), authority, by)
+	if err != nil {
+		return nil, fmt.Errorf("look for marks of %s: %w", authority, err)
+	}
+	return unmarked, nil
 }
 
 // turn gives a site's demands of one state another one, and returns their keys.
