@@ -299,8 +299,11 @@ func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
 	}
 	c.order = c.order[:0]
 	present := make(map[alarmKey]bool, len(list))
-	calling := 0
+	calling, held := 0, c.cfg.Federation.Held()
 	for _, o := range list {
+		if !slices.Contains(held, o.Authority) {
+			continue // its log would take no receipt, so nobody would know whom this site has called
+		}
 		k := alarmKey{o.Authority, o.ID}
 		present[k] = true
 		v := c.watch(k, o, now)

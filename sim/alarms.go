@@ -81,6 +81,9 @@ func (w *World) pending(ctx context.Context) (due int, err error) {
 			return 0, err
 		}
 		for _, o := range ongoing {
+			if !n.fed.Allowed(n.site, o.Authority) {
+				continue
+			}
 			if a, err := n.people.alarm.Alarm(ctx, o.Authority, o.ID); err != nil || a.Held != alarm.NotHeld {
 				continue
 			}
@@ -171,12 +174,15 @@ func (w *World) orderSome(ctx context.Context) error {
 // everybody with a receipt of the call.
 func (w *World) owed(ctx context.Context, n *node, r *raised, wave alarm.Wave) map[directory.PersonID]bool {
 	out := make(map[directory.PersonID]bool)
+	var given []directory.PersonID // up by the rogue: who is allowed may say so, and the board shows who did
 	prefix := "alarm/" + string(r.id) + "/"
 	for _, e := range w.countedAt(ctx, n) {
 		if e.authority != r.authority || !strings.HasPrefix(string(e.event.Subject), prefix) {
 			continue
 		}
 		switch {
+		case e.event.Kind == alarm.KindRefused && w.rogue != nil && e.place.Site == w.rogue.site:
+			given = append(given, directory.PersonID(e.event.Subject.Part(3)))
 		case wave == alarm.Call && e.event.Kind == alarm.KindRecipientsNamed:
 			var named alarm.RecipientsNamed
 			if e.event.Decode(&named) == nil {
@@ -190,6 +196,9 @@ func (w *World) owed(ctx context.Context, n *node, r *raised, wave alarm.Wave) m
 				out[directory.PersonID(e.event.Subject.Part(3))] = true
 			}
 		}
+	}
+	for _, p := range given {
+		delete(out, p)
 	}
 	return out
 }
