@@ -46,6 +46,8 @@
 //   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
 //     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
 //     can be forged, admission takes others.
+//   - Of the foundings in one log the first maxFounded count, along its chain. The states of authorities without a founding that
+//     counts are folded, but not read into the view.
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays, unless
 //     the forbidden site itself gave it: what that had said unheard does not count, however it is dated. A withdrawal that
 //     would leave an authority without any site does not count: its data would be lost.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -38,6 +39,12 @@ func markOf(p event.Place) mark { return mark{p.Page, p.Hash, p.Index} }
 // compare orders the marks of one log along its chain. Pages of one number, in branches of a fork, go by their hashes.
 func (m mark) compare(o mark) int {
 	return cmp.Or(cmp.Compare(m.Page, o.Page), bytes.Compare(m.Hash[:], o.Hash[:]), cmp.Compare(m.Index, o.Index))
+}
+
+// key returns the mark as text that sorts as compare does.
+func (m mark) key() string {
+	b := binary.BigEndian.AppendUint64(nil, m.Page)
+	return string(binary.BigEndian.AppendUint32(append(b, m.Hash[:]...), m.Index))
 }
 
 // said is one fact in a log. Two facts of a log with the same Same say the same: the first of them counts. "" is like no other.
