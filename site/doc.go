@@ -46,6 +46,8 @@
 //   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
 //     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
 //     can be forged, admission takes others.
+//   - Of the foundings in one log the first maxFounded count, along its chain. The states of authorities without a founding that
+//     counts are folded, but not read into the view.
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays, unless
 //     the forbidden site itself gave it: what that had said unheard does not count, however it is dated. A withdrawal that
 //     would leave an authority without any site does not count: its data would be lost.
@@ -56,8 +58,8 @@
 //   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
 //   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
 //   - A fact that breaks a rule is passed over; it never stops the fold.
-//   - What a log says again in a subject costs nothing, and of what differs it can say so much only (maxSaid, maxSaidBytes);
-//     the rest is left out at every site alike, and told among the troubles. The bound goes along the log, so that no other log
+//   - What a log says again in a subject, in the same words, costs nothing, and of what differs it can say so much only (maxSaid,
+//     maxSaidBytes); the rest is left out at every site alike, and told among the troubles. The bound goes along the log, so that no other log
 //     and no date can push out what was said before; how many logs a site may have is bounded where pages are accepted.
 //
 // A withdrawal names the facts that it had heard one by one (Forbidden.Named), so that a second page under a number that was heard

@@ -97,10 +97,9 @@ func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 		s.operators[operatorKey(m.Operator)] = m.Operator
 	}
 	s.roll.Pending = slices.DeleteFunc(s.roll.Pending, func(p Pending) bool { _, is := s.members[p.Site]; return is })
-	states, beyond := withoutSurplus(f.authorities)
-	s.surplus = beyond
-	for id, state := range states {
-		if p := newPolicy(id, state, s.roll.rank); p != nil {
+	s.surplus = f.founders.surplus()
+	for id, state := range f.authorities {
+		if p := newPolicy(id, f.founders.without(state), s.roll.rank); p != nil {
 			s.authorities[id] = p
 			s.list = append(s.list, p.Authority)
 		}

@@ -3,6 +3,7 @@
 package site
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -155,29 +156,49 @@ func strangerOf(i int) event.SiteID {
 	return id.Site()
 }
 
+// saidAt is a fact that a rapid test draws: its words, and where they are.
+type saidAt struct {
+	entry readmodel.Entry
+	same  string
+}
+
+// drawSaid draws facts of one log. What is said, and of what size it is, are drawn apart, because who says it chooses both. One
+// that is like no other is as facts about an authority are.
+func drawSaid(t *rapid.T) (all []saidAt) {
+	for range rapid.IntRange(1, 30).Draw(t, "facts") {
+		f := saidAt{entry: readmodel.Entry{Event: event.Event{Kind: KindEndorsed}}}
+		p := &f.entry.Place
+		p.Page, p.Index = rapid.Uint64Range(1, 12).Draw(t, "page"), uint32(rapid.IntRange(0, 2).Draw(t, "index"))
+		p.Hash[0] = byte(rapid.IntRange(0, 1).Draw(t, "branch"))
+		what := rapid.IntRange(0, 9).Draw(t, "what")
+		f.entry.Data = slices.Repeat([]byte{byte('0' + what)}, maxSaidBytes/8*rapid.IntRange(1, 3).Draw(t, "eighths"))
+		if what > 0 {
+			f.same = sameWords(f.entry)
+		}
+		if !slices.ContainsFunc(all, func(o saidAt) bool { return o.mark().compare(f.mark()) == 0 }) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func (f saidAt) mark() mark { return markOf(f.entry.Place) }
+
+// kept is what is kept of facts that arrive in that order.
+func kept(order []saidAt) saidLog[mark] {
+	s := make(saidBy[mark])
+	for _, f := range order {
+		s.put(f.entry, f.same, f.mark())
+	}
+	return *s[logKeyOf(order[0].entry.Place)]
+}
+
 // TestWhatIsKeptOfALogDependsOnTheSetOnly holds the bound to that, in any order and with any repetition.
 func TestWhatIsKeptOfALogDependsOnTheSetOnly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var all []said[int]
-		for i := range rapid.IntRange(1, 30).Draw(t, "facts") {
-			f := said[int]{mark: mark{Page: rapid.Uint64Range(1, 12).Draw(t, "page"), Index: uint32(rapid.IntRange(0, 2).Draw(t, "index"))}, Fact: i}
-			f.Hash[0] = byte(rapid.IntRange(0, 1).Draw(t, "branch"))
-			f.Bytes = maxSaidBytes / 8 * rapid.IntRange(1, 3).Draw(t, "eighths")
-			if n := rapid.IntRange(0, 9).Draw(t, "what"); n > 0 {
-				f.Same, f.Bytes = fmt.Sprint(n), maxSaidBytes/8*(1+n%3) // who says the same uses as many bytes
-			}
-			if !slices.ContainsFunc(all, func(o said[int]) bool { return o.compare(f.mark) == 0 }) {
-				all = append(all, f)
-			}
-		}
-		var want, got saidLog[int]
-		for _, f := range all {
-			want.put(f)
-		}
+		all := drawSaid(t)
 		order := rapid.Permutation(all).Draw(t, "order")
-		for _, f := range append(order, order[:len(order)/2]...) {
-			got.put(f)
-		}
+		want, got := kept(all), kept(append(order, order[:len(order)/2]...))
 		if mustJSON(want) != mustJSON(got) {
 			t.Fatalf("kept are %s, want %s", mustJSON(got), mustJSON(want))
 		}
@@ -186,25 +207,68 @@ func TestWhatIsKeptOfALogDependsOnTheSetOnly(t *testing.T) {
 }
 
 // naive compares with the rule as it is told: of facts that say the same the first one, of those the first ones that fit.
-func naive(t *rapid.T, all []said[int], got saidLog[int]) {
-	slices.SortFunc(all, func(a, b said[int]) int { return a.compare(b.mark) })
+func naive(t *rapid.T, all []saidAt, got saidLog[mark]) {
+	slices.SortFunc(all, func(a, b saidAt) int { return a.mark().compare(b.mark()) })
 	seen, total := make(map[string]bool), 0
-	var kept []said[int]
+	var first []mark
 	for _, f := range all {
-		if f.Same != "" && seen[f.Same] {
+		if f.same != "" && seen[f.same] {
 			continue
 		}
-		seen[f.Same] = true
-		if total += f.Bytes; total > maxSaidBytes {
-			if got.Cut == nil || got.Cut.compare(f.mark) != 0 {
-				t.Fatalf("it is cut at %v, want %v", got.Cut, f.mark)
+		seen[f.same] = true
+		if total += len(f.entry.Data); total > maxSaidBytes {
+			if got.Cut == nil || got.Cut.compare(f.mark()) != 0 {
+				t.Fatalf("it is cut at %v, want %v", got.Cut, f.mark())
 			}
 			break
 		}
-		kept = append(kept, f)
+		first = append(first, f.mark())
 	}
-	if mustJSON(kept) != mustJSON(got.Facts) && len(kept)+len(got.Facts) > 0 {
-		t.Fatalf("kept are %s, want %s", mustJSON(got.Facts), mustJSON(kept))
+	if !slices.EqualFunc(first, got.Facts, func(m mark, f said[mark]) bool { return m == f.Fact && m == f.mark }) {
+		t.Fatalf("kept are %s, want %s", mustJSON(got.Facts), mustJSON(first))
+	}
+}
+
+// padded is an endorsement with a field that nobody knows.
+type padded struct {
+	Endorsed
+	Junk string `json:"junk"`
+}
+
+// TestTheSameInMoreBytesMakesNoRoom is a log that says the same briefly and, dated before that, at length. Sites that get all of it
+// at once take it by its dates, others page by page: they must come to the same.
+func TestTheSameInMoreBytesMakesNoRoom(t *testing.T) {
+	const page = 60 << 10
+	var s script
+	for i := range 2 * (maxSaidBytes/page + 1) {
+		n := i % (maxSaidBytes/page + 1)
+		at, fact := forged{stamp: 1000, page: 1}, any(Endorsed{strangerOf(n)})
+		if i > n {
+			at, fact = forged{stamp: 500, page: 2}, padded{Endorsed{strangerOf(n)}, strings.Repeat("x", page)}
+		}
+		s.forge(at, 2, KindEndorsed, fact)
+		s.entries[i].Place.Index = uint32(n)
+	}
+	s.forge(forged{stamp: 600, page: 3}, 2, KindEndorsed, Endorsed{cast[3].Site()})
+	byPage := mustJSON(s.state())
+	slices.SortStableFunc(s.entries, func(a, b readmodel.Entry) int { return cmp.Compare(a.Place.Stamp, b.Place.Stamp) })
+	if byDate := mustJSON(s.state()); byDate != byPage {
+		t.Errorf("taken by its dates it comes to\n%s\npage by page to\n%s", byDate, byPage)
+	}
+}
+
+// TestTheSameInOtherWordsUsesUpTheBound is a log that pads one endorsement ever differently.
+func TestTheSameInOtherWordsUsesUpTheBound(t *testing.T) {
+	var s script
+	for i := range 3 * maxSaid {
+		s.add(2, KindEndorsed, padded{Endorsed{cast[3].Site()}, fmt.Sprint(i)})
+	}
+	s.wantAlways(t)
+	m := s.state()
+	for key, l := range m.Said {
+		if len(l.Facts) != maxSaid || l.Cut == nil {
+			t.Errorf("%d facts are kept of %s, cut is %v", len(l.Facts), key, l.Cut)
+		}
 	}
 }
 

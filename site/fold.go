@@ -81,7 +81,7 @@ func applyMembership(m Membership, e readmodel.Entry) (Membership, error) {
 	if f.Founded != nil {
 		return m.found(e, f), nil
 	}
-	same := f.same()
+	same := sameWords(e)
 	if !m.Said.takes(e, same) || !f.checked() {
 		return m, nil
 	}
@@ -123,21 +123,6 @@ func (m Membership) describe(e readmodel.Entry) Membership {
 	}
 	m.Described[e.Place.Site] = lastDescription{place, d.Description}
 	return m
-}
-
-// same returns what two facts of one log have in common that say the same. A proposal is known by what the proposed site has
-// signed: with another description it is no other proposal.
-func (f MembershipFact) same() string {
-	switch {
-	case f.Proposed != nil:
-		p := f.Proposed
-		return "proposed " + digest([]byte(p.Site), consent(p.Federation, p.Invitation, p.Profile))
-	case f.Endorsed != nil:
-		return "endorsed " + string(f.Endorsed.Site)
-	case f.Removed != nil:
-		return "removed " + digest([]byte(mustJSON(f.Removed)))
-	}
-	return "joined"
 }
 
 // decode reads the fact's data and reports whether it has the form of a fact.

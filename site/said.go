@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -40,7 +41,14 @@ func (m mark) compare(o mark) int {
 	return cmp.Or(cmp.Compare(m.Page, o.Page), bytes.Compare(m.Hash[:], o.Hash[:]), cmp.Compare(m.Index, o.Index))
 }
 
+// key returns the mark as text that sorts as compare does.
+func (m mark) key() string {
+	b := binary.BigEndian.AppendUint64(nil, m.Page)
+	return string(binary.BigEndian.AppendUint32(append(b, m.Hash[:]...), m.Index))
+}
+
 // said is one fact in a log. Two facts of a log with the same Same say the same: the first of them counts. "" is like no other.
+// Equal Same must mean equal Bytes, see sameWords.
 type said[F any] struct {
 	mark
 	Stamp event.Stamp `json:"stamp"`
@@ -51,7 +59,8 @@ type said[F any] struct {
 
 // saidLog is what one log says in one subject, along its chain: of facts that say the same the first one, and of those the
 // first ones, up to the bound. What it comes to depends on the set of the facts only: a fact that was left out never comes
-// back, because what others bring can only push the end further down.
+// back, because what others bring can only move the end towards the beginning. That takes facts that say the same to be of one
+// size: a short one in the place of a long one would make room again for what is gone.
 type saidLog[F any] struct {
 	Facts []said[F] `json:"facts"`
 	// Cut is the mark of the first fact that is left out.
@@ -102,6 +111,13 @@ func (l *saidLog[F]) trim() {
 			return
 		}
 	}
+}
+
+// sameWords returns what two facts have in common that say the same: kind and data, byte by byte. A fact that means the same in
+// other words, with another description or fields that nobody knows, is another one, and uses up its own log's bound: only what
+// is equal has one size, and is equal for programs of every age.
+func sameWords(e readmodel.Entry) string {
+	return string(e.Kind) + " " + digest(e.Data)
 }
 
 // saidBy is what all sites say in one subject, by log.

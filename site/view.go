@@ -6,7 +6,6 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 
@@ -21,11 +20,11 @@ func saveMembership(tx *readmodel.Tx, _ readmodel.Ref, _, m Membership) error {
 	return keepApart(tx, m.Said.over())
 }
 
-func saveAuthority(tx *readmodel.Tx, ref readmodel.Ref, _, s AuthorityState) error {
-	if _, err := tx.Exec(`INSERT INTO site_authority (id) VALUES (?) ON CONFLICT DO NOTHING`, ref.Subject.Part(1)); err != nil {
+func saveAuthority(tx *readmodel.Tx, ref readmodel.Ref, old, new AuthorityState) error {
+	if err := saveFoundings(tx, ref.Subject.Part(1), old, new); err != nil {
 		return err
 	}
-	return keepApart(tx, s.Said.over())
+	return keepApart(tx, new.Said.over())
 }
 
 // keepApart tells which sites have said more in the subject than is taken.
@@ -41,12 +40,14 @@ func keepApart(tx *readmodel.Tx, over map[event.SiteID]bool) error {
 // folded is what the read model knows of the federation, at one moment.
 type folded struct {
 	members     Membership
-	authorities map[event.AuthorityID]AuthorityState
+	authorities map[event.AuthorityID]AuthorityState // those with a founding that counts
+	founders    founders
 	raw         map[event.Subject]string // the stored states that this was read from
 }
 
 // readFolded returns what the read model knows, and whether that differs from before. States that have not changed are not
-// decoded again.
+// decoded again. Of authorities that nobody has founded, as far as it counts, nothing is read or kept: one site can make as many of
+// them as it likes, and each look would cost as much as all of them.
 func readFolded(ctx context.Context, m *readmodel.Model, before folded) (f folded, changed bool, err error) {
 	f = folded{authorities: make(map[event.AuthorityID]AuthorityState), raw: make(map[event.Subject]string)}
 	err = m.View(ctx, func(q readmodel.Query) error {
@@ -54,11 +55,10 @@ func readFolded(ctx context.Context, m *readmodel.Model, before folded) (f folde
 		if err != nil {
 			return err
 		}
-		ids, err := authorityIDs(ctx, q)
-		if err != nil {
+		if f.founders, err = readFounders(ctx, q); err != nil {
 			return err
 		}
-		for _, id := range ids {
+		for id := range f.founders.authorities {
 			f.authorities[id], err = readOne(ctx, q, SubjectOf(id), f.raw, before.raw, before.authorities[id])
 			if err != nil {
 				return err
@@ -69,7 +69,7 @@ func readFolded(ctx context.Context, m *readmodel.Model, before folded) (f folde
 	if err != nil {
 		return folded{}, false, fmt.Errorf("read the federation: %w", err)
 	}
-	return f, !maps.Equal(f.raw, before.raw), nil
+	return f, !maps.Equal(f.raw, before.raw) || !f.founders.equal(before.founders), nil
 }
 
 // readOne reads one state, unless it is stored as it was before.
@@ -89,20 +89,4 @@ func readOne[S any](ctx context.Context, q readmodel.Query, subject event.Subjec
 		return is, fmt.Errorf("read the state of %s: %w", subject, err)
 	}
 	return is, nil
-}
-
-func authorityIDs(ctx context.Context, q readmodel.Query) (ids []event.AuthorityID, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT id FROM site_authority ORDER BY id`)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
-	for rows.Next() {
-		var id event.AuthorityID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
 }
