@@ -176,7 +176,7 @@ const maxRolls = 8
 // is not known. It is a pure function of the set of facts. It is calculated again from the beginning, without them, if there are
 // facts of a removed site that do not count.
 func (m Membership) Roll(founder event.SiteID) Roll {
-	facts := m.facts()
+	facts := m.facts(founder)
 	r := newRoll(founder)
 	again := make(map[event.SiteID]int)
 	for i := 0; i < len(facts); i++ {
