@@ -514,7 +514,8 @@ func forgedProposal(t *testing.T, w *world, a *node, stamp event.Stamp, same boo
 	return signed(t, a, h, event.Event{ID: "00000000000000aa", Subject: SubjectMembers, Kind: KindProposed, Stamp: stamp, Data: data})
 }
 
-// hostile draws a history in which everybody forges dates, logs and branches, and claims to have heard what he likes.
+// hostile draws a history in which everybody forges dates, logs and branches, claims to have heard what he likes, takes several
+// names and acknowledges several proposals.
 func hostile(t *rapid.T) *script {
 	s := history(t)
 	for range rapid.IntRange(1, 25).Draw(t, "forged") {
@@ -534,7 +535,9 @@ func hostile(t *rapid.T) *script {
 		case 1:
 			s.forge(at, by, KindEndorsed, Endorsed{cast[who].Site()})
 		case 2:
-			s.forge(at, by, KindRemoved, Removed{Site: cast[who].Site(), Heard: heard})
+			head := eventlog.Head{Branch: eventlog.Branch{LogID: logOf(who)}, Page: at.page}
+			head.Branch.Authority = rapid.SampledFrom([]event.AuthorityID{event.Federation, nordtal}).Draw(t, "of")
+			s.forge(at, by, KindRemoved, Removed{Site: cast[who].Site(), Heard: heard, Closes: []eventlog.Head{head}})
 		case 3:
 			p := s.entries[rapid.IntRange(0, len(s.entries)-1).Draw(t, "which")].Place
 			s.forge(at, by, KindJoined, Joined{p.Site, p.Incarnation, p.Page, p.Hash, p.Index})
@@ -550,6 +553,8 @@ func hostile(t *rapid.T) *script {
 
 // TestWhoeverForgesWhatTheRollIsOfTheSetOnly has the facts of a hostile history arrive in any order, the state stored between.
 func TestWhoeverForgesWhatTheRollIsOfTheSetOnly(t *testing.T) {
+	authority := nordtals(0, 2)
+	ends := func(m Membership) string { return mustJSON(endsOf(t, m, authority).Removed()) }
 	rapid.Check(t, func(t *rapid.T) {
 		s := hostile(t)
 		want := s.state()
@@ -565,6 +570,9 @@ func TestWhoeverForgesWhatTheRollIsOfTheSetOnly(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(mustJSON(want), mustJSON(got)); diff != "" {
+			t.Fatal(diff)
+		}
+		if diff := cmp.Diff(ends(want), ends(got)); diff != "" {
 			t.Fatal(diff)
 		}
 		for _, founder := range []event.SiteID{"", cast[0].Site()} {
