@@ -68,12 +68,14 @@
 // changes nothing. Withdrawals from before there was that field go by page numbers.
 //
 // What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
-// forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything because
-// their program is older, go by dates and the order within a log. A name that a site takes besides its own gives it no power over
-// who has that name alone; so where an operator other than the founder's is left alone and invites through a site that names itself
-// after two operators, this binds only those of its sites that do the same. A site that forks its log before what it has said, which is
-// shown to all, can push that out with a flood, and so take back its own word for others. A member that votes for a removal can name
-// a lower end of the removed site's logs than it knows: what lies behind is kept apart; and a member can date its vote back until it
-// is one of those that removed the site. Which person may say something at a site is
-// not judged here, but before.
+// forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything
+// because their program is older, go by dates and the order within a log. So an operator whose second site keeps silent, or
+// lies, can move the time when that became a member, and with it take back what it said for others; and if no more sites have
+// joined by the founder's word than that one and another, it can have an earlier founding of his preferred. A name that a site
+// takes besides its own gives it no power over who has that name alone; so where an operator other than the founder's is left
+// alone and invites through a site that names itself after two operators, this binds only those of its sites that do the same.
+// A site that forks its log before what it has said, which is shown to all, can push that out with a flood, and so take back
+// its own word for others. A member that votes for a removal can name a lower end of the removed site's logs than it knows:
+// what lies behind is kept apart; and a member can date its vote back until it is one of those that removed the site. Which
+// person may say something at a site is not judged here, but before.
 package site
