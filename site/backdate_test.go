@@ -157,6 +157,150 @@ func TestNobodyIsAdmittedByDatingBack(t *testing.T) {
 	})
 }
 
+// called is a proposal of a site under an operator's name, with the site's own consent.
+func called(who int, operator string) Proposed {
+	p := proposalOf(who)
+	p.Operator = operator
+	p.Consent = cast[who].Sign("join", consent(p.Federation, p.Invitation, p.Profile))
+	return p
+}
+
+// TestASiteThatAcknowledgesTwiceBringsNobodyIn is a founder with a second site of his, which says later that it had joined by
+// another proposal: as the site of another operator, before there was one.
+func TestASiteThatAcknowledgesTwiceBringsNobodyIn(t *testing.T) {
+	forgedName := func(s *script) {
+		s.forge(forged{incarnation: another, stamp: 1, page: 1}, 0, KindProposed, called(1, "Strohmann"))
+	}
+	acknowledge := func(s *script) {
+		s.join(1, len(s.entries)-1)
+		p := &s.entries[len(s.entries)-1].Place
+		p.Incarnation, p.Stamp, p.Page = another, 1, 1
+	}
+	t.Run("the first one being true", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.admit(0, 1)
+		s.admit(0, 2)
+		forgedName(s)
+		acknowledge(s)
+		s.wantAlways(t, 0, 1, 2)
+	})
+	t.Run("having said nothing before", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.add(0, KindProposed, s.hearing(0, 1))
+		s.admit(0, 2)
+		forgedName(s)
+		acknowledge(s)
+		s.wantAlways(t, 0, 1, 2)
+	})
+	t.Run("having been invited by another operator", func(t *testing.T) {
+		s := founded["new"]()
+		s.add(2, KindProposed, s.hearing(2, 1))
+		s.endorse(0, 1)
+		forgedName(s)
+		acknowledge(s)
+		s.wantAlways(t, 0, 2) // whose site it is there are two opinions of
+	})
+	t.Run("what the true proposal binds stays bound", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.admit(0, 2)
+		s.forge(forged{incarnation: another, stamp: 1, page: 1}, 0, KindProposed, proposalOf(4))
+		s.forge(forged{incarnation: another, stamp: 1, page: 2}, 0, KindProposed, hearingNothing(2))
+		s.join(2, len(s.entries)-1)
+		p := &s.entries[len(s.entries)-1].Place
+		p.Incarnation, p.Stamp = another, 0
+		s.wantAlways(t, 0, 2)
+	})
+	t.Run("nor do many of its acknowledgements choose the founding", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.admit(0, 1)
+		s.admit(0, 2)
+		other := profileOf(0)
+		other.Operator = "Strohmann"
+		s.forge(forged{incarnation: another, stamp: 0, page: 1}, 0, KindFounded, Founded{other})
+		heard := []string{nameOf(s.entries[len(s.entries)-1])}
+		for i := range 3 {
+			p := proposalOf(1)
+			p.Heard = heard
+			s.forge(forged{incarnation: hex16(0xa0 + i), stamp: 1, page: 2}, 0, KindProposed, p)
+			s.join(1, len(s.entries)-1)
+			s.entries[len(s.entries)-1].Place.Incarnation = hex16(0xa0 + i)
+		}
+		s.wantAlways(t, 0, 1, 2)
+	})
+}
+
+// TestWhoTakesAnotherNameIsBoundNevertheless is a founder and a second site of his that bring in an accomplice with a date before
+// the second operator, while one of them or both say that they are somebody else.
+func TestWhoTakesAnotherNameIsBoundNevertheless(t *testing.T) {
+	for name, renamed := range map[string][]int{"the accomplice": {1}, "the founder": {0}, "both": {0, 1}} {
+		for where, at := range map[string]forged{"now": {incarnation: hex16(7), stamp: 99, page: 1}, "long ago": {incarnation: hex16(7), stamp: 0, page: 1}} {
+			t.Run(name+" "+where, func(t *testing.T) {
+				s := new(script)
+				s.found()
+				s.admit(0, 1)
+				s.admit(0, 2)
+				for _, who := range renamed {
+					s.forge(at, who, KindProposed, called(who, "Somebody else"))
+				}
+				s.forge(forged{incarnation: another, stamp: 2, page: 1}, 1, KindProposed, proposalOf(4))
+				s.wantAlways(t, 0, 1, 2)
+			})
+		}
+	}
+	t.Run("the inviter of the second operator", func(t *testing.T) {
+		s := new(script)
+		s.found()
+		s.admit(0, 1)
+		s.admit(1, 2)
+		s.add(1, KindProposed, called(1, "Somebody else"))
+		s.forge(forged{incarnation: another, stamp: 1, page: 1}, 0, KindProposed, proposalOf(4))
+		s.wantAlways(t, 0, 1, 2)
+	})
+}
+
+// TestWhoTakesAnotherOperatorsNameDoesNotBindIt is the name used the other way round: to move what that operator has said.
+func TestWhoTakesAnotherOperatorsNameDoesNotBindIt(t *testing.T) {
+	for name, by := range map[string]int{"the founder": 0, "another site of his": 1} {
+		for said, data := range map[string]struct {
+			kind event.Kind
+			fact func() any
+		}{
+			"in a proposal": {KindProposed, func() any { return called(by, operatorOf(2)) }},
+			"in a founding of itself": {KindFounded, func() any {
+				p := profileOf(by)
+				p.Operator = operatorOf(2)
+				return Founded{p}
+			}},
+			"in a founding of the other": {KindFounded, func() any {
+				p := profileOf(2)
+				p.Operator = operatorOf(0)
+				return Founded{p}
+			}},
+		} {
+			t.Run(name+" "+said, func(t *testing.T) {
+				s := founded["new"]()
+				s.admit(0, 4)
+				s.endorse(2, 4)
+				s.admit(0, 1)
+				s.endorse(2, 1)
+				s.propose(2, 6) // who acknowledges nothing, as before there was Joined
+				s.endorse(4, 6)
+				s.admit(2, 5)
+				s.endorse(6, 5)
+				s.wantAlways(t, 0, 1, 2, 4, 5, 6)
+				s.add(by, data.kind, data.fact())
+				s.add(by, KindProposed, hearingNothing(7))
+				s.join(7, len(s.entries)-1)
+				s.wantAlways(t, 0, 1, 2, 4, 5, 6)
+			})
+		}
+	}
+}
+
 func hearingNothing(who int) Proposed {
 	p := proposalOf(who)
 	p.Heard = []string{}
@@ -303,7 +447,7 @@ func TestASiteAcknowledgesOnceByWhatItJoined(t *testing.T) {
 	a, b, c := w.three()
 	w.exchange()
 	for _, at := range w.sites {
-		facts, joined := at.Federation.snap.Load().facts.facts(), 0
+		facts, joined := at.Federation.snap.Load().facts.facts(""), 0
 		for _, f := range facts {
 			if f.Fact.Joined != nil {
 				joined++
@@ -370,7 +514,8 @@ func forgedProposal(t *testing.T, w *world, a *node, stamp event.Stamp, same boo
 	return signed(t, a, h, event.Event{ID: "00000000000000aa", Subject: SubjectMembers, Kind: KindProposed, Stamp: stamp, Data: data})
 }
 
-// hostile draws a history in which everybody forges dates, logs and branches, and claims to have heard what he likes.
+// hostile draws a history in which everybody forges dates, logs and branches, claims to have heard what he likes, takes several
+// names and acknowledges several proposals.
 func hostile(t *rapid.T) *script {
 	s := history(t)
 	for range rapid.IntRange(1, 25).Draw(t, "forged") {
@@ -384,13 +529,15 @@ func hostile(t *rapid.T) *script {
 		heard = heard[:rapid.IntRange(0, len(heard)).Draw(t, "heard")]
 		switch rapid.IntRange(0, 4).Draw(t, "what") {
 		case 0:
-			p := proposalOf(who)
+			p := called(who, operatorOf(rapid.SampledFrom([]int{who, by, 8}).Draw(t, "called")))
 			p.Heard = heard
 			s.forge(at, by, KindProposed, p)
 		case 1:
 			s.forge(at, by, KindEndorsed, Endorsed{cast[who].Site()})
 		case 2:
-			s.forge(at, by, KindRemoved, Removed{Site: cast[who].Site(), Heard: heard})
+			head := eventlog.Head{Branch: eventlog.Branch{LogID: logOf(who)}, Page: at.page}
+			head.Branch.Authority = rapid.SampledFrom([]event.AuthorityID{event.Federation, nordtal}).Draw(t, "of")
+			s.forge(at, by, KindRemoved, Removed{Site: cast[who].Site(), Heard: heard, Closes: []eventlog.Head{head}})
 		case 3:
 			p := s.entries[rapid.IntRange(0, len(s.entries)-1).Draw(t, "which")].Place
 			s.forge(at, by, KindJoined, Joined{p.Site, p.Incarnation, p.Page, p.Hash, p.Index})
@@ -406,6 +553,8 @@ func hostile(t *rapid.T) *script {
 
 // TestWhoeverForgesWhatTheRollIsOfTheSetOnly has the facts of a hostile history arrive in any order, the state stored between.
 func TestWhoeverForgesWhatTheRollIsOfTheSetOnly(t *testing.T) {
+	authority := nordtals(0, 2)
+	ends := func(m Membership) string { return mustJSON(endsOf(t, m, authority).Removed()) }
 	rapid.Check(t, func(t *rapid.T) {
 		s := hostile(t)
 		want := s.state()
@@ -421,6 +570,9 @@ func TestWhoeverForgesWhatTheRollIsOfTheSetOnly(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(mustJSON(want), mustJSON(got)); diff != "" {
+			t.Fatal(diff)
+		}
+		if diff := cmp.Diff(ends(want), ends(got)); diff != "" {
 			t.Fatal(diff)
 		}
 		for _, founder := range []event.SiteID{"", cast[0].Site()} {

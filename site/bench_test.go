@@ -97,7 +97,7 @@ func BenchmarkRollOfAFlood(b *testing.B) {
 			Endorsed{event.SiteID(letters) + cast[3].Site()[len(letters):]})
 	}
 	m := s.state()
-	if n := len(m.facts()); n < 64*maxSaid {
+	if n := len(m.facts("")); n < 64*maxSaid {
 		b.Fatalf("only %d facts", n)
 	}
 	for b.Loop() {

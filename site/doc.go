@@ -33,12 +33,16 @@
 //     others alone before there was a second operator.
 //   - A firm proposal binds its own operator only, and moves nothing that is about a site which has acknowledged it itself: who
 //     claims to have heard nothing cannot undo what others have said, nor members that know by what they became some.
+//   - A site that has acknowledged different proposals, or consented to be of different operators, is like one that has
+//     acknowledged nothing: what is about it moves, and all the proposals that it named stay firm. It is bound under each of its names.
 //   - What a removed site has said and none of those had heard whose votes removed it (Removed.Heard) does not count, however it
 //     is dated. It takes all of them to leave something out: one that claims to have heard nothing decides nothing.
-//   - Of several foundings by one site that counts of which most of its firm proposals have heard.
-//   - A removed site's logs are closed at (page, hash), as the removing sites knew them; of two closings of a log the
-//     lower page wins, of equal ones the lower hash. A log that nobody named is closed before its first page, until a site that
-//     holds it names it: voters cannot name the logs of authorities that do not allow them. The federation's own logs are closed
+//   - Of several foundings by one site that counts of which most of its firm proposals have heard, those of sites that have
+//     acknowledged several aside.
+//   - A removed site's logs are closed at (page, hash), as the votes that removed it knew them; of two closings of a log the
+//     lower page wins, of equal ones the lower hash. A log that none of them named is closed before its first page, until a site
+//     names it that may hold it or might once: voters do not know the logs of authorities that do not allow them. Nothing that
+//     sorts behind the removal moves the end of a log that the votes have named. The federation's own logs are closed
 //     where the one of the removing sites that knew most knew them: what one had heard counts, so all must get it.
 //   - What a removed site wrote behind the end of its logs is kept apart: stored as far as it comes, not folded, shown. That is so in
 //     the federation's logs, too.
@@ -66,9 +70,14 @@
 // changes nothing. Withdrawals from before there was that field go by page numbers.
 //
 // What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
-// forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything because
-// their program is older, go by dates and the order within a log. A site that forks its log before what it has said, which is
-// shown to all, can push that out with a flood, and so take back its own word for others. A member that votes for a removal can name
-// a lower end of the removed site's logs than it knows: what lies behind is kept apart. Which person may say something at a site is
-// not judged here, but before.
+// forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything
+// because their program is older, go by dates and the order within a log. So an operator whose second site keeps silent, or
+// lies, can move the time when that became a member, and with it take back what it said for others; and if no more sites have
+// joined by the founder's word than that one and another, it can have an earlier founding of his preferred. A name that a site
+// takes besides its own gives it no power over who has that name alone; so where an operator other than the founder's is left
+// alone and invites through a site that names itself after two operators, this binds only those of its sites that do the same.
+// A site that forks its log before what it has said, which is shown to all, can push that out with a flood, and so take back
+// its own word for others. A member that votes for a removal can name a lower end of the removed site's logs than it knows:
+// what lies behind is kept apart; and a member can date its vote back until it is one of those that removed the site. Which
+// person may say something at a site is not judged here, but before.
 package site

@@ -77,7 +77,7 @@ func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 		operators:   make(map[string]string),
 	}
 	for _, r := range s.roll.Removed {
-		s.removed[r.Site], s.heardTo[r.Site] = byLog(r.Closings), byLog(r.heardTo)
+		s.removed[r.Site], s.heardTo[r.Site] = map[eventlog.LogID]eventlog.Head{}, byLog(r.heardTo)
 	}
 	for _, m := range s.roll.Members {
 		s.folded[m.Site] = true
@@ -105,8 +105,32 @@ func newSnapshot(self event.SiteID, f folded, b bootstrap) *snapshot {
 		}
 	}
 	slices.SortFunc(s.list, func(a, b Authority) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	s.closeRemoved()
 	s.fingerprint = mustJSON([]any{s.roll, s.list})
 	return s
+}
+
+// closeRemoved finds where the logs of removed sites end. It takes the authorities: only they tell who may hold which logs.
+func (s *snapshot) closeRemoved() {
+	for i := range s.roll.Removed {
+		r := &s.roll.Removed[i]
+		r.Closings = r.named(s.wasAllowed)
+		s.removed[r.Site] = byLog(r.Closings)
+	}
+}
+
+// wasAllowed reports whether the authority allows the site or has done so: what a site has said about logs while it might hold
+// them does not end with that, or it would be set apart again.
+func (s *snapshot) wasAllowed(site event.SiteID, authority event.AuthorityID) bool {
+	if authority == event.Federation {
+		return true // members only are heard at all
+	}
+	p := s.authorities[authority]
+	if p == nil {
+		return false
+	}
+	_, was := p.live[site]
+	return was
 }
 
 // newPolicy returns what the authority's facts come to, nil if its founding is not known (yet).

@@ -24,8 +24,10 @@ type saidFact = said[MembershipFact]
 //     somebody else alone, at a time when one operator was enough.
 //
 // Only the inviter's own operator is bound that way, and nothing moves that is about a site which has acknowledged it itself: who
-// claims to have heard nothing gains no power over what others have said, nor over members that it has let in before.
-func (m Membership) facts() []*fact {
+// claims to have heard nothing gains no power over what others have said, nor over members that it has let in before. Who has
+// acknowledged different proposals, or named different operators, is like one that has acknowledged nothing. The founder
+// tells whose operator was alone at first, see operators; "" is the first one.
+func (m Membership) facts(founder event.SiteID) []*fact {
 	said := maps.Clone(m.Said)
 	if said == nil {
 		said = make(saidBy[MembershipFact])
@@ -41,22 +43,24 @@ func (m Membership) facts() []*fact {
 	list := said.inOrder()
 	joined := acknowledged(list)
 	bindings := firm(list, joined)
-	list = oneFounding(list, bindings)
-	operators := operatorsNamed(list)
+	list = oneFounding(list, bindings, joined)
+	operators, names := operatorsNamed(list, founder), namesOf(list)
 	for _, b := range bindings {
-		b.operators = operators
+		b.operators, b.names = operators, names
 		list = b.bind(list, joined)
 	}
 	return list
 }
 
 // oneFounding leaves out all foundings of a site but one: the one that most of its firm proposals have heard of, of equal ones the
-// first. Otherwise a founder could date another founding back and become another operator.
-func oneFounding(list []*fact, bindings []*binding) []*fact {
+// first. Otherwise a founder could date another founding back and become another operator. A site that has acknowledged several
+// proposals is not asked: it could outvote the others.
+func oneFounding(list []*fact, bindings []*binding, joined acknowledgements) []*fact {
 	best := make(map[event.SiteID]*fact)
 	count := func(f *fact) (n int) {
+		name := f.name()
 		for _, b := range bindings {
-			if b.by == f.by && b.heard[f.name()] {
+			if b.by == f.by && b.heard[name] && len(joined[b.Fact.Proposed.Site]) == 1 {
 				n++
 			}
 		}
@@ -70,27 +74,33 @@ func oneFounding(list []*fact, bindings []*binding) []*fact {
 	return slices.DeleteFunc(list, func(f *fact) bool { return f.Fact.Founded != nil && best[f.by] != f })
 }
 
-// acknowledged returns by site what it has acknowledged first.
-func acknowledged(list []*fact) map[event.SiteID]Joined {
-	joined := make(map[event.SiteID]Joined)
+// acknowledgements are by site all that it has acknowledged, in whatever logs. An honest site acknowledges one proposal.
+type acknowledgements map[event.SiteID]map[Joined]bool
+
+func acknowledged(list []*fact) acknowledgements {
+	joined := make(acknowledgements)
 	for _, f := range list {
-		if _, known := joined[f.by]; !known && f.Fact.Joined != nil {
-			joined[f.by] = *f.Fact.Joined
+		switch {
+		case f.Fact.Joined == nil:
+			continue
+		case joined[f.by] == nil:
+			joined[f.by] = make(map[Joined]bool)
 		}
+		joined[f.by][*f.Fact.Joined] = true
 	}
 	return joined
 }
 
-// names reports whether the site says that it joined by this fact.
-func (j Joined) names(f *fact) bool {
-	return j.By == f.by && j.Incarnation == f.incarnation && j.Page == f.Page && j.Hash == f.Hash && j.Index == f.Index
+// name reports whether the site that a proposal is about says that it joined by it.
+func (a acknowledgements) name(f *fact) bool {
+	return a[f.Fact.Proposed.Site][Joined{f.by, f.incarnation, f.Page, f.Hash, f.Index}]
 }
 
 // firm returns the proposals that were acknowledged and say what they have heard, in order.
-func firm(list []*fact, joined map[event.SiteID]Joined) (found []*binding) {
+func firm(list []*fact, joined acknowledgements) (found []*binding) {
 	for _, f := range list {
 		p := f.Fact.Proposed
-		if p != nil && p.Heard != nil && p.Site != f.by && joined[p.Site].names(f) {
+		if p != nil && p.Heard != nil && p.Site != f.by && joined.name(f) {
 			found = append(found, bindingOf(f))
 		}
 	}
@@ -105,42 +115,106 @@ func bindingOf(f *fact) *binding {
 	return b
 }
 
-// operatorsNamed returns by site the operator under which it was founded or proposed; "" if it was under several.
-func operatorsNamed(list []*fact) map[event.SiteID]string {
-	operators := make(map[event.SiteID]string)
+// operators tells which sites are of one operator, from what sites themselves have said: a name counts for a site that has
+// founded or consented under it.
+type operators struct {
+	named map[event.SiteID]map[string]bool // an honest site has one
+	// alone is the founder with those of its operator whom it has proposed, and they others: the sites that could admit others
+	// alone at first. Nobody comes in here who was not let in by one of them.
+	alone map[event.SiteID]bool
+	first string                   // the name of the founder's operator
+	known map[[2]event.SiteID]bool // what bound has answered: who takes thousands of names must not cost others anything
+}
+
+func operatorsNamed(list []*fact, founder event.SiteID) operators {
+	o := operators{named: make(map[event.SiteID]map[string]bool), alone: make(map[event.SiteID]bool), known: make(map[[2]event.SiteID]bool)}
 	for _, f := range list {
-		var p Profile
-		switch {
-		case f.Fact.Founded != nil:
-			p = f.Fact.Founded.Profile
-		case f.Fact.Proposed != nil:
-			p = f.Fact.Proposed.Profile
-		default:
+		p := f.Fact.profile(f.by)
+		if p == nil {
 			continue
 		}
-		key := operatorKey(p.Operator)
-		if before, known := operators[p.Site]; known && before != key {
-			key = ""
+		name := operatorKey(p.Operator)
+		if f.Fact.Founded != nil && (founder == "" || founder == p.Site) {
+			founder, o.first, o.alone[p.Site] = p.Site, name, true
 		}
-		operators[p.Site] = key
+		if o.named[p.Site] == nil {
+			o.named[p.Site] = make(map[string]bool)
+		}
+		o.named[p.Site][name] = true
 	}
-	return operators
+	for o.spread(list) {
+	}
+	return o
+}
+
+// profile returns what a site has consented to be called by the fact, nil if it is no fact of that kind.
+func (f *MembershipFact) profile(by event.SiteID) *Profile {
+	switch {
+	case f.Founded != nil && f.Founded.Site == by:
+		return &f.Founded.Profile
+	case f.Proposed != nil:
+		return &f.Proposed.Profile
+	}
+	return nil
+}
+
+// spread adds whom those who were alone have proposed as their own, and reports whether there was anybody.
+func (o operators) spread(list []*fact) (more bool) {
+	for _, f := range list {
+		p := f.Fact.Proposed
+		if p != nil && o.alone[f.by] && !o.alone[p.Site] && operatorKey(p.Operator) == o.first {
+			o.alone[p.Site], more = true, true
+		}
+	}
+	return more
+}
+
+// bound reports whether a site is bound by what another one has heard: because they share an operator's name. Who takes further
+// names does not get away with it. Nor does he win power with them: the name of an operator that was never alone gives who has
+// others besides no power over a site that has only this one.
+func (o operators) bound(site, by event.SiteID) bool {
+	pair := [2]event.SiteID{site, by}
+	is, known := o.known[pair]
+	if !known {
+		own, others := o.named[site], o.named[by]
+		is = o.alone[by] && own[o.first] || (len(others) == 1 || len(own) > 1) && overlap(own, others)
+		o.known[pair] = is
+	}
+	return is
+}
+
+func overlap(a, b map[string]bool) bool {
+	for name := range a {
+		if b[name] {
+			return true
+		}
+	}
+	return false
 }
 
 // binding is a firm proposal with whom it binds.
 type binding struct {
 	*fact
 	heard     map[string]bool
-	operators map[event.SiteID]string // see operatorsNamed
+	operators operators
+	names     map[*fact]string // of all facts: a name is a digest, and each proposal asks for it
+}
+
+func namesOf(list []*fact) map[*fact]string {
+	names := make(map[*fact]string, len(list))
+	for _, f := range list {
+		names[f] = f.name()
+	}
+	return names
 }
 
 // own reports whether the site is of the inviter's operator.
 func (b *binding) own(site event.SiteID) bool {
-	return site == b.by || b.operators[site] != "" && b.operators[site] == b.operators[b.by]
+	return site == b.by || b.operators.bound(site, b.by)
 }
 
 // bind moves what the proposal binds behind it.
-func (b *binding) bind(list []*fact, joined map[event.SiteID]Joined) []*fact {
+func (b *binding) bind(list []*fact, joined acknowledgements) []*fact {
 	at := slices.Index(list, b.fact)
 	var before, behind []*fact
 	for _, f := range list[:at] {
@@ -156,18 +230,23 @@ func (b *binding) bind(list []*fact, joined map[event.SiteID]Joined) []*fact {
 	return slices.Concat(before, list[at:at+1], behind, list[at+1:])
 }
 
-func (b *binding) binds(f *fact, joined map[event.SiteID]Joined) bool {
-	if !b.own(f.by) || b.heard[f.name()] {
+func (b *binding) binds(f *fact, joined acknowledgements) bool {
+	if !b.own(f.by) || b.heard[b.names[f]] {
 		return false
 	}
 	switch {
 	case f.Fact.Proposed != nil:
-		return !joined[f.Fact.Proposed.Site].names(f)
+		return !b.exempt(f.Fact.Proposed.Site, joined) || !joined.name(f)
 	case f.Fact.Endorsed != nil:
-		_, is := joined[f.Fact.Endorsed.Site]
-		return !is
+		return !b.exempt(f.Fact.Endorsed.Site, joined)
 	}
 	return false
+}
+
+// exempt reports whether what is about a site may stay where it is because the site has acknowledged it. One that has
+// acknowledged different proposals, or consented to be of different operators, has lied: then its word moves nothing to the front.
+func (b *binding) exempt(site event.SiteID, joined acknowledgements) bool {
+	return len(joined[site]) == 1 && len(b.operators.named[site]) < 2
 }
 
 // hasJoined reports whether the site has acknowledged a proposal.
@@ -183,9 +262,10 @@ func (m Membership) hasJoined(site event.SiteID) bool {
 
 // unheardBefore counts what the proposal would bind if its site acknowledged it.
 func (m Membership) unheardBefore(proposal *fact) (n int) {
-	list := m.facts()
+	founder := proposal.Fact.Proposed.Federation
+	list := m.facts(founder)
 	b, joined := bindingOf(proposal), acknowledged(list)
-	b.operators = operatorsNamed(list)
+	b.operators, b.names = operatorsNamed(list, founder), namesOf(list)
 	for _, f := range list {
 		if f.name() == proposal.name() {
 			return n
@@ -201,7 +281,7 @@ func (m Membership) unheardBefore(proposal *fact) (n int) {
 // Proposed.Heard and Removed.Heard. It is never nil and holds at most maxNamed, the first ones in order.
 func (m Membership) heardOf(is func(event.SiteID) bool) []string {
 	names := []string{}
-	for _, f := range m.facts() {
+	for _, f := range m.facts("") {
 		if is(f.by) && f.Fact.Joined == nil && len(names) < maxNamed {
 			names = append(names, f.name())
 		}

@@ -68,8 +68,8 @@ const maxClosings = 150
 // operator not counted; if only one other operator remains, that one suffices. A removed key never comes back.
 //
 // The site's logs are closed at the last page that this site knows; it first asks the site for what it has. Of two closings of a log
-// the lower one counts. Logs that no vote has named, because no voter may hold them, are named by the sites that hold them as soon
-// as they hear of the removal, see NameLogs.
+// in the votes by which it is removed the lower one counts. Logs that none of these has named, because no voter may hold them, are
+// named by the sites that hold them as soon as they hear of the removal, see NameLogs.
 //
 // With lose it is removed even if it is the last site of an authority: otherwise a hostile site could found an authority of its own
 // and so stay for ever.
@@ -169,7 +169,8 @@ func closings(site event.SiteID, heads []eventlog.Head) (drafts []event.Draft) {
 }
 
 // NameLogs closes those logs of removed sites that nobody has named, at the last page that this site knows. Without it they would
-// count as closed before their first page, and what an honest site wrote for an authority that no voter holds would not be shown. It
+// count as closed before their first page, and what an honest site wrote for an authority that no voter holds would not be shown. What
+// is said here of logs that the votes have named does not count, nor of those that this site was never allowed to hold. It
 // does nothing where there is nothing to name; Run calls it after each change. It returns the log's errors.
 func (s *Service) NameLogs(ctx context.Context) error {
 	s.deciding.Lock()

@@ -260,6 +260,75 @@ func TestOfTwoRemovalsTheLowerClosingCounts(t *testing.T) {
 	w.wantSameState(a, b)
 }
 
+// endsOf returns where the logs of removed sites end for an authority's facts.
+func endsOf(t *testing.T, members Membership, authority *script) *Federation {
+	t.Helper()
+	fed := NewFederation(cast[0].Site())
+	authorities := map[event.AuthorityID]AuthorityState{nordtal: stateOf(t, authority)}
+	fed.update(newSnapshot(cast[0].Site(), folded{members: members, authorities: authorities}, bootstrap{}))
+	return fed
+}
+
+// nordtals are the facts of an authority that allows some of the cast.
+func nordtals(allowed ...int) *script {
+	s, f := new(script), AuthorityFounded{NameDE: "Landkreis Nordtal", NameEN: "Nordtal District"}
+	for _, i := range allowed {
+		f.Sites = append(f.Sites, cast[i].Site())
+	}
+	s.add(0, KindAuthorityFounded, f)
+	return s
+}
+
+// close says where a removed site's log of the authority ends.
+func (s *script) close(by, who int, class event.Class, page uint64) {
+	log := logOf(who)
+	log.Authority, log.Class = nordtal, class
+	s.add(by, KindRemoved, Removed{Site: cast[who].Site(), Closes: []eventlog.Head{{Branch: eventlog.Branch{LogID: log}, Page: page}}})
+}
+
+// TestNobodyMovesTheEndsOfARemovedSitesLogsLater is a member that closes, long afterwards, what two others have closed properly; and
+// one that names a log which it may not hold.
+func TestNobodyMovesTheEndsOfARemovedSitesLogsLater(t *testing.T) {
+	s := new(script)
+	s.found()
+	s.admit(0, 2)
+	s.admit(0, 4)
+	s.endorse(2, 4)
+	s.admit(0, 6)
+	s.endorse(2, 6)
+	s.close(0, 4, event.Register, 900)
+	s.close(2, 4, event.Register, 901) // this one removes it
+	s.close(6, 4, event.Register, 1)
+	s.close(2, 4, event.Register, 2)
+	s.close(6, 4, event.Operations, 1)
+	s.close(0, 4, event.Operations, 7)
+	s.close(0, 4, event.Operations, 8)
+	forbidden := nordtals(0, 4, 2)
+	forbidden.add(2, KindForbidden, Forbidden{Site: cast[0].Site(), Withdraws: []event.ID{forbidden.entries[0].ID}})
+	for name, tt := range map[string]struct {
+		authority   *script
+		named, late uint64
+	}{
+		"who closes is not allowed":                   {nordtals(0, 4), 900, 7},
+		"who closes is allowed":                       {nordtals(0, 4, 6), 900, 1},
+		"who has named a log is not allowed any more": {forbidden, 900, 7},
+		"nobody who has named a log was ever allowed": {nordtals(4, 2), 900, 0},
+		"nothing is known of the authority":           {new(script), 900, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.wantAlways(t, 0, 2, 6)
+			fed := endsOf(t, s.state(), tt.authority)
+			for class, want := range map[event.Class]uint64{event.Register: tt.named, event.Operations: tt.late} {
+				log := logOf(4)
+				log.Authority, log.Class = nordtal, class
+				if head, closed := fed.Closing(log); !closed || head.Page != want {
+					t.Errorf("the log of class %s ends at page %d, %v, want %d", class, head.Page, closed, want)
+				}
+			}
+		})
+	}
+}
+
 func TestManyLogsAreClosedInSeveralFacts(t *testing.T) {
 	w := newWorld(t)
 	a, b, c := w.three()

@@ -89,9 +89,32 @@ type Pending struct {
 // RemovedSite is a site that was a member. Its logs are closed.
 type RemovedSite struct {
 	Profile
+	// Closings are where its logs end. In Membership.Roll they are what the votes say which removed it, see named.
 	Closings []eventlog.Head `json:"closings,omitempty"`
 
 	heardTo []eventlog.Head // where its logs of the federation end, see highest
+	namings []naming        // what was said about its logs when it had been removed
+}
+
+// naming is what a member says about the ends of a removed site's logs without having been asked whether to remove it.
+type naming struct {
+	by     event.SiteID
+	closes []eventlog.Head
+}
+
+// named returns the ends of the site's logs: those that the votes which removed it have named, and of other logs what those say
+// who may hold them. Otherwise any member could close, later, what it does not even know, and have all others set it apart.
+func (r RemovedSite) named(mayHold func(event.SiteID, event.AuthorityID) bool) []eventlog.Head {
+	voted := byLog(r.Closings)
+	var others []eventlog.Head
+	for _, n := range r.namings {
+		for _, h := range n.closes {
+			if _, known := voted[h.Branch.LogID]; !known && mayHold(n.by, h.Branch.Authority) {
+				others = append(others, h)
+			}
+		}
+	}
+	return lowest(r.Closings, others)
 }
 
 // Roll is who belongs to the federation, each list in order of site ids.
@@ -176,7 +199,7 @@ const maxRolls = 8
 // is not known. It is a pure function of the set of facts. It is calculated again from the beginning, without them, if there are
 // facts of a removed site that do not count.
 func (m Membership) Roll(founder event.SiteID) Roll {
-	facts := m.facts()
+	facts := m.facts(founder)
 	r := newRoll(founder)
 	again := make(map[event.SiteID]int)
 	for i := 0; i < len(facts); i++ {
@@ -307,8 +330,7 @@ func (r *roll) endorsements(c *Pending) (operators []string, need int) {
 
 func (r *roll) remove(by event.SiteID, f *Removed) {
 	if gone := r.removed[f.Site]; gone != nil {
-		// Another closing that was on its way at the same time.
-		gone.Closings = append(gone.Closings, ofSite(f.Closes, f.Site)...)
+		gone.namings = append(gone.namings, naming{by, ofSite(f.Closes, f.Site)})
 		return
 	}
 	if r.members[f.Site] == nil {

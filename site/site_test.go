@@ -466,7 +466,7 @@ func TestAnIDThatAnotherSiteHasCopiedDisplacesNoMembershipFact(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(state.facts()); n != 4 {
+	if n := len(state.facts("")); n != 4 {
 		t.Errorf("%d facts, want all 4", n)
 	}
 }
