@@ -98,6 +98,25 @@ func TestAStoreThatHasLostItsProofIsNotSealedTwice(t *testing.T) {
 	}
 }
 
+// A store that never had a proof has not lost it.
+func TestAPlainStoreThatWasRepairedIsSealedLikeAnyOther(t *testing.T) {
+	path := filled(t, nil)
+	harmPageWith(t, path, "token-200")
+	_, err := repair(path, now())
+	ok(t, err)
+	s := openFor(t, path, &seal.Key{1})
+	if n := sessions(t, s); n < 300 {
+		t.Errorf("%d sessions are left", n)
+	}
+	if d := taken(t, s); d == nil {
+		t.Error("the repair is not noted")
+	}
+	ok(t, s.Close())
+	if _, err := Open(path, now); !errors.Is(err, ErrStoreSealed) {
+		t.Errorf("without the key: %v", err)
+	}
+}
+
 // The version before has put its note among the entries.
 func TestTheNoteOfTheVersionBeforeIsTaken(t *testing.T) {
 	s := openFor(t, filled(t, nil), nil)
