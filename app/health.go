@@ -18,6 +18,7 @@ import (
 	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/salvage"
 )
 
 // lookEvery is how often the conditions that nobody reports by himself are looked at.
@@ -138,16 +139,14 @@ func (s *Site) noticeLostKeyring() {
 // one.
 func (s *Site) noticeRepairedLocal(ctx context.Context) error {
 	s.local.Watch(s.health)
-	d, err := s.local.TakeRepair(ctx)
-	if d == nil || err != nil {
-		return err
-	}
-	s.health.Tell(health.Condition{Store: health.Local, Cause: health.Damaged,
-		Message: fmt.Sprintf("the local store on this site's disk was damaged (%s); %d entries of it could be read", d.Reason, d.Rows),
-		Doing:   "it goes on with these; some people sign in again, and our logs go on in a new incarnation",
-		WayOut:  "check this machine's disk and memory"})
-	s.health.Mend(health.Local, health.Damaged, "")
-	return s.local.Delete(ctx, bucketMeta, keyIncarnation)
+	return s.local.TakeRepair(ctx, func(d salvage.Damage) error {
+		s.health.Tell(health.Condition{Store: health.Local, Cause: health.Damaged,
+			Message: fmt.Sprintf("the local store on this site's disk was damaged (%s); %d entries of it could be read", d.Reason, d.Rows),
+			Doing:   "it goes on with these; some people sign in again, and our logs go on in a new incarnation",
+			WayOut:  "check this machine's disk and memory"})
+		s.health.Mend(health.Local, health.Damaged, "")
+		return s.local.Delete(ctx, bucketMeta, keyIncarnation)
+	})
 }
 
 // showReady answers 200 when the site reads and writes, else 503 with what is missing. It tries what requests do.

@@ -28,7 +28,8 @@ type watch struct {
 
 // OpenChecked is Open for a file that is checked first. One that is damaged is set aside, everything that can be read of it is
 // put into a fresh file, and what is missing then comes from other sites, because the fresh file asks them for everything. That
-// is told to the board, and returned; it is nil for a file that is in order, new, or in memory. It reads the whole file.
+// is told to the board, and returned, also of an earlier repair of which nobody was told; it is nil for a file that is in order, new,
+// or in memory. It reads the whole file.
 func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *salvage.Damage, error) {
 	var found *salvage.Damage
 	if path != ":memory:" {
@@ -49,6 +50,9 @@ func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *salvage.
 		board.Tell(health.Condition{Store: health.Keyring, Cause: health.Damaged,
 			Message: fmt.Sprintf("the keyring on this site's disk was damaged (%s); %d rows of it could be read", found.Reason, found.Rows),
 			Doing:   "the keys that are missing are fetched from the other sites", WayOut: "check this machine's disk and memory"})
+		if err := salvage.Forget(context.Background(), r.db); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), r.Close())
+		}
 	}
 	r.tellAside()
 	return r, found, nil

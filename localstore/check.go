@@ -78,36 +78,46 @@ func fileAt(path string) salvage.File {
 	return salvage.File{Path: path, Schema: schema, Keep: maxAside}
 }
 
-// bucketRepair holds that the file was repaired, until somebody has taken note of it.
+// bucketRepair holds that the file was repaired, in files of versions before the repair itself noted it.
 const (
 	bucketRepair = "local.repair"
 	keyRepair    = "last"
 )
 
-func (s *Store) noteRepair(ctx context.Context, d salvage.Damage) error {
-	b, err := json.Marshal(d)
-	if err != nil {
+// TakeRepair calls do with what was done about a damaged file, at this or an earlier opening; not if there was nothing. It does that
+// again until do has returned nil once. Entries that could be read go on; some may be missing, and of some an older form may have
+// come back. So whoever relies on having the last word here (under which word our logs go on) begins anew in do.
+func (s *Store) TakeRepair(ctx context.Context, do func(salvage.Damage) error) error {
+	d, err := s.repaired(ctx)
+	if d == nil || err != nil {
 		return err
 	}
-	return s.Put(ctx, bucketRepair, keyRepair, b, time.Time{})
+	if err := do(*d); err != nil {
+		return err
+	}
+	if err := errors.Join(s.Delete(ctx, bucketRepair, keyRepair), salvage.Forget(ctx, s.db)); err != nil {
+		return fmt.Errorf("forget the repair of the local store: %w", err)
+	}
+	return nil
 }
 
-// TakeRepair returns what was done about a damaged file at this or an earlier opening, once; nil if there was none. Entries that
-// could be read go on; some may be missing, and of some an older form may have come back. So whoever relies on having the last
-// word here (under which word our logs go on) begins anew.
-func (s *Store) TakeRepair(ctx context.Context) (*salvage.Damage, error) {
-	b, err := s.Take(ctx, bucketRepair, keyRepair)
+func (s *Store) repaired(ctx context.Context) (*salvage.Damage, error) {
+	d, err := fileAt(s.watch.path).Noted(ctx, s.db)
+	if d != nil || err != nil {
+		return d, err
+	}
+	b, err := s.Get(ctx, bucketRepair, keyRepair)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var d salvage.Damage
-	if err := json.Unmarshal(b, &d); err != nil {
+	d = new(salvage.Damage)
+	if err := json.Unmarshal(b, d); err != nil {
 		d.Reason = "unknown"
 	}
-	return &d, nil
+	return d, nil
 }
 
 // watch is what a Store knows of its own file.

@@ -24,5 +24,7 @@
 //   - Every entry has a checksum beside it. An entry that is not what was written is never returned: it is as if it were not
 //     there, but keeps its place, so that what was used once is not used again. A file that is not well formed is set aside when it
 //     is opened, and what can be read of it goes on in a fresh one (package salvage). Either is told to the health.Board.
+//   - That a file was repaired is noted in it, from its first moment until TakeRepair: whether or not the opening that repaired it has
+//     succeeded.
 //   - Nothing here is replicated, and nothing here may be needed by another site.
 package localstore

@@ -101,9 +101,6 @@ func open(path string, now func() time.Time, l *lock) (*Store, error) {
 	if err == nil {
 		err = s.engage(context.Background(), repaired != nil)
 	}
-	if err == nil && repaired != nil {
-		err = s.noteRepair(context.Background(), *repaired)
-	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

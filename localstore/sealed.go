@@ -61,8 +61,8 @@ func (l *lock) open(bucket, key string, value []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// engage compares the file with what was asked for, and seals a file that was not sealed so far. Of a repaired file the proof may
-// be lost; then any entry that opens is one.
+// engage compares the file with what was asked for, and seals a file that was not sealed so far. Of a file that was repaired, now or
+// at an opening that did not come this far, the proof may be lost; then any entry that opens is one.
 func (s *Store) engage(ctx context.Context, repaired bool) error {
 	proof := entry{bucket: sealBucket, key: sealKey}
 	err := s.db.QueryRowContext(ctx, `SELECT value, expires, sum FROM entry WHERE bucket = ? AND key = ?`, sealBucket, sealKey).
@@ -78,30 +78,33 @@ func (s *Store) engage(ctx context.Context, repaired bool) error {
 	case s.lock == nil:
 		return ErrStoreSealed
 	case missing || !proof.whole():
-		return s.proveAgain(ctx)
+		return s.proveAgain(ctx, missing)
 	}
 	_, err = s.lock.open(sealBucket, sealKey, proof.value)
 	return err
 }
 
-// proveAgain writes a proof that was lost, if the key opens what is there.
-func (s *Store) proveAgain(ctx context.Context) error {
-	opens, others := false, false
+// proveAgain writes a proof that was lost, if the key opens what is there. A file of which an entry cannot be sealed never had a
+// proof: it is sealed now. One that has a damaged proof is sealed.
+func (s *Store) proveAgain(ctx context.Context, missing bool) error {
+	opens, others, plain := false, false, false
 	err := s.eachStored(ctx, func(context.Context) error { return nil }, func(e entry) {
 		if e.bucket == sealBucket || !e.whole() {
 			return
 		}
-		others = true
+		others, plain = true, plain || !seal.Sealed(e.value)
 		_, err := s.lock.open(e.bucket, e.key, e.value)
 		opens = opens || err == nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("open the local store: %w", err)
+	case opens || !others:
+		return s.Put(ctx, sealBucket, sealKey, []byte(sealProof), time.Time{})
+	case missing && plain:
+		return s.sealAll(ctx)
 	}
-	if others && !opens {
-		return ErrStoreKey.Because("its proof is damaged, and nothing in it opens")
-	}
-	return s.Put(ctx, sealBucket, sealKey, []byte(sealProof), time.Time{})
+	return ErrStoreKey.Because("its proof is damaged, and nothing in it opens")
 }
 
 // sealAll seals every value in one transaction. Then it moves the write-ahead log into the file and cuts it off, so that no

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// salvage puts all rows that can be read of the file at from into a new file at to, and returns how many. A page that cannot be
-// read costs its own rows: the others are read from the beginning up to it, and from the end down to it.
-func (f File) salvage(from, to string) (rows int, err error) {
+// salvage puts all rows that can be read of the file at from into a new file at to, with the note of that, and returns how many. A
+// page that cannot be read costs its own rows: the others are read from the beginning up to it, and from the end down to it.
+func (f File) salvage(from, to string, d Damage) (rows int, err error) {
 	src, tables, err := f.openDamaged(from)
 	if err != nil {
 		return 0, err
@@ -22,6 +22,7 @@ func (f File) salvage(from, to string) (rows int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	f.done("make the fresh file")
 	defer func() { err = errors.Join(err, dst.Close()) }()
 	if _, err := dst.Exec(`PRAGMA journal_mode = DELETE; BEGIN`); err != nil {
 		return 0, err
@@ -36,10 +37,18 @@ func (f File) salvage(from, to string) (rows int, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("copy the table %s: %w", t.name, err)
 		}
-		rows += n
+		d.Rows += n
+		f.done("copy the table " + t.name)
 	}
-	_, err = dst.Exec(f.Finish + `; COMMIT`)
-	return rows, err
+	if _, err := dst.Exec(f.Finish); err != nil {
+		return 0, err
+	}
+	if err := f.note(dst, d); err != nil {
+		return 0, err
+	}
+	_, err = dst.Exec(`COMMIT`)
+	f.done("commit")
+	return d.Rows, err
 }
 
 // table is a table of the damaged file.
@@ -72,7 +81,7 @@ func (f File) openDamaged(path string) (*sql.DB, []table, error) {
 		tried = errors.Join(tried, err, db.Close())
 	}
 	// Nothing can be read. A new, empty file gives its tables.
-	if err := errors.Join(os.Truncate(path, 0), burnFile(path+suffixWAL), burnFile(path+suffixIndex)); err != nil {
+	if err := errors.Join(os.Truncate(path, 0), f.burnFile(path+suffixWAL), f.burnFile(path+suffixIndex)); err != nil {
 		return nil, nil, errors.Join(tried, err)
 	}
 	db, err := openRaw(path)
@@ -88,7 +97,7 @@ func (f File) openDamaged(path string) (*sql.DB, []table, error) {
 
 // patchHead overwrites the beginning of a file with that of a new one.
 func (f File) patchHead(path string, n int) error {
-	sample := path + ".sample"
+	sample := path + suffixSample
 	db, err := openRaw(sample)
 	if err != nil {
 		return err
@@ -97,6 +106,7 @@ func (f File) patchHead(path string, n int) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
+	f.done("make a sample")
 	head, err := os.ReadFile(sample)
 	if err := errors.Join(err, os.Remove(sample)); err != nil {
 		return err
@@ -109,12 +119,15 @@ func (f File) patchHead(path string, n int) error {
 		return err
 	}
 	_, err = file.WriteAt(head[:n], 0)
-	return errors.Join(err, file.Close())
+	err = errors.Join(err, file.Close())
+	f.done("patch the copy")
+	return err
 }
 
+// tablesOf returns the owner's tables.
 func tablesOf(db *sql.DB) (list []table, err error) {
 	rows, err := db.Query(`SELECT name, sql, (SELECT count(*) FROM pragma_table_info(s.name)) FROM sqlite_schema s
-		WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`)
+		WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> ?`, noteTable)
 	if err != nil {
 		return nil, err
 	}

@@ -5,15 +5,20 @@
 // Such a file is never thrown away. It is set aside under another name, everything that can still be read is put into a fresh one,
 // and the owner gets the rest elsewhere. The steps, each of which may be the last before a crash:
 //
-//	FILE ─copy─► FILE.reading ─rows that can be read─► FILE.fresh
-//	FILE ─rename─► FILE.damaged-TIME           FILE.fresh ─rename─► FILE
+//	FILE ─copy─► FILE.reading ─rows that can be read, and a note of the repair─► FILE.fresh, in one transaction
+//	FILE-wal ─rename─► FILE.damaged-TIME-wal   FILE ─rename─► FILE.damaged-TIME   FILE.fresh ─rename─► FILE
+//
+// A crash before the first of these names was changed has the repair begin anew. After that FILE is not the whole damaged file any
+// more, and the next Repair goes on with the fresh one.
 //
 // # Invariants
 //
 //   - A file that is in order is not touched. One that cannot be read for another reason (no rights, no room) is not taken for
 //     damaged.
 //   - The damaged file is kept, with its write-ahead log moved into it as far as SQLite does that, for its user only; of several
-//     the last File.Keep.
+//     the last File.Keep. A log that has lost its file counts as one.
+//   - A fresh file bears the note of its repair from its first moment on. Repair returns it at every opening until Forget: no crash,
+//     and no owner that could not be opened, takes it away.
 //   - Nobody may have the file open meanwhile.
 package salvage
 
@@ -21,9 +26,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,9 +42,14 @@ const (
 	suffixAside   = ".damaged-"
 	suffixReading = ".reading"
 	suffixFresh   = ".fresh"
+	suffixSample  = ".sample"
 	suffixWAL     = "-wal"
+	suffixJournal = "-journal"
 	suffixIndex   = "-shm"
 )
+
+// logs are what SQLite takes for a part of the database, by their names alone.
+var logs = []string{suffixWAL, suffixJournal}
 
 // File is a SQLite file that can be repaired. The owner of the file has registered the driver "sqlite". Path, Schema and Keep are
 // required.
@@ -49,10 +57,14 @@ type File struct {
 	Path string
 	// Schema makes the tables of a new file. It is used where nothing of the damaged file's own tables can be read.
 	Schema string
-	// Finish is SQL that leaves out of the fresh file what is of no use without what was lost. It may be empty.
+	// Finish is SQL that leaves out of the fresh file what is of no use without what was lost, in the transaction that fills it. It
+	// may be empty.
 	Finish string
 	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it.
 	Keep int
+
+	// step is called after each change of the disk. It is nil but in tests, which look what a crash would leave there.
+	step func(done string)
 }
 
 // Damage says what became of a damaged file.
@@ -66,56 +78,114 @@ type Damage struct {
 }
 
 // Repair looks whether the file is well formed, and if it is damaged puts a fresh one with all that can be read in
-// its place. It returns nil for a file that is in order, or not there. It reads the whole file: about a second for 100 MiB.
+// its place. It returns what it has found, at this call or at an earlier one, until Forget; nil for a file that is in order, or not
+// there. It reads the whole file: about a second for 100 MiB.
 func (f File) Repair(now time.Time) (*Damage, error) {
-	path := f.Path
-	if err := finishRepair(path); err != nil {
+	aside := f.Path + suffixAside + now.UTC().Format("20060102T150405Z")
+	if err := f.finish(aside); err != nil {
 		return nil, err
 	}
-	reason, err := reasonOf(path)
+	reason, noted, err := f.examine()
 	if err != nil || reason == "" {
+		return noted, err
+	}
+	d := &Damage{Reason: reason, Aside: aside}
+	if err := f.copyDatabase(f.Path, f.Path+suffixReading); err != nil {
 		return nil, err
 	}
-	d := &Damage{Reason: reason, Aside: path + suffixAside + now.UTC().Format("20060102T150405Z")}
-	if err := copyDatabase(path, path+suffixReading); err != nil {
+	if d.Rows, err = f.salvage(f.Path+suffixReading, f.Path+suffixFresh, *d); err != nil {
 		return nil, err
 	}
-	if d.Rows, err = f.salvage(path+suffixReading, path+suffixFresh); err != nil {
+	if err := f.replaceDamaged(aside); err != nil {
 		return nil, err
 	}
-	if err := replaceDamaged(path, d.Aside); err != nil {
-		return nil, err
-	}
-	return d, errors.Join(Burn(path+suffixReading), f.burnOldest())
+	return d, f.tidy()
 }
 
-// finishRepair does what a crash has left undone: the fresh file is whole before the damaged one gets its other name.
-func finishRepair(path string) error {
-	_, err := os.Stat(path)
-	_, fresh := os.Stat(path + suffixFresh)
-	if errors.Is(err, fs.ErrNotExist) && fresh == nil {
-		err = (synced.Disk{}).Rename(path+suffixFresh, path)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+// finish does what a crash has left undone. What a repair that had not come far enough has left is burnt, and it begins anew.
+func (f File) finish(aside string) error {
+	begun, err := f.begun(aside)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, Burn(path+suffixFresh), Burn(path+suffixReading))
+	if begun != "" {
+		if err := f.replaceDamaged(begun); err != nil {
+			return err
+		}
+	}
+	return f.tidy()
 }
 
-// reasonOf returns why the file cannot be used, "" if it can or if there is none.
-func reasonOf(path string) (string, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+// begun returns the name under which a repair had begun to set the damaged file aside when it was cut off, "" if none had. Then the
+// fresh file is the only whole one. otherwise is the name if nothing tells it.
+func (f File) begun(otherwise string) (aside string, err error) {
+	if _, err := os.Stat(f.Path + suffixFresh); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return "", err
 	}
-	db, err := openRaw(path)
-	if err != nil {
+	noted, whole := f.lookIntoFresh()
+	_, err = os.Stat(f.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && noted != nil:
+		return noted.Aside, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return otherwise, nil
+	case err != nil || !whole:
 		return "", err
+	}
+	return f.movedLog(noted)
+}
+
+// lookIntoFresh reports whether the transaction that fills the fresh file was committed, and returns the note in it. The version
+// before wrote none.
+func (f File) lookIntoFresh() (noted *Damage, whole bool) {
+	db, err := openRaw(f.Path + suffixFresh)
+	if err != nil {
+		return nil, false
 	}
 	defer func() { _ = db.Close() }() // it was only read
-	return Integrity(context.Background(), db)
+	tables, err := tablesOf(db)
+	if err != nil || len(tables) == 0 {
+		return nil, false
+	}
+	noted, err = f.Noted(context.Background(), db)
+	return noted, err == nil
+}
+
+// movedLog returns the name for the damaged file whose log has its other name already, "" if there is none. Logs of other repairs
+// are left alone: the note says which is ours, and without one it is the last.
+func (f File) movedLog(noted *Damage) (aside string, err error) {
+	files, err := f.Aside()
+	for _, name := range slices.Backward(files) {
+		base := withoutLog(name)
+		if base != name && (noted == nil || noted.Aside == base) {
+			return base, err
+		}
+	}
+	return "", err
+}
+
+// examine returns why the file cannot be used, "" if it can or if there is none; and the note in a file that can.
+func (f File) examine() (reason string, noted *Damage, err error) {
+	info, err := os.Stat(f.Path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	db, err := openRaw(f.Path)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.done("examine")
+	defer func() { _ = db.Close() }() // it was only read
+	reason, err = Integrity(context.Background(), db)
+	if err == nil && reason == "" {
+		noted, err = f.Noted(context.Background(), db)
+	}
+	return reason, noted, err
 }
 
 // Integrity returns what SQLite has against the database, "" if nothing. It reads the disk and not what SQLite remembers of it, if
@@ -142,112 +212,58 @@ type Querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-func openRaw(path string) (*sql.DB, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=synchronous(FULL)&_pragma=secure_delete(ON)"}).String())
-	if err == nil {
-		db.SetMaxOpenConns(1)
-	}
-	return db, err
-}
-
-// makeRaw makes a new file for this user only.
-func makeRaw(path string) (*sql.DB, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	return openRaw(path)
-}
-
-func copyDatabase(from, to string) error {
-	for _, suffix := range []string{"", suffixWAL} {
-		content, err := os.Open(from + suffix)
-		if errors.Is(err, fs.ErrNotExist) && suffix != "" {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		f, err := os.OpenFile(to+suffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err == nil {
-			_, err = io.Copy(f, content)
-			err = errors.Join(err, f.Close())
-		}
-		if err = errors.Join(err, content.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// replaceDamaged gives the damaged file its other name and the fresh one its place. The write-ahead log goes first: SQLite would
-// take it for the fresh file's.
-func replaceDamaged(path, aside string) error {
-	var d synced.Disk
-	for _, suffix := range []string{suffixWAL, ""} {
-		if err := d.Rename(path+suffix, aside+suffix); err != nil && !(suffix != "" && errors.Is(err, fs.ErrNotExist)) {
-			return err
-		}
-	}
-	if err := os.Remove(path + suffixIndex); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// replaceDamaged gives the damaged file its other name and the fresh one its place. The logs go first: SQLite would take them for
+// the fresh file's. What was done before a crash is done already.
+func (f File) replaceDamaged(aside string) error {
+	if err := (synced.Disk{}).Folder(filepath.Dir(f.Path)); err != nil { // the fresh file's name lasts from here on
 		return err
 	}
-	return d.Rename(path+suffixFresh, path)
+	for _, suffix := range append(slices.Clone(logs), "") {
+		if err := f.rename(f.Path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Remove(f.Path + suffixIndex); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.done("remove the index")
+	return f.rename(f.Path+suffixFresh, f.Path)
 }
 
-// Aside returns the damaged files that are kept, the oldest first.
+// tidy removes what a repair leaves over. The copy that it read is the last of that: while it is there, too many damaged files may be.
+func (f File) tidy() error {
+	reading := f.Path + suffixReading
+	var err error
+	if _, there := os.Stat(reading); there == nil {
+		err = f.burnOldest()
+	}
+	return errors.Join(err, f.burn(f.Path+suffixFresh), f.burn(reading+suffixSample), f.burn(reading))
+}
+
+// Aside returns the damaged files that are kept, the oldest first. A log that is there without its file is one of them: it holds what
+// the file would.
 func (f File) Aside() ([]string, error) {
 	found, err := filepath.Glob(f.Path + suffixAside + "*")
 	slices.Sort(found)
-	return slices.DeleteFunc(found, func(name string) bool {
-		return strings.HasSuffix(name, suffixWAL) || strings.HasSuffix(name, suffixIndex)
+	return slices.DeleteFunc(slices.Clone(found), func(name string) bool {
+		base := withoutLog(name)
+		return base != name && slices.Contains(found, base) || strings.HasSuffix(name, suffixIndex) // an index holds numbers only
 	}), err
+}
+
+// withoutLog returns the name of the file that a log belongs to; another name as it is.
+func withoutLog(name string) string {
+	for _, suffix := range logs {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return name
 }
 
 func (f File) burnOldest() error {
 	files, err := f.Aside()
 	for len(files) > f.Keep && err == nil {
-		err = Burn(files[0])
+		err = f.burn(files[0])
 		files = files[1:]
 	}
 	return err
-}
-
-// Burn overwrites with zeros, and removes, a file with its write-ahead log. One that is not there is no error.
-func Burn(path string) error {
-	var errs []error
-	for _, suffix := range []string{"", suffixWAL, suffixIndex} {
-		errs = append(errs, burnFile(path+suffix))
-	}
-	return errors.Join(errs...)
-}
-
-func burnFile(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = io.CopyN(f, zeros{}, info.Size())
-	}
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(path))
-}
-
-// zeros is an endless file of zeros.
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
 }

@@ -57,7 +57,7 @@ func newNotes(t *testing.T, inLog bool) File {
 		exec(`PRAGMA wal_checkpoint(TRUNCATE)`)
 	}
 	f := File{Path: filepath.Join(t.TempDir(), "notes.db"), Schema: schema, Keep: 2}
-	must(t, copyDatabase(live, f.Path), db.Close())
+	must(t, f.copyDatabase(live, f.Path), db.Close())
 	return f
 }
 
@@ -68,6 +68,12 @@ func rowsOf(t *testing.T, path string) (n int) {
 	defer db.Close()
 	must(t, db.QueryRow(`SELECT count(*) FROM note`).Scan(&n))
 	return n
+}
+
+func forget(t *testing.T, f File) {
+	t.Helper()
+	db, err := openRaw(f.Path)
+	must(t, err, Forget(t.Context(), db), db.Close())
 }
 
 func TestAFileInOrderIsNotTouched(t *testing.T) {
@@ -122,6 +128,10 @@ func TestWhatCanBeReadIsKept(t *testing.T) {
 			if n < noteCount-c.mayLose || n != d.Rows {
 				t.Errorf("%d rows were kept, reported are %d; want at least %d", n, d.Rows, noteCount-c.mayLose)
 			}
+			if again, err := f.Repair(now.Add(time.Hour)); again == nil || *again != *d || err != nil {
+				t.Errorf("before anybody has taken note: %+v, %v; want %+v", again, err, d)
+			}
+			forget(t, f)
 			if again, err := f.Repair(now); again != nil || err != nil {
 				t.Errorf("afterwards: %+v, %v", again, err)
 			}
@@ -156,7 +166,7 @@ func TestARepairThatWasInterruptedIsFinished(t *testing.T) {
 			return errors.Join(os.WriteFile(path+suffixFresh, []byte("half"), 0o600), os.WriteFile(path+suffixReading, []byte("half"), 0o600))
 		},
 		"before the fresh file had its name": func(path string) error {
-			return os.Rename(path, path+suffixFresh)
+			return errors.Join(os.Rename(path, path+suffixFresh), os.Remove(path+suffixWAL)) // the log has its other name by then
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,9 +78,12 @@ func (k Key) Seal(r io.Reader, context string, plaintext []byte) ([]byte, error)
 	return k.aead().Seal(out, out[1:13], plaintext, []byte(context)), nil
 }
 
+// Sealed reports whether b may come from Seal. Without the key nobody can say more.
+func Sealed(b []byte) bool { return len(b) >= 13+16 && b[0] == version }
+
 // Open returns what Seal sealed for the same context, or ErrOpen.
 func (k Key) Open(context string, sealed []byte) ([]byte, error) {
-	if len(sealed) < 13+16 || sealed[0] != version {
+	if !Sealed(sealed) {
 		return nil, ErrOpen
 	}
 	plain, err := k.aead().Open(nil, sealed[1:13], sealed[13:], []byte(context))
