@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS secret (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS secret_change ON secret (authority, change);
 CREATE INDEX IF NOT EXISTS secret_name ON secret (authority, name) WHERE name <> '';
+CREATE INDEX IF NOT EXISTS secret_by ON secret (authority, by);
 
 -- Boxes of other sites are kept when a site is forbidden: they are how everybody knows which authority keys it has. Each
 -- site that has a key makes a box of its own for every other one, so that nobody can take a place before them.

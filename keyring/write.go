@@ -34,8 +34,10 @@ type writer struct {
 	demanded []event.KeyID
 	// refused counts what was left out, by reason.
 	refused map[Reason]int
-	// made counts the boxes of each trusted maker, and those of all others under "", once it was asked for.
-	made map[event.SiteID]int
+	// made counts the boxes in each room, once it was asked for.
+	made map[room]int
+	// idle are the boxes that give way in a full room, once it was asked for.
+	idle map[room][]boxRow
 	// waits is how many demands there are because of the peer, -1 as long as nobody has asked.
 	waits int
 	// keys is how many keys and marks the authority has here, -1 as long as nobody has asked.
