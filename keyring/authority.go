@@ -212,7 +212,7 @@ func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 		if err := w.tellAll(authority, "", false); err != nil {
 			return err
 		}
-		for _, table := range []string{"secret WHERE erased = 0 AND", "box WHERE", "cursor WHERE"} {
+		for _, table := range []string{"secret WHERE erased = 0 AND", "box WHERE", "cursor WHERE", "crowded WHERE"} {
 			if _, err := w.ExecContext(ctx, `DELETE FROM `+table+` authority = ?`, authority); err != nil {
 				return err
 			}

@@ -353,6 +353,9 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 		return err
 	}
 	w.renamed = true
+	if err := w.settle(authority, rec.ID); err != nil {
+		return err
+	}
 	return w.tellAll(authority, rec.ID, false)
 }
 

@@ -37,11 +37,13 @@ func (w *writer) boxesFull(authority event.AuthorityID, rec Record) (bool, error
 	}
 	in := w.ring.roomOf(authority, rec.Maker, rec.Origin, rec.Site)
 	if w.made[in] >= maxBoxes {
-		if in.origin != "" {
-			return true, nil
+		gone, err := w.giveWay(authority, in, rec.ID)
+		if err != nil {
+			return false, err
 		}
-		if gone, err := w.giveWay(authority, in, rec.ID); err != nil || !gone {
-			return true, err
+		if !gone {
+			w.lack(refusedBoxes, in)
+			return true, nil
 		}
 	}
 	w.made[in]++
@@ -64,6 +66,9 @@ func (w *writer) countBoxes(authority event.AuthorityID) error {
 // giveWay takes a box that opens nothing out of a full room, if the key of the id opens a record that is here. Only
 // then: two that open nothing would take each other's place without end. It reports whether it has done so.
 func (w *writer) giveWay(authority event.AuthorityID, in room, id event.KeyID) (bool, error) {
+	if in.origin != "" {
+		return false, nil
+	}
 	if used, err := opensSomething(w.ctx, w, authority, id); err != nil || !used {
 		return false, err
 	}
