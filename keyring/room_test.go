@@ -39,14 +39,17 @@ func count(t testing.TB, s *testSite, query string, args ...any) (n int) {
 
 // A rogue draws so many authority keys that what an honest site grants on would fill its room at another one.
 func TestKeysOfOneSiteUseUpNobodyElsesRoom(t *testing.T) {
-	for name, generation := range map[string]func(int) int64{
-		"one generation": func(int) int64 { return 1 },
-		"a staircase":    func(i int) int64 { return int64(i + 2) },
+	for name, flood := range map[string]struct {
+		keys       int
+		generation func(int) int64
+	}{
+		"one generation": {maxBoxes + 10, func(int) int64 { return 1 }},
+		"a staircase":    {maxOfOrigin * 3, func(i int) int64 { return int64(i + 2) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, a, b, rogue, _ := world3(t, 1)
-			rogue.flood(t, a, maxBoxes+10, generation)
-			a.wantRefused(t, rogue.Self(), refusedBoxes, 10)
+			rogue.flood(t, a, flood.keys, flood.generation)
+			a.wantRefused(t, rogue.Self(), refusedBoxes, max(0, flood.keys-maxBoxes))
 			a.grant(t, b, rogue)
 			b.pull(t, a)
 			if got := count(t, a, `SELECT count(*) FROM box WHERE maker = ? AND origin = ? AND site = ?`, a.Self(), rogue.Self(), b.Self()); got > maxOfOrigin {
