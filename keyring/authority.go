@@ -45,8 +45,9 @@ func (r *Ring) Found(ctx context.Context, authority event.AuthorityID) error {
 	return nil
 }
 
-// Grant seals every key of the authority that this site holds to another site, unless it has done so before. That
-// others have done so is no reason not to: whether what they sealed is the key, only the other site can tell. The
+// Grant seals the keys of the authority that this site holds to another site, unless it has done so before; of those
+// that one other site has drawn not more than any honest one draws, see grantable. That others have done so is no
+// reason not to: whether what they sealed is the key, only the other site can tell. The
 // caller has checked that the authority allows the site and that pub is certified by it. It returns ErrNoAuthorityKey
 // if this site has nothing to give.
 func (r *Ring) Grant(ctx context.Context, authority event.AuthorityID, site event.SiteID, pub seal.PublicKey) error {
@@ -84,11 +85,9 @@ func (r *Ring) ungranted(ctx context.Context, q querier, authority event.Authori
 	if err != nil {
 		return nil, err
 	}
-	ours := make(map[event.KeyID]int64)
-	for _, b := range boxes {
-		if b.site == r.self {
-			ours[b.id] = b.generation
-		}
+	ours, err := r.grantable(ctx, q, authority, boxes)
+	if err != nil {
+		return nil, err
 	}
 	if len(ours) == 0 {
 		return nil, ErrNoAuthorityKey
@@ -213,7 +212,7 @@ func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 		if err := w.tellAll(authority, "", false); err != nil {
 			return err
 		}
-		for _, table := range []string{"secret WHERE erased = 0 AND", "box WHERE", "cursor WHERE"} {
+		for _, table := range []string{"secret WHERE erased = 0 AND", "box WHERE", "cursor WHERE", "crowded WHERE"} {
 			if _, err := w.ExecContext(ctx, `DELETE FROM `+table+` authority = ?`, authority); err != nil {
 				return err
 			}

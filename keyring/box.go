@@ -16,9 +16,16 @@ import (
 )
 
 // Bounds of the boxes of one authority. An honest site makes one box for each site and authority key; an authority key
-// is renewed when a site is forbidden. Of makers that the authority does not allow now, and of unsigned boxes, there is
-// room for maxBoxes altogether.
-const maxBoxes = 4096
+// is renewed when a site is forbidden.
+const (
+	// maxBoxes is the room for boxes that one site makes of the keys that one site has drawn, see room.
+	maxBoxes = 4096
+	// maxOfOrigin is how many keys of one other site a site grants on. An authority allows 64 sites: what an honest site
+	// makes of another one's keys always finds room.
+	maxOfOrigin = 64
+	// maxOfOthers is maxOfOrigin for the keys whose origin is not allowed now, or which nobody has signed for, altogether.
+	maxOfOthers = 256
+)
 
 // generationStep is how far above the one before it a generation may be and still count. An honest site takes the next
 // number; some may be unknown here for a while.
@@ -28,17 +35,18 @@ const generationStep = 8
 // forbidden already, and that nobody has signed for. Who is allowed later gets it, too.
 const readingOnly = 0
 
-// boxRow is a box without its content.
+// boxRow is a box without its content. Of two boxes here that of the lower change came first.
 type boxRow struct {
 	id         event.KeyID
 	generation int64
 	site       event.SiteID
 	maker      event.SiteID
 	origin     event.SiteID
+	change     int64
 }
 
 func listBoxes(ctx context.Context, q querier, authority event.AuthorityID) (list []boxRow, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, generation, site, maker, origin FROM box WHERE authority = ?
+	rows, err := q.QueryContext(ctx, `SELECT id, generation, site, maker, origin, change FROM box WHERE authority = ?
 		ORDER BY id, site, maker`, authority)
 	if err != nil {
 		return nil, err
@@ -46,7 +54,7 @@ func listBoxes(ctx context.Context, q querier, authority event.AuthorityID) (lis
 	defer closeRows(rows, &err)
 	for rows.Next() {
 		var b boxRow
-		if err := rows.Scan(&b.id, &b.generation, &b.site, &b.maker, &b.origin); err != nil {
+		if err := rows.Scan(&b.id, &b.generation, &b.site, &b.maker, &b.origin, &b.change); err != nil {
 			return nil, err
 		}
 		list = append(list, b)
@@ -84,12 +92,12 @@ func reach(boxes []boxRow) (top int64) {
 
 // newest returns the box of the authority key that seals what is made next: of the keys sealed to site whose origin is
 // trusted, that of the highest generation within reach, of equals that of the lowest id, of equals that of the lowest
-// origin. Keys that nobody has signed for count only where there is no other. It depends on nothing but its arguments,
-// in whatever order they are.
+// origin. Keys that nobody has signed for count only where there is no other, and those of a site that has drawn more
+// than others grant on do not count. It depends on nothing but its arguments, in whatever order they are.
 func newest(boxes []boxRow, site event.SiteID, trusted func(event.SiteID) bool) (best boxRow, ok bool) {
-	top := reach(boxes)
+	top, many := reach(boxes), crowded(boxes, site)
 	for _, b := range boxes {
-		if b.site != site || b.generation == readingOnly || b.generation > top || b.origin != "" && !trusted(b.origin) {
+		if b.site != site || b.generation == readingOnly || b.generation > top || b.origin != "" && (!trusted(b.origin) || many[b.origin]) {
 			continue
 		}
 		if !ok || olderThan(best, b) {
@@ -97,6 +105,24 @@ func newest(boxes []boxRow, site event.SiteID, trusted func(event.SiteID) bool) 
 		}
 	}
 	return best, ok
+}
+
+// crowded returns the origins other than site itself of which more keys are sealed to it than it grants on: what it
+// seals must be sealed with a key that it grants on.
+func crowded(boxes []boxRow, site event.SiteID) map[event.SiteID]bool {
+	keys := make(map[event.SiteID]map[event.KeyID]bool)
+	many := make(map[event.SiteID]bool)
+	for _, b := range boxes {
+		if b.site != site || b.origin == "" || b.origin == site {
+			continue
+		}
+		if keys[b.origin] == nil {
+			keys[b.origin] = make(map[event.KeyID]bool)
+		}
+		keys[b.origin][b.id] = true
+		many[b.origin] = len(keys[b.origin]) > maxOfOrigin
+	}
+	return many
 }
 
 // olderThan reports whether b's key takes a's place.
@@ -286,7 +312,7 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 		w.refuse(refusedSignature)
 		return nil
 	}
-	switch full, err := w.boxesFull(authority, rec.Maker); {
+	switch full, err := w.boxesFull(authority, rec); {
 	case err != nil:
 		return err
 	case full:
@@ -327,6 +353,9 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 		return err
 	}
 	w.renamed = true
+	if err := w.settle(authority, rec.ID); err != nil {
+		return err
+	}
 	return w.tellAll(authority, rec.ID, false)
 }
 
@@ -340,37 +369,5 @@ func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) erro
 	w.ring.forgetHeld()
 	_, err := w.ExecContext(w.ctx, `DELETE FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
 		authority, rec.ID, rec.Site, rec.Maker)
-	return err
-}
-
-// boxesFull reports whether there is no room for another box of the maker, and counts one otherwise. A maker that the
-// authority allows has room of its own; all others, and unsigned boxes, share one.
-func (w *writer) boxesFull(authority event.AuthorityID, maker event.SiteID) (bool, error) {
-	if err := w.countBoxes(authority); err != nil {
-		return false, err
-	}
-	if !w.ring.trusts(authority, maker) {
-		maker = ""
-	}
-	if w.made[maker] >= maxBoxes {
-		return true, nil
-	}
-	w.made[maker]++
-	return false, nil
-}
-
-// countBoxes counts, once in a transaction, the boxes of each trusted maker, and those of all others under "".
-func (w *writer) countBoxes(authority event.AuthorityID) error {
-	if w.made != nil {
-		return nil
-	}
-	boxes, err := w.boxes(authority)
-	w.made = make(map[event.SiteID]int)
-	for _, b := range boxes {
-		if b.maker != "" && !w.ring.trusts(authority, b.maker) {
-			b.maker = ""
-		}
-		w.made[b.maker]++
-	}
 	return err
 }

@@ -196,7 +196,7 @@ func (r *Ring) checkKeys(ctx context.Context, rest func(context.Context) error) 
 }
 
 func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE erased = 0 AND (authority, id) > (?, ?)
+	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE erased = 0 AND giver = '' AND (authority, id) > (?, ?)
 		ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,8 @@
 //     own for every other one: whether a box holds the key, only its receiver can tell. Its origin is the site that
 //     drew it; the origin signs for its generation and its digest. The newest generation seals what is made next, and
 //     of equals the lowest id: of the keys whose origin the authority allows now, and within reach (at most
-//     generationStep above the generation before it). All others are for reading only. Keys of before there were
+//     generationStep above the generation before it), unless this site has more than maxOfOrigin of that origin. All others
+//     are for reading only. Keys of before there were
 //     signatures count where there is no signed one; they are renewed when a site is forbidden, and once after the
 //     upgrade. Generation 0 seals nothing: a forbidden site gave it, unsigned.
 //
@@ -44,11 +45,17 @@
 //     not allowed learns nothing, not even how many there are. From a site that is forbidden only those keys are taken
 //     that pages here wait for, and the authority keys that seal them (it may have renewed the authority's key before
 //     it heard): these for reading only, here and wherever they go from here, since the forbidden site has them.
-//   - A foreign record is believed only if it opens, as soon as this site can tell. What no honest site sends is left
+//   - A foreign record is believed only if it opens, as soon as this site can tell; before that it is handed on to nobody. What no honest site sends is left
 //     out, counted and told (Refusal); the rest is taken, and the cursor moves.
 //   - No site can destroy a key at another one without a fact that says so, nor more in a day than the toll without a
 //     person's look; nor take an authority key's place there, nor keep keys from being exchanged.
-//   - What others can make this site keep is bounded: maxKeys of an authority, maxBoxes of a maker, maxDemands of a peer.
+//   - What others can make this site keep is bounded: maxKeys of an authority that open, maxUnopened of a peer that do not
+//     open yet, maxDemands of a peer, and maxBoxes that one site makes of the keys of one origin. What one site uses up is its own room, whoever hands it on: of the keys that
+//     another site has drawn an honest one grants maxOfOrigin on and seals with no key beyond those, and boxes of no use
+//     now (of keys whose origin is not allowed, for sites that are not allowed) have a room apart, in which what opens no
+//     record that is here gives way. What does not open goes when its giver is not allowed any more (Tidy).
+//   - What is refused for want of room is asked for again: keys and boxes when there is room (Tidy), keys that do not open
+//     when an authority key comes.
 //   - Shared keys are never erased. Those that an earlier version has let be erased are made anew (Mend).
 //   - Which keys can be read, which are erased, and which authority key is the newest depends only on the set of
 //     records, the facts and the policy, not on the order in which they came. What is held back depends on the day, and

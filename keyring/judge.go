@@ -161,7 +161,7 @@ func (w *writer) overToll(authority event.AuthorityID, by event.SiteID, n int) (
 	var paid, living int
 	err = w.QueryRowContext(w.ctx, `SELECT
 		(SELECT coalesce(sum(keys), 0) FROM toll WHERE authority = ?1 AND site = ?2 AND hour > ?3),
-		(SELECT count(*) FROM secret WHERE authority = ?1 AND erased = 0)`,
+		(SELECT count(*) FROM secret WHERE authority = ?1 AND erased = 0 AND giver = '')`,
 		authority, by, w.hour()-int64(tollWindow.Hours())).Scan(&paid, &living)
 	return paid+n > max(tollFloor, (living+paid)/tollShare), err
 }

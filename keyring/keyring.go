@@ -97,7 +97,7 @@ type Ring struct {
 	renewed map[event.AuthorityID]time.Time
 	subs    subscribers
 
-	maxKeys int // see the constant
+	maxKeys, maxUnopened int // see the constants
 
 	// judging lets one at a time decide about demands, so that no bound is used up twice.
 	judging sync.Mutex
@@ -131,7 +131,8 @@ func Open(path string, cfg Config) (*Ring, error) {
 	// that nobody reads.
 	db.SetMaxOpenConns(1)
 	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
-		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time), maxKeys: maxKeys}
+		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time), maxKeys: maxKeys,
+		maxUnopened: maxUnopened}
 	r.watch.board = discard(cfg)
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
@@ -164,7 +165,7 @@ func prepare(path string) (string, error) {
 
 // begin makes the tables and a new epoch, and finishes an erasure that a crash may have left in the write-ahead log.
 func (r *Ring) begin() error {
-	if err := migrate(r.db); err != nil {
+	if err := migrate(r.db, r.self); err != nil {
 		return err
 	}
 	var b [8]byte
@@ -228,7 +229,7 @@ func (r *Ring) Named(ctx context.Context, authority event.AuthorityID, name stri
 	r.fill.Lock()
 	defer r.fill.Unlock()
 	var id event.KeyID
-	err := r.db.QueryRowContext(ctx, `SELECT id FROM secret WHERE authority = ? AND name = ? ORDER BY erased > 0, id LIMIT 1`,
+	err := r.db.QueryRowContext(ctx, `SELECT id FROM secret WHERE authority = ? AND name = ? ORDER BY erased > 0, giver <> '', id LIMIT 1`,
 		authority, name).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Key{}, ErrMissing.Because("the key %q of %s", name, authority)
@@ -306,7 +307,7 @@ func (r *Ring) Missing(ctx context.Context, authority event.AuthorityID, ids []e
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}
 	missing, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?1) j WHERE NOT EXISTS (
-		SELECT 1 FROM secret s WHERE s.authority = ?2 AND s.id = j.value AND (s.erased > 0 OR EXISTS (
+		SELECT 1 FROM secret s WHERE s.authority = ?2 AND s.id = j.value AND (s.erased > 0 OR s.giver = '' AND EXISTS (
 			SELECT 1 FROM box b WHERE b.authority = s.authority AND b.id = s.by AND b.site = ?3)))
 		AND NOT EXISTS (SELECT 1 FROM demand d WHERE d.authority = ?2 AND d.id = j.value AND d.state = 'absent')`, string(list), authority, r.self)
 	if err != nil {

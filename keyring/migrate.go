@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"codeberg.org/holdfast/holdfast/event"
 )
 
 //go:embed schema.sql
@@ -16,7 +18,7 @@ var schema string
 // migrate makes the tables, and brings those of a store that an earlier version has written to today's form, in one
 // transaction. No secret moves: boxes and keys only point into the vault. The earlier version can open the store
 // afterwards: what was added has a default.
-func migrate(db *sql.DB) (err error) {
+func migrate(db *sql.DB, self event.SiteID) (err error) {
 	tx, err := db.Begin()
 	if err != nil {
 		return err
@@ -26,7 +28,8 @@ func migrate(db *sql.DB) (err error) {
 			_ = tx.Rollback() // a no-op after Commit; otherwise the first error is the one to tell
 		}
 	}()
-	if err := growSecret(tx); err != nil {
+	mixed, err := growSecret(tx)
+	if err != nil {
 		return fmt.Errorf("bring the keys to today's form: %w", err)
 	}
 	renamed, err := setOldBoxesAside(tx)
@@ -44,17 +47,42 @@ func migrate(db *sql.DB) (err error) {
 			return fmt.Errorf("bring the boxes to today's form: %w", err)
 		}
 	}
+	if mixed {
+		if err := sortKeys(tx, self); err != nil {
+			return fmt.Errorf("bring the keys to today's form: %w", err)
+		}
+	}
 	return tx.Commit()
 }
 
-// growSecret adds who made a mark to a table that does not tell.
-func growSecret(tx *sql.Tx) error {
+// growSecret adds to a table that does not tell who made a mark, and who gave a key that does not open. It reports
+// whether keys that open and others are told apart for the first time.
+func growSecret(tx *sql.Tx) (mixed bool, err error) {
 	form, err := formOf(tx, "secret")
-	if err != nil || form == "" || strings.Contains(form, "maker") {
+	if err != nil || form == "" {
+		return false, err
+	}
+	if !strings.Contains(form, "maker") {
+		_, err = tx.Exec(`ALTER TABLE secret ADD COLUMN maker TEXT NOT NULL DEFAULT '';
+			ALTER TABLE secret ADD COLUMN signature BLOB NOT NULL DEFAULT x''`)
+	}
+	if err != nil || strings.Contains(form, "giver") {
+		return false, err
+	}
+	_, err = tx.Exec(`ALTER TABLE secret ADD COLUMN giver TEXT NOT NULL DEFAULT ''`)
+	return err == nil, err
+}
+
+// sortKeys finds the keys that do not open here, in a store that does not tell them apart. What was refused while they
+// used up the room of those that open, or boxes that of other boxes, is asked for again.
+func sortKeys(tx *sql.Tx, self event.SiteID) error {
+	_, err := tx.Exec(`UPDATE secret SET giver = ?, change = 0 WHERE erased = 0 AND NOT EXISTS (
+		SELECT 1 FROM box b WHERE b.authority = secret.authority AND b.id = secret.by AND b.site = ?)`, unknownGiver, self)
+	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`ALTER TABLE secret ADD COLUMN maker TEXT NOT NULL DEFAULT '';
-		ALTER TABLE secret ADD COLUMN signature BLOB NOT NULL DEFAULT x''`)
+	_, err = tx.Exec(`DELETE FROM cursor WHERE (authority, peer) IN (SELECT authority, peer FROM refusal WHERE reason IN (?, ?))`,
+		refusedKeys, refusedBoxes)
 	return err
 }
 

@@ -15,13 +15,15 @@ import (
 // Reason says why something that a site sent was not taken.
 type Reason string
 
-// The reasons. A healthy site gives none of them but "form", to a neighbour that is two versions older.
+// The reasons. A healthy site gives none of them but "form", to a neighbour that is two versions older, and "unopened", if
+// the authority is a large one, to a site that is newly allowed.
 const (
 	refusedForm      Reason = "form"      // malformed
 	refusedSignature Reason = "signature" // the site that it names has not signed it
 	refusedShared    Reason = "shared"    // a mark for a shared key, which is never erased
 	refusedDemands   Reason = "demands"   // more marks that do not count here than may wait
 	refusedKeys      Reason = "keys"      // more keys of the authority than there is room for
+	refusedUnopened  Reason = "unopened"  // more keys that do not open here yet than there is room for
 	refusedBox       Reason = "box"       // an authority key sealed to this site that does not open, or is not the one it says
 	refusedBoxes     Reason = "boxes"     // more authority keys than there is room for
 )

@@ -108,7 +108,7 @@ func (r *Ring) Merge(ctx context.Context, peer event.SiteID, authority event.Aut
 			}
 		}
 		demanded = w.demanded
-		return w.writeRefusals(authority)
+		return errors.Join(w.writeShortages(authority), w.writeRefusals(authority))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("merge the keys of %s from %s: %w", authority, peer.Short(), err)
@@ -154,12 +154,11 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 		}
 		return w.replace(authority, row, rec)
 	}
-	switch full, err := w.keysFull(authority); {
-	case err != nil:
+	if !sure {
+		return w.keepUnopened(authority, rec)
+	}
+	if full, err := w.keysFull(authority); err != nil || full {
 		return err
-	case full:
-		w.refuse(refusedKeys)
-		return nil
 	}
 	if err := w.insert(authority, rec); err != nil {
 		return err
@@ -168,22 +167,13 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	return nil
 }
 
-// maxKeys bounds the keys and marks of an authority that are taken from other sites: ten for each of 100,000 people.
-const maxKeys = 1_000_000
-
-// keysFull reports whether there is no room for another key of the authority, and counts one otherwise.
-func (w *writer) keysFull(authority event.AuthorityID) (bool, error) {
-	if w.keys < 0 {
-		if err := w.QueryRowContext(w.ctx, `SELECT count(*) FROM secret WHERE authority = ?`, authority).Scan(&w.keys); err != nil {
-			return false, err
-		}
-	}
-	w.keys++
-	return w.keys > w.ring.maxKeys, nil
-}
-
 // replace puts a key that opens in the place of one that does not, or that only a less believed authority key opens.
 func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record) error {
+	if row.giver != "" { // it was not counted
+		if full, err := w.keysFull(authority); err != nil || full {
+			return err
+		}
+	}
 	if err := w.burn(row.slot); err != nil {
 		return err
 	}

@@ -17,10 +17,13 @@ CREATE TABLE IF NOT EXISTS secret (
 	change    INTEGER NOT NULL,
 	maker     TEXT NOT NULL DEFAULT '',  -- of a mark: the site that signed it, '' for one of before marks were signed
 	signature BLOB NOT NULL DEFAULT x'',
+	giver     TEXT NOT NULL DEFAULT '',  -- of a key that does not open here yet: who gave it, '?' if nobody knows; its change is 0
 	PRIMARY KEY (authority, id)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS secret_giver ON secret (authority, giver) WHERE giver <> '';
 CREATE INDEX IF NOT EXISTS secret_change ON secret (authority, change);
 CREATE INDEX IF NOT EXISTS secret_name ON secret (authority, name) WHERE name <> '';
+CREATE INDEX IF NOT EXISTS secret_by ON secret (authority, by);
 
 -- Boxes of other sites are kept when a site is forbidden: they are how everybody knows which authority keys it has. Each
 -- site that has a key makes a box of its own for every other one, so that nobody can take a place before them.
@@ -87,4 +90,14 @@ CREATE TABLE IF NOT EXISTS refusal (
 	times     INTEGER NOT NULL,
 	last      INTEGER NOT NULL, -- in milliseconds since 1970
 	PRIMARY KEY (authority, peer, reason)
+) WITHOUT ROWID;
+
+-- Of which peers something was refused that is asked for again when there is room: keys, or boxes of a room.
+CREATE TABLE IF NOT EXISTS crowded (
+	authority TEXT NOT NULL,
+	peer      TEXT NOT NULL,
+	reason    TEXT NOT NULL, -- as in refusal
+	maker     TEXT NOT NULL, -- the room, of boxes
+	origin    TEXT NOT NULL,
+	PRIMARY KEY (authority, peer, reason, maker, origin)
 ) WITHOUT ROWID;

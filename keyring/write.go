@@ -34,12 +34,17 @@ type writer struct {
 	demanded []event.KeyID
 	// refused counts what was left out, by reason.
 	refused map[Reason]int
-	// made counts the boxes of each trusted maker, and those of all others under "", once it was asked for.
-	made map[event.SiteID]int
+	// made counts the boxes in each room, once it was asked for.
+	made map[room]int
+	// idle are the boxes that give way in a full room, once it was asked for.
+	idle map[room][]boxRow
 	// waits is how many demands there are because of the peer, -1 as long as nobody has asked.
 	waits int
-	// keys is how many keys and marks the authority has here, -1 as long as nobody has asked.
-	keys int
+	// keys is how many keys that open and marks the authority has here, unopened how many others there are in the peer's
+	// room; -1 as long as nobody has asked.
+	keys, unopened int
+	// short are the rooms in which something found no place.
+	short map[shortage]bool
 	// told and heldBack are reported when the transaction is through.
 	told     []Refusal
 	heldBack []Demand
@@ -93,7 +98,7 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 			r.forgetHeld()
 		}
 	}()
-	w := &writer{Tx: tx, ctx: ctx, ring: r, waits: -1, keys: -1}
+	w := &writer{Tx: tx, ctx: ctx, ring: r, waits: -1, keys: -1, unopened: -1}
 	if err := tx.QueryRowContext(ctx, `SELECT value FROM counter`).Scan(&w.change); err != nil {
 		return err
 	}
@@ -231,7 +236,7 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change, maker, signature)
 		VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change, maker = excluded.maker,
-			signature = excluded.signature`,
+			signature = excluded.signature, giver = ''`,
 		authority, rec.ID, row.name, row.by, rec.Erased, w.next(), rec.Maker, bytesOf(rec.Signature))
 	return err
 }
@@ -250,6 +255,7 @@ type secretRow struct {
 	slot     int64
 	erased   int64
 	sealed   []byte
+	giver    event.SiteID // of a key that does not open here yet
 }
 
 // querier is what reading needs of a database or a transaction.
@@ -260,9 +266,9 @@ type querier interface {
 
 func findSecret(ctx context.Context, q querier, authority event.AuthorityID, id event.KeyID) (secretRow, error) {
 	var row secretRow
-	err := q.QueryRowContext(ctx, `SELECT s.name, s.by, s.slot, s.erased, v.sealed FROM secret s
+	err := q.QueryRowContext(ctx, `SELECT s.name, s.by, s.slot, s.erased, v.sealed, s.giver FROM secret s
 		LEFT JOIN vault v ON v.slot = s.slot WHERE s.authority = ? AND s.id = ?`, authority, id).
-		Scan(&row.name, &row.by, &row.slot, &row.erased, &row.sealed)
+		Scan(&row.name, &row.by, &row.slot, &row.erased, &row.sealed, &row.giver)
 	return row, err
 }
 

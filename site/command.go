@@ -374,7 +374,8 @@ func (s *Service) record(ctx context.Context, drafts ...event.Draft) error {
 
 // Reconcile brings the keyring to what the policies say: it seals the keys of authorities to sites that are newly
 // allowed, takes a new key where the newest one is known to a site that is not allowed any more, makes shared keys anew that an
-// earlier version has let be erased, and drops the keys of authorities that no longer allow this site. Besides it records, once, by
+// earlier version has let be erased, lets go of what only sites gave that are not allowed any more, and drops the keys of authorities
+// that no longer allow this site. Besides it records, once, by
 // which proposal this site became a member. It may be called at any time and at any number of sites.
 func (s *Service) Reconcile(ctx context.Context) error {
 	var errs []error
@@ -414,6 +415,9 @@ func (s *Service) reconcileOne(ctx context.Context, snap *snapshot, p *policy) e
 	}
 	if err := s.Ring.Forbid(ctx, p.ID, remaining); err != nil {
 		return notHeld(err)
+	}
+	if err := s.Ring.Tidy(ctx, p.ID); err != nil {
+		return err
 	}
 	_, err := s.Ring.Mend(ctx, p.ID)
 	return notHeld(err)
