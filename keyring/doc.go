@@ -46,6 +46,8 @@
 //     it heard): these for reading only, here and wherever they go from here, since the forbidden site has them.
 //   - A foreign record is believed only if it opens, as soon as this site can tell. What no honest site sends is left
 //     out, counted and told (Refusal); the rest is taken, and the cursor moves.
+//   - A key that opens is never burnt for another one under its id, however far that one's authority key is believed:
+//     whoever is allowed can draw an authority key. It gives way if only a key for reading only opens it.
 //   - No site can destroy a key at another one without a fact that says so, nor more in a day than the toll without a
 //     person's look; nor take an authority key's place there, nor keep keys from being exchanged.
 //   - What others can make this site keep is bounded: maxKeys of an authority, maxBoxes of a maker, maxDemands of a peer.

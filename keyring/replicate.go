@@ -143,13 +143,13 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	case known && bytes.Equal(row.sealed, rec.Sealed) && row.by == string(rec.By) && row.name == rec.Name:
 		return nil
 	}
-	believed, sure := w.opens(authority, rec)
-	if sure && believed == unopened || known && !sure {
+	worth, sure := w.opens(authority, rec)
+	if sure && worth == unopened || known && !sure {
 		return nil
 	}
 	if known {
 		old := Record{ID: rec.ID, Name: row.name, By: event.KeyID(row.by), Sealed: row.sealed}
-		if before, _ := w.opens(authority, old); before >= believed {
+		if before, _ := w.opens(authority, old); before >= worth {
 			return nil
 		}
 		return w.replace(authority, row, rec)
@@ -182,7 +182,8 @@ func (w *writer) keysFull(authority event.AuthorityID) (bool, error) {
 	return w.keys > w.ring.maxKeys, nil
 }
 
-// replace puts a key that opens in the place of one that does not, or that only a less believed authority key opens.
+// replace puts a key in the place of one that is worth less. What is burnt here either opens by nothing, or by a key for reading
+// only.
 func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record) error {
 	if err := w.burn(row.slot); err != nil {
 		return err
@@ -196,19 +197,23 @@ func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record)
 	return w.insert(authority, rec)
 }
 
-// unopened is the rank of a record that no authority key opens which is here.
-const unopened = -1
+// What a record is worth. A higher one takes the place of a lower one, and of equals the first one stays: how far the authority key
+// is believed does not count among those that open, since whoever is allowed can draw one that is believed more than the true one.
+const (
+	unopened = -1 + iota // by no authority key that is here
+	readable             // only by one for reading only, which a forbidden site has
+	good
+)
 
-// opens returns how far the authority key is believed that opens a record (see rank), and whether we can tell at all: we need
-// an authority key of the id that seals it.
-func (w *writer) opens(authority event.AuthorityID, rec Record) (believed int, sure bool) {
+// opens returns what a record is worth, and whether we can tell at all: we need an authority key of the id that seals it.
+func (w *writer) opens(authority event.AuthorityID, rec Record) (worth int, sure bool) {
 	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.By))
 	if err != nil {
 		return unopened, false
 	}
 	for _, h := range held {
 		if _, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed); err == nil {
-			return w.ring.rank(authority, h), true
+			return min(w.ring.rank(authority, h)+readable, good), true
 		}
 	}
 	return unopened, true

@@ -542,6 +542,85 @@ func TestASharedKeyWhoseMarkCameFirstStays(t *testing.T) {
 	}
 }
 
+// oldKey makes a key as the versions before did, under an id that says nothing of it.
+func (s *testSite) oldKey(t testing.TB) (k Key) {
+	t.Helper()
+	must(t, s.write(context.Background(), func(w *writer) error {
+		by, err := w.current(nordtal)
+		if err != nil {
+			return err
+		}
+		k = Key{randomID(t), seal.Key{7, 7}}
+		return w.insert(nordtal, sealedKey(t, k, "", by))
+	}))
+	return k
+}
+
+// sealedKey is the record of a key, sealed by an authority key.
+func sealedKey(t testing.TB, k Key, name string, by Key) Record {
+	t.Helper()
+	sealed, err := by.Secret.Seal(rand.Reader, keyContext(nordtal, k.ID, name), k.Secret[:])
+	must(t, err)
+	return Record{ID: k.ID, Name: name, By: by.ID, Sealed: sealed}
+}
+
+// falseFor returns what gives a site false keys under the ids of others, the most believed that a rogue can make: sealed by an
+// authority key that it has drawn and signed for.
+func (s *testSite) falseFor(t testing.TB, to *testSite, ids ...event.KeyID) []Record {
+	t.Helper()
+	drawn := s.drawn(t, 2)
+	records := []Record{s.box(t, drawn, to)}
+	for i, id := range ids {
+		records = append(records, sealedKey(t, Key{id, seal.Key{0xff, byte(i)}}, "", Key{drawn.ID, drawn.secret}))
+	}
+	return records
+}
+
+// reads fails unless the site has the very key.
+func (s *testSite) reads(t *testing.T, k Key) {
+	t.Helper()
+	if got, err := s.Key(context.Background(), nordtal, k.ID); err != nil || got != k.Secret {
+		t.Errorf("key %s is another one here, or gone: %v", k.ID, err)
+	}
+}
+
+func TestAKeyThatOpensGivesWayToNoneThatIsBelievedMore(t *testing.T) {
+	t.Run("whose authority key's origin was forbidden", func(t *testing.T) {
+		n, a, b, rogue, _ := world3(t, 0)
+		old := a.oldKey(t)
+		b.pull(t, a)
+		n.allow(b, rogue)
+		rogue.sends(t, b, rogue.falseFor(t, b, old.ID)...)
+		b.reads(t, old)
+	})
+	t.Run("whose authority key nobody has signed for", func(t *testing.T) {
+		a, second, keys := before(t)
+		rogue := a.net.add(t, "")
+		a.net.allow(a, second, rogue)
+		old := Key{keys[0].ID, seal.Key(keys[0].Secret)}
+		rogue.sends(t, a, rogue.falseFor(t, a, old.ID)...)
+		a.reads(t, old)
+		second.pull(t, a)
+		second.reads(t, old)
+	})
+}
+
+func TestAKeyForReadingOnlyGivesWayToOneThatIsNot(t *testing.T) {
+	_, a, b, _, _ := world3(t, 0)
+	k := Key{randomID(t), seal.Key{1}}
+	forged, secret := forgedBox(t, randomID(t), readingOnly, b)
+	shut := sealedKey(t, Key{k.ID, seal.Key{2}}, "", Key{forged.ID, secret})
+	a.sends(t, b, forged, shut)
+	if _, err := b.Key(t.Context(), nordtal, k.ID); err != nil {
+		t.Fatal("what is for reading only is not read: this test sees nothing")
+	}
+	held := a.held1(t)
+	a.sends(t, b, sealedKey(t, k, "", Key{held.ID, held.secret}))
+	b.reads(t, k)
+	a.sends(t, b, shut)
+	b.reads(t, k)
+}
+
 func randomID(t testing.TB) event.KeyID {
 	t.Helper()
 	var b [8]byte
