@@ -62,11 +62,14 @@ func fileAt(path string) salvage.File {
 	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Keep: maxAside}
 }
 
-// leaveBehind drops what has lost its secret, because a key without its bytes would count as held; and what belongs to one
-// opening of the file, so that this site asks the others for everything, and they ask it.
+// leaveBehind drops what has lost its secret, because a key without its bytes would count as held; secrets that have lost their
+// row, because no erasure would find them; and what belongs to one opening of the file, so that this site asks the others for
+// everything, and they ask it.
 const leaveBehind = `
 	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
 	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
+	UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box);
+	DELETE FROM vault WHERE slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box);
 	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
 	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
 
@@ -236,11 +239,11 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 			return err == nil
 		})
 	})
-	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) error {
+	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) (bool, error) {
 		if ok {
-			return w.restore(row.slot, whole)
+			return w.restore(p, row.slot, whole)
 		}
-		return w.giveUp(p)
+		return w.giveUp(p, row.slot)
 	})
 }
 
@@ -264,9 +267,9 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 		}
 		damaged++
 		whole, ok := byTrial(b.record.Sealed, anyBit, opens)
-		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) error {
+		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) (bool, error) {
 			if ok {
-				return w.restore(b.slot, whole)
+				return w.restoreBox(b, whole)
 			}
 			return w.giveUpBox(b)
 		})
@@ -303,9 +306,15 @@ func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
 	return list, nil
 }
 
-// settleDamage carries out what was decided about a damaged record, and tells it.
-func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, do func(*writer) error) error {
-	if err := r.write(ctx, do); err != nil {
+// settleDamage carries out what was decided about a damaged record, and tells it. What was erased or replaced since it was read,
+// as do reports, is nobody's damage any more.
+func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, do func(*writer) (bool, error)) error {
+	still := false
+	err := r.write(ctx, func(w *writer) (err error) {
+		still, err = do(w)
+		return err
+	})
+	if err != nil || !still {
 		return err
 	}
 	c := health.Condition{Store: health.Keyring, Cause: health.Damaged, Detail: detail, Message: "a key in the keyring is damaged",
@@ -320,26 +329,55 @@ func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, d
 	return nil
 }
 
-func (w *writer) restore(slot int64, sealed []byte) error {
-	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, slot)
-	return err
+// restore makes a key whole, if it is still the one that was read: an erasure in between has burnt it for ever.
+func (w *writer) restore(p place, slot int64, sealed []byte) (still bool, err error) {
+	return w.changes(`UPDATE vault SET sealed = ? WHERE slot = ? AND EXISTS (
+		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot AND erased = 0)`, sealed, slot, p.authority, p.id)
 }
 
-// giveUp makes a key that does not open a missing one. All other sites are asked for everything again.
-func (w *writer) giveUp(p place) error {
+func (w *writer) restoreBox(b ownBox, sealed []byte) (still bool, err error) {
+	if still, err = w.hasBox(b); err == nil && still {
+		_, err = w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, b.slot)
+	}
+	return still, err
+}
+
+// giveUp makes a key that does not open a missing one, if it is still the one that was read. All other sites are asked for
+// everything again. Its bytes are burnt: they are nearly those of the key, and no later erasure would find them.
+func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
+	still, err = w.changes(`DELETE FROM secret WHERE authority = ? AND id = ? AND slot = ? AND erased = 0`, p.authority, p.id, slot)
+	if err != nil || !still {
+		return still, err
+	}
 	w.gone = append(w.gone, keyName(p))
 	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
-	if _, err := w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND id = ? AND erased = 0`, p.authority, p.id); err != nil {
-		return err
-	}
-	return w.askAgain(p.authority)
+	return true, errors.Join(w.burn(slot), w.askAgain(p.authority))
 }
 
-func (w *writer) giveUpBox(b ownBox) error {
-	if err := w.unbox(b.authority, b.record, b.slot); err != nil {
-		return err
+func (w *writer) giveUpBox(b ownBox) (still bool, err error) {
+	if still, err = w.hasBox(b); err != nil || !still {
+		return still, err
 	}
-	return w.askAgain(b.authority)
+	if err := w.unbox(b.authority, b.record, b.slot); err != nil {
+		return false, err
+	}
+	return true, w.askAgain(b.authority)
+}
+
+// hasBox reports whether the box is still the one that was read.
+func (w *writer) hasBox(b ownBox) (bool, error) {
+	return exists(w.ctx, w, `SELECT 1 FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ? AND slot = ?`,
+		b.authority, b.id, b.record.Site, b.record.Maker, b.slot)
+}
+
+// changes runs a statement and reports whether it has changed anything.
+func (w *writer) changes(query string, args ...any) (bool, error) {
+	res, err := w.ExecContext(w.ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 func (w *writer) askAgain(authority event.AuthorityID) error {
