@@ -8,8 +8,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
 )
 
 // Cursor says how far a site has read another site's changes of one authority. The zero Cursor is the beginning.
@@ -182,8 +184,8 @@ func (w *writer) keysFull(authority event.AuthorityID) (bool, error) {
 	return w.keys > w.ring.maxKeys, nil
 }
 
-// replace puts a key in the place of one that is worth less. What is burnt here either opens by nothing, or by a key for reading
-// only.
+// replace puts a key in the place of one that is worth less. What is burnt here opens by nothing, or only by a key for reading only, or
+// it is not the key of its id.
 func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record) error {
 	if err := w.burn(row.slot); err != nil {
 		return err
@@ -203,6 +205,7 @@ const (
 	unopened = -1 + iota // by no authority key that is here
 	readable             // only by one for reading only, which a forbidden site has
 	good
+	proven // is added if the id is made of the secret: nobody can make another one
 )
 
 // opens returns what a record is worth, and whether we can tell at all: we need an authority key of the id that seals it.
@@ -211,10 +214,28 @@ func (w *writer) opens(authority event.AuthorityID, rec Record) (worth int, sure
 	if err != nil {
 		return unopened, false
 	}
-	for _, h := range held {
-		if _, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed); err == nil {
-			return min(w.ring.rank(authority, h)+readable, good), true
+	_, worth = w.ring.unseal(authority, held, rec)
+	return worth, true
+}
+
+// unseal opens a record by that one of the authority keys with which it is worth most: bytes can be made that open by two.
+func (r *Ring) unseal(authority event.AuthorityID, held []heldKey, rec Record) (best seal.Key, worth int) {
+	worth = unopened
+	for i, h := range held {
+		if slices.ContainsFunc(held[:i], func(tried heldKey) bool { return tried.secret == h.secret }) {
+			continue // it came first because it is believed more
+		}
+		secret, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed)
+		if err != nil {
+			continue
+		}
+		found := min(r.rank(authority, h)+readable, good)
+		if ownID(authority, rec.Name, secret) == rec.ID {
+			found += proven
+		}
+		if found > worth {
+			best, worth = secret, found
 		}
 	}
-	return unopened, true
+	return best, worth
 }
