@@ -68,10 +68,13 @@ func fileAt(path string) salvage.File {
 const leaveBehind = `
 	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
 	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
-	UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box);
-	DELETE FROM vault WHERE slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box);
+	UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE ` + lost + `;
+	DELETE FROM vault WHERE ` + lost + `;
 	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
 	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
+
+// lost says of bytes that no row points to them any more.
+const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
 
 // burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
 // could be read of them is in the keyring.
@@ -152,7 +155,11 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		return 0, ErrDamaged.Because("%s", reason)
 	}
 	r.tellAside()
-	damaged, err = r.checkBoxes(ctx)
+	// Earlier versions left the bytes of keys that they gave up.
+	err = r.write(ctx, func(w *writer) error { return w.burnLost(`sealed <> zeroblob(length(sealed)) AND `) })
+	if err == nil {
+		damaged, err = r.checkBoxes(ctx)
+	}
 	if err == nil {
 		var keys int
 		keys, err = r.checkKeys(ctx, rest)
@@ -351,7 +358,15 @@ func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
 	}
 	w.gone = append(w.gone, keyName(p))
 	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
-	return true, errors.Join(w.burn(slot), w.askAgain(p.authority))
+	return true, errors.Join(w.burnLost(`slot = ? AND `, slot), w.askAgain(p.authority))
+}
+
+// burnLost burns bytes that no row points to. Those that another key's row points to are that key's: then it is the slot that was
+// damaged.
+func (w *writer) burnLost(where string, args ...any) error {
+	found, err := w.changes(`UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE `+where+lost, args...)
+	w.burnt = w.burnt || found
+	return err
 }
 
 func (w *writer) giveUpBox(b ownBox) (still bool, err error) {

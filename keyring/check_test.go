@@ -340,6 +340,28 @@ func TestWhatADamagedKeyHasLeftIsNotInTheFileAfterItsErasure(t *testing.T) {
 	})
 }
 
+// A row that points to another key's bytes is damaged, and they are not.
+func TestAKeyIsNotBurntForARowThatPointsToItByDamage(t *testing.T) {
+	d := newDamaged(t)
+	left := d.sealed(d.shared[20])
+	d.reopen()
+	_, err := d.site.db.Exec(`UPDATE secret SET slot = (SELECT slot FROM secret WHERE id = ?) WHERE id = ?`, d.own[10].ID, d.shared[20].ID)
+	must(t, err)
+	for _, want := range []int{1, 0} {
+		if n, err := d.site.Check(t.Context(), noRest); n != want || err != nil {
+			t.Errorf("%d damaged keys, %v, want %d", n, err, want)
+		}
+	}
+	if n := d.lost(d.own); n != 0 {
+		t.Errorf("%d keys are gone", n)
+	}
+	if d.site.holds(t, left) {
+		t.Error("the bytes that no row points to are still in the file")
+	}
+	d.site.pull(t, d.other)
+	d.site.reads(t, d.shared[20])
+}
+
 // Between reading a damaged key and writing what was found, it may be erased, replaced or dropped.
 func TestTheCheckUndoesNoErasure(t *testing.T) {
 	d := newDamaged(t)
