@@ -80,7 +80,7 @@ func NewID(r io.Reader) (ID, error) {
 	return ID(hex.EncodeToString(b[:])), nil
 }
 
-// KeyID names a key of the keyring: 16 hexadecimal characters, random, without meaning.
+// KeyID names a key of the keyring: 16 hexadecimal characters that tell nothing of it.
 type KeyID string
 
 // Kind says what happened, as "domain.PastTense": "alarm.Replied".

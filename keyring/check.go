@@ -66,13 +66,19 @@ func fileAt(path string) salvage.File {
 	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Keep: maxAside}
 }
 
-// leaveBehind drops what has lost its secret, because a key without its bytes would count as held; and what belongs to one
-// opening of the file, so that this site asks the others for everything, and they ask it.
+// leaveBehind drops what has lost its secret, because a key without its bytes would count as held; secrets that have lost their
+// row, because no erasure would find them; and what belongs to one opening of the file, so that this site asks the others for
+// everything, and they ask it.
 const leaveBehind = `
 	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
 	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
+	UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE ` + lost + `;
+	DELETE FROM vault WHERE ` + lost + `;
 	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
 	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
+
+// lost says of bytes that no row points to them any more.
+const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
 
 // burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
 // could be read of them is in the keyring.
@@ -153,7 +159,11 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		return 0, ErrDamaged.Because("%s", reason)
 	}
 	r.tellAside()
-	damaged, err = r.checkBoxes(ctx)
+	// Earlier versions left the bytes of keys that they gave up.
+	err = r.write(ctx, func(w *writer) error { return w.burnLost(`sealed <> zeroblob(length(sealed)) AND `) })
+	if err == nil {
+		damaged, err = r.checkBoxes(ctx)
+	}
 	if err == nil {
 		var keys int
 		keys, err = r.checkKeys(ctx, rest)
@@ -240,11 +250,11 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 			return err == nil
 		})
 	})
-	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) error {
+	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) (bool, error) {
 		if ok {
-			return w.restore(row.slot, whole)
+			return w.restore(p, row.slot, whole)
 		}
-		return w.giveUp(p)
+		return w.giveUp(p, row.slot)
 	})
 }
 
@@ -268,9 +278,9 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 		}
 		damaged++
 		whole, ok := byTrial(b.record.Sealed, anyBit, opens)
-		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) error {
+		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) (bool, error) {
 			if ok {
-				return w.restore(b.slot, whole)
+				return w.restoreBox(b, whole)
 			}
 			return w.giveUpBox(b)
 		})
@@ -307,9 +317,15 @@ func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
 	return list, nil
 }
 
-// settleDamage carries out what was decided about a damaged record, and tells it.
-func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, do func(*writer) error) error {
-	if err := r.write(ctx, do); err != nil {
+// settleDamage carries out what was decided about a damaged record, and tells it. What was erased or replaced since it was read,
+// as do reports, is nobody's damage any more.
+func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, do func(*writer) (bool, error)) error {
+	still := false
+	err := r.write(ctx, func(w *writer) (err error) {
+		still, err = do(w)
+		return err
+	})
+	if err != nil || !still {
 		return err
 	}
 	c := health.Condition{Store: health.Keyring, Cause: health.Damaged, Detail: detail, Message: "a key in the keyring is damaged",
@@ -324,26 +340,63 @@ func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, d
 	return nil
 }
 
-func (w *writer) restore(slot int64, sealed []byte) error {
-	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, slot)
+// restore makes a key whole, if it is still the one that was read: an erasure in between has burnt it for ever.
+func (w *writer) restore(p place, slot int64, sealed []byte) (still bool, err error) {
+	return w.changes(`UPDATE vault SET sealed = ? WHERE slot = ? AND EXISTS (
+		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot AND erased = 0)`, sealed, slot, p.authority, p.id)
+}
+
+func (w *writer) restoreBox(b ownBox, sealed []byte) (still bool, err error) {
+	if still, err = w.hasBox(b); err == nil && still {
+		_, err = w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, b.slot)
+	}
+	return still, err
+}
+
+// giveUp makes a key that does not open a missing one, if it is still the one that was read. All other sites are asked for
+// everything again. Its bytes are burnt: they are nearly those of the key, and no later erasure would find them.
+func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
+	still, err = w.changes(`DELETE FROM secret WHERE authority = ? AND id = ? AND slot = ? AND erased = 0`, p.authority, p.id, slot)
+	if err != nil || !still {
+		return still, err
+	}
+	w.gone = append(w.gone, keyName(p))
+	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
+	return true, errors.Join(w.burnLost(`slot = ? AND `, slot), w.askAgain(p.authority))
+}
+
+// burnLost burns bytes that no row points to. Those that another key's row points to are that key's: then it is the slot that was
+// damaged.
+func (w *writer) burnLost(where string, args ...any) error {
+	found, err := w.changes(`UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE `+where+lost, args...)
+	w.burnt = w.burnt || found
 	return err
 }
 
-// giveUp makes a key that does not open a missing one. All other sites are asked for everything again.
-func (w *writer) giveUp(p place) error {
-	w.gone = append(w.gone, keyName(p))
-	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
-	if _, err := w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND id = ? AND erased = 0`, p.authority, p.id); err != nil {
-		return err
+func (w *writer) giveUpBox(b ownBox) (still bool, err error) {
+	if still, err = w.hasBox(b); err != nil || !still {
+		return still, err
 	}
-	return w.askAgain(p.authority)
+	if err := w.unbox(b.authority, b.record, b.slot); err != nil {
+		return false, err
+	}
+	return true, w.askAgain(b.authority)
 }
 
-func (w *writer) giveUpBox(b ownBox) error {
-	if err := w.unbox(b.authority, b.record, b.slot); err != nil {
-		return err
+// hasBox reports whether the box is still the one that was read.
+func (w *writer) hasBox(b ownBox) (bool, error) {
+	return exists(w.ctx, w, `SELECT 1 FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ? AND slot = ?`,
+		b.authority, b.id, b.record.Site, b.record.Maker, b.slot)
+}
+
+// changes runs a statement and reports whether it has changed anything.
+func (w *writer) changes(query string, args ...any) (bool, error) {
+	res, err := w.ExecContext(w.ctx, query, args...)
+	if err != nil {
+		return false, err
 	}
-	return w.askAgain(b.authority)
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 func (w *writer) askAgain(authority event.AuthorityID) error {

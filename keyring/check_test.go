@@ -85,11 +85,12 @@ func (d *damaged) change(do func(file []byte) []byte) {
 	must(d.t, err, os.WriteFile(d.site.path, do(bytes.Clone(file)), 0o600))
 }
 
-// pageWith returns the first page that holds the bytes, but for the first of all.
+// pageWith returns the first page that holds the bytes and no other pages' numbers (https://www.sqlite.org/fileformat.html#b_tree_pages),
+// but for the first of all: with one that leads to the others all of them are gone.
 func pageWith(t *testing.T, file, what []byte) []byte {
 	t.Helper()
 	for p := 4096; p < len(file); p += 4096 {
-		if bytes.Contains(file[p:p+4096], what) {
+		if leads := file[p] == 2 || file[p] == 5; !leads && bytes.Contains(file[p:p+4096], what) {
 			return file[p : p+4096]
 		}
 	}
@@ -293,5 +294,128 @@ func TestAtMostThreeDamagedFilesAreKept(t *testing.T) {
 	d.reopen()
 	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) != maxAside {
 		t.Errorf("kept are %v, %v", left, err)
+	}
+}
+
+// A key that is nearly whole, and of which nothing is known any more, would outlive its erasure.
+func TestWhatADamagedKeyHasLeftIsNotInTheFileAfterItsErasure(t *testing.T) {
+	t.Run("a key that was given up", func(t *testing.T) {
+		d := newDamaged(t)
+		torn := d.sealed(d.shared[20])
+		d.change(func(f []byte) []byte {
+			i := bytes.Index(f, torn)
+			f[i+9], f[i+30] = ^f[i+9], ^f[i+30]
+			torn = bytes.Clone(f[i : i+len(torn)])
+			return f
+		})
+		d.reopen()
+		if !d.site.holds(t, torn) {
+			t.Fatal("the damaged key is not found: this test sees nothing")
+		}
+		if n, err := d.site.Check(t.Context(), noRest); n != 1 || err != nil {
+			t.Fatalf("%d damaged keys, %v", n, err)
+		}
+		must(t, d.site.erase(d.shared[20].ID))
+		if d.site.holds(t, torn) {
+			t.Error("the bytes of a damaged key are still in the files")
+		}
+	})
+	t.Run("a key whose row was lost", func(t *testing.T) {
+		d := newDamaged(t)
+		lost := d.own[150]
+		sealed := d.sealed(lost)
+		d.change(func(f []byte) []byte {
+			copy(pageWith(t, f, []byte(string(nordtal)+string(lost.ID))), make([]byte, 4096))
+			return f
+		})
+		if found := d.reopen(); found == nil {
+			t.Fatal("the damage was not found")
+		}
+		if d.lost([]Key{lost}) != 1 {
+			t.Fatal("the key's row was not lost: this test sees nothing")
+		}
+		must(t, d.site.erase(lost.ID)) // it destroys the file that was set aside
+		if d.site.holds(t, sealed) {
+			t.Error("the bytes of a key whose row was lost are still in the files")
+		}
+	})
+}
+
+// A row that points to another key's bytes is damaged, and they are not.
+func TestAKeyIsNotBurntForARowThatPointsToItByDamage(t *testing.T) {
+	d := newDamaged(t)
+	left := d.sealed(d.shared[20])
+	d.reopen()
+	_, err := d.site.db.Exec(`UPDATE secret SET slot = (SELECT slot FROM secret WHERE id = ?) WHERE id = ?`, d.own[10].ID, d.shared[20].ID)
+	must(t, err)
+	for _, want := range []int{1, 0} {
+		if n, err := d.site.Check(t.Context(), noRest); n != want || err != nil {
+			t.Errorf("%d damaged keys, %v, want %d", n, err, want)
+		}
+	}
+	if n := d.lost(d.own); n != 0 {
+		t.Errorf("%d keys are gone", n)
+	}
+	if d.site.holds(t, left) {
+		t.Error("the bytes that no row points to are still in the file")
+	}
+	d.site.pull(t, d.other)
+	d.site.reads(t, d.shared[20])
+}
+
+// Between reading a damaged key and writing what was found, it may be erased, replaced or dropped.
+func TestTheCheckUndoesNoErasure(t *testing.T) {
+	d := newDamaged(t)
+	d.reopen()
+	erased, replaced := d.own[3], d.own[4]
+	one, two := place{nordtal, erased.ID}, place{nordtal, replaced.ID}
+	rows := make(map[place]secretRow)
+	for _, p := range []place{one, two} {
+		row, err := findSecret(t.Context(), d.site.db, nordtal, p.id)
+		must(t, err)
+		rows[p] = row
+	}
+	held := d.site.held1(t)
+	must(t, d.site.erase(erased.ID))
+	must(t, d.site.write(t.Context(), func(w *writer) error {
+		return w.replace(nordtal, rows[two], sealedKey(t, replaced, "", Key{held.ID, held.secret}))
+	}))
+	for p, row := range rows {
+		must(t, d.site.write(t.Context(), func(w *writer) error {
+			for _, do := range []func() (bool, error){
+				func() (bool, error) { return w.restore(p, row.slot, row.sealed) },
+				func() (bool, error) { return w.giveUp(p, row.slot) },
+			} {
+				if still, err := do(); still || err != nil {
+					t.Errorf("what is not there any more was settled: %v", err)
+				}
+			}
+			return nil
+		}))
+		if d.site.holds(t, row.sealed) {
+			t.Error("bytes that were burnt are in the files again")
+		}
+	}
+	d.site.want(t, erased.ID, ErrErased)
+	d.site.reads(t, replaced)
+}
+
+func TestTheCheckGivesUpNoBoxThatHasComeMeanwhile(t *testing.T) {
+	d := newDamaged(t)
+	d.reopen()
+	boxes, err := d.site.ownBoxes(t.Context())
+	must(t, err)
+	b := boxes[0]
+	b.slot += 1000
+	must(t, d.site.write(t.Context(), func(w *writer) error {
+		gone, err := w.giveUpBox(b)
+		back, err2 := w.restoreBox(b, []byte("torn"))
+		if gone || back {
+			t.Error("a box that is another one by now was settled")
+		}
+		return errors.Join(err, err2)
+	}))
+	if n := d.lost(d.own); n != 0 {
+		t.Errorf("%d keys are missing", n)
 	}
 }

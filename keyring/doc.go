@@ -6,7 +6,8 @@
 // # Terms
 //
 //   - A key seals the personal fields of one person, or is shared and has a name ("id", "link", "register"). It is
-//     named by a random KeyID that means nothing. At rest it is sealed by an authority key; the record says by which.
+//     named by a KeyID that is made of its secret (ownID) and tells nothing of it; the ids of older keys are random. At
+//     rest it is sealed by an authority key; the record says by which.
 //
 //   - An authority key is sealed to every site that its authority allows. Each site that has the key makes a box of its
 //     own for every other one: whether a box holds the key, only its receiver can tell. Its origin is the site that
@@ -47,6 +48,9 @@
 //     it heard): these for reading only, here and wherever they go from here, since the forbidden site has them.
 //   - A foreign record is believed only if it opens, as soon as this site can tell; before that it is handed on to nobody. What no honest site sends is left
 //     out, counted and told (Refusal); the rest is taken, and the cursor moves.
+//   - A key whose secret gives its id takes the place of whatever else is under the id, in whatever order they come, and
+//     nothing takes its place. Of others that open the first one stays, however far the authority key of the next one is
+//     believed, since whoever is allowed can draw one: it gives way only if no more than a key for reading only opens it.
 //   - No site can destroy a key at another one without a fact that says so, nor more in a day than the toll without a
 //     person's look; nor take an authority key's place there, nor keep keys from being exchanged.
 //   - What others can make this site keep is bounded: maxKeys of an authority that open, maxUnopened of a peer that do not
@@ -59,14 +63,16 @@
 //   - Shared keys are never erased. Those that an earlier version has let be erased are made anew (Mend).
 //   - Which keys can be read, which are erased, and which authority key is the newest depends only on the set of
 //     records, the facts and the policy, not on the order in which they came. What is held back depends on the day, and
-//     is told.
+//     is told. The exception are older keys, of random ids: of two that open under one id a site keeps what came first.
 //
 // # The stored form
 //
 // Key:  seal.Key.Seal(authority key, context "holdfast key <authority> <id> <name>", 32 bytes)
 // Box:  seal.SealTo(site, context "holdfast authority key <authority> <id> <site>", 32 bytes)
 //
-// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id.
+// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id. So is
+// that of every other key, of a digest over authority, name and secret. With some four billion trials somebody can make two
+// keys of one id, both theirs; for the id of another's key it takes that squared, and even then the first one stays.
 // Signatures are those of seal.Identity.Sign under the purposes "keyring-mark", "keyring-box" and "keyring-birth", see
 // record.go. A store of the version before is brought to this form when it is opened, in place (migrate.go); that
 // version can still open it.

@@ -279,13 +279,12 @@ func (r *Ring) load(ctx context.Context, authority event.AuthorityID, id event.K
 	if err != nil {
 		return seal.Key{}, err
 	}
-	for _, h := range held {
-		if k, err := openSecret(h.secret, authority, id, row.name, row.sealed); err == nil {
-			return k, nil
-		}
+	k, worth := r.unseal(authority, held, Record{ID: id, Name: row.name, Sealed: row.sealed})
+	if worth == unopened {
+		// A foreign record that was taken before we could tell; a true one replaces it.
+		return seal.Key{}, ErrMissing.With(seal.ErrOpen)
 	}
-	// A foreign record that was taken before we could tell; a true one replaces it.
-	return seal.Key{}, ErrMissing.With(seal.ErrOpen)
+	return k, nil
 }
 
 // Missing returns those of ids for which this site holds neither the key in a form it can open nor the erasure mark, nor expects

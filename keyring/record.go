@@ -162,6 +162,13 @@ func digestOf(authority event.AuthorityID, secret seal.Key) []byte {
 // under the id of one that an origin has signed for.
 func idOf(digest []byte) event.KeyID { return event.KeyID(hex.EncodeToString(digest[:8])) }
 
+// ownID returns the id of a key that seals, or that is shared under a name. As that of an authority key it is made of the secret, so
+// that no other secret can take its place, and it tells nothing of it. Keys from before that was so have random ids.
+func ownID(authority event.AuthorityID, name string, secret seal.Key) event.KeyID {
+	sum := sha256.Sum256(message("holdfast key id", string(authority), name, string(secret[:])))
+	return idOf(sum[:])
+}
+
 func hexID(id event.KeyID) bool {
 	b, err := hex.DecodeString(string(id))
 	return err == nil && len(b) == 8

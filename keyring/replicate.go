@@ -8,8 +8,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/seal"
 )
 
 // Cursor says how far a site has read another site's changes of one authority. The zero Cursor is the beginning.
@@ -143,13 +145,13 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	case known && bytes.Equal(row.sealed, rec.Sealed) && row.by == string(rec.By) && row.name == rec.Name:
 		return nil
 	}
-	believed, sure := w.opens(authority, rec)
-	if sure && believed == unopened || known && !sure {
+	worth, sure := w.opens(authority, rec)
+	if sure && worth == unopened || known && !sure {
 		return nil
 	}
 	if known {
 		old := Record{ID: rec.ID, Name: row.name, By: event.KeyID(row.by), Sealed: row.sealed}
-		if before, _ := w.opens(authority, old); before >= believed {
+		if before, _ := w.opens(authority, old); before >= worth {
 			return nil
 		}
 		return w.replace(authority, row, rec)
@@ -167,7 +169,8 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	return nil
 }
 
-// replace puts a key that opens in the place of one that does not, or that only a less believed authority key opens.
+// replace puts a key in the place of one that is worth less. What is burnt here opens by nothing, or only by a key for reading only, or
+// it is not the key of its id.
 func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record) error {
 	if row.giver != "" { // it was not counted
 		if full, err := w.keysFull(authority); err != nil || full {
@@ -186,20 +189,43 @@ func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record)
 	return w.insert(authority, rec)
 }
 
-// unopened is the rank of a record that no authority key opens which is here.
-const unopened = -1
+// What a record is worth. A higher one takes the place of a lower one, and of equals the first one stays: how far the authority key
+// is believed does not count among those that open, since whoever is allowed can draw one that is believed more than the true one.
+const (
+	unopened = -1 + iota // by no authority key that is here
+	readable             // only by one for reading only, which a forbidden site has
+	good
+	proven // is added if the id is made of the secret: nobody can make another one
+)
 
-// opens returns how far the authority key is believed that opens a record (see rank), and whether we can tell at all: we need
-// an authority key of the id that seals it.
-func (w *writer) opens(authority event.AuthorityID, rec Record) (believed int, sure bool) {
+// opens returns what a record is worth, and whether we can tell at all: we need an authority key of the id that seals it.
+func (w *writer) opens(authority event.AuthorityID, rec Record) (worth int, sure bool) {
 	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.By))
 	if err != nil {
 		return unopened, false
 	}
-	for _, h := range held {
-		if _, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed); err == nil {
-			return w.ring.rank(authority, h), true
+	_, worth = w.ring.unseal(authority, held, rec)
+	return worth, true
+}
+
+// unseal opens a record by that one of the authority keys with which it is worth most: bytes can be made that open by two.
+func (r *Ring) unseal(authority event.AuthorityID, held []heldKey, rec Record) (best seal.Key, worth int) {
+	worth = unopened
+	for i, h := range held {
+		if slices.ContainsFunc(held[:i], func(tried heldKey) bool { return tried.secret == h.secret }) {
+			continue // it came first because it is believed more
+		}
+		secret, err := openSecret(h.secret, authority, rec.ID, rec.Name, rec.Sealed)
+		if err != nil {
+			continue
+		}
+		found := min(r.rank(authority, h)+readable, good)
+		if ownID(authority, rec.Name, secret) == rec.ID {
+			found += proven
+		}
+		if found > worth {
+			best, worth = secret, found
 		}
 	}
-	return unopened, true
+	return best, worth
 }

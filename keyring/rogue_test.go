@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -549,6 +550,178 @@ func TestASharedKeyWhoseMarkCameFirstStays(t *testing.T) {
 	if got := late.named(t); fmt.Sprint(got) != fmt.Sprint(shared) || late.demands(t) != "" {
 		t.Error("shared keys are others now")
 	}
+}
+
+// oldKey makes a key as the versions before did, under an id that says nothing of it.
+func (s *testSite) oldKey(t testing.TB) (k Key) {
+	t.Helper()
+	must(t, s.write(context.Background(), func(w *writer) error {
+		by, err := w.current(nordtal)
+		if err != nil {
+			return err
+		}
+		k = Key{randomID(t), seal.Key{7, 7}}
+		return w.insert(nordtal, sealedKey(t, k, "", by))
+	}))
+	return k
+}
+
+// sealedKey is the record of a key, sealed by an authority key.
+func sealedKey(t testing.TB, k Key, name string, by Key) Record {
+	t.Helper()
+	sealed, err := by.Secret.Seal(rand.Reader, keyContext(nordtal, k.ID, name), k.Secret[:])
+	must(t, err)
+	return Record{ID: k.ID, Name: name, By: by.ID, Sealed: sealed}
+}
+
+// falseFor returns what gives a site false keys under the ids of others, the most believed that a rogue can make: sealed by an
+// authority key that it has drawn and signed for.
+func (s *testSite) falseFor(t testing.TB, to *testSite, ids ...event.KeyID) []Record {
+	t.Helper()
+	drawn := s.drawn(t, 2)
+	records := []Record{s.box(t, drawn, to)}
+	for i, id := range ids {
+		records = append(records, sealedKey(t, Key{id, seal.Key{0xff, byte(i)}}, "", Key{drawn.ID, drawn.secret}))
+	}
+	return records
+}
+
+// reads fails unless the site has the very key.
+func (s *testSite) reads(t *testing.T, k Key) {
+	t.Helper()
+	if got, err := s.Key(context.Background(), nordtal, k.ID); err != nil || got != k.Secret {
+		t.Errorf("key %s is another one here, or gone: %v", k.ID, err)
+	}
+}
+
+func TestAKeyThatOpensGivesWayToNoneThatIsBelievedMore(t *testing.T) {
+	t.Run("whose authority key's origin was forbidden", func(t *testing.T) {
+		n, a, b, rogue, _ := world3(t, 0)
+		old := a.oldKey(t)
+		b.pull(t, a)
+		n.allow(b, rogue)
+		rogue.sends(t, b, rogue.falseFor(t, b, old.ID)...)
+		b.reads(t, old)
+	})
+	t.Run("whose authority key nobody has signed for", func(t *testing.T) {
+		a, second, keys := before(t)
+		rogue := a.net.add(t, "")
+		a.net.allow(a, second, rogue)
+		old := Key{keys[0].ID, seal.Key(keys[0].Secret)}
+		rogue.sends(t, a, rogue.falseFor(t, a, old.ID)...)
+		a.reads(t, old)
+		second.pull(t, a)
+		second.reads(t, old)
+	})
+}
+
+func TestAKeyForReadingOnlyGivesWayToOneThatIsNot(t *testing.T) {
+	_, a, b, _, _ := world3(t, 0)
+	k := Key{randomID(t), seal.Key{1}}
+	forged, secret := forgedBox(t, randomID(t), readingOnly, b)
+	shut := sealedKey(t, Key{k.ID, seal.Key{2}}, "", Key{forged.ID, secret})
+	a.sends(t, b, forged, shut)
+	if _, err := b.Key(t.Context(), nordtal, k.ID); err != nil {
+		t.Fatal("what is for reading only is not read: this test sees nothing")
+	}
+	held := a.held1(t)
+	a.sends(t, b, sealedKey(t, k, "", Key{held.ID, held.secret}))
+	b.reads(t, k)
+	a.sends(t, b, shut)
+	b.reads(t, k)
+}
+
+// TestWhateverComesFirstTheTrueKeyIsTheOneThatIsRead has a rogue that allowed sites believe more than the site that made the key.
+func TestWhateverComesFirstTheTrueKeyIsTheOneThatIsRead(t *testing.T) {
+	for _, name := range []string{"", NameID} {
+		_, a, b, rogue, _ := world3(t, 0)
+		k := a.newKey(t)
+		plants := rogue.falseFor(t, b, k.ID)
+		plants[1] = rogue.under(t, k.ID, name)
+		rogue.sends(t, b, plants...)
+		if got, err := b.Key(t.Context(), nordtal, k.ID); err != nil || got == k.Secret {
+			t.Fatalf("what the rogue has made is not there: this test sees nothing (%v)", err)
+		}
+		told, cancel := b.Subscribe()
+		if b.pull(t, a) == 0 {
+			t.Fatal("the true key does not take its place")
+		}
+		if got := <-told; !slices.Contains(got, Changed{nordtal, k.ID, false}) {
+			t.Errorf("nobody was told of the true key: %v", got)
+		}
+		cancel()
+		b.reads(t, k)
+		rogue.sends(t, b, plants...)
+		rogue.sends(t, a, append(rogue.falseFor(t, a, k.ID), rogue.under(t, k.ID, name))...)
+		for range 3 {
+			a.pull(t, b)
+			b.pull(t, a)
+		}
+		if a.pull(t, b)+b.pull(t, a) != 0 {
+			t.Error("the exchange does not come to rest")
+		}
+		a.reads(t, k)
+		b.reads(t, k)
+	}
+}
+
+// under is a false key under the id of another one, sealed as what the site makes itself.
+func (s *testSite) under(t *testing.T, id event.KeyID, name string) Record {
+	t.Helper()
+	held := s.held1(t)
+	return sealedKey(t, Key{id, seal.Key{0xee}}, name, Key{held.ID, held.secret})
+}
+
+// Even an authority key for reading only is enough for a key that proves itself, and none is for one that does not.
+func TestAKeyOfItsIDIsWorthMoreThanAnyOther(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 0)
+	k := a.newKey(t)
+	rogue.sends(t, b, rogue.falseFor(t, b, k.ID)...)
+	forged, secret := forgedBox(t, randomID(t), readingOnly, b)
+	a.sends(t, b, forged, sealedKey(t, k, "", Key{forged.ID, secret}))
+	b.reads(t, k)
+	rogue.sends(t, b, rogue.falseFor(t, b, k.ID)...)
+	b.reads(t, k)
+	b.pull(t, a) // sealed by a key that the authority allows
+	if row, err := findSecret(t.Context(), b.db, nordtal, k.ID); err != nil || row.by == string(forged.ID) {
+		t.Errorf("a key that only one for reading only opens was kept: %v", err)
+	}
+	b.reads(t, k)
+}
+
+func TestEveryKeyThatIsMadeHasTheIDOfItsSecret(t *testing.T) {
+	_, a, _, _, keys := world3(t, 3)
+	for _, k := range keys {
+		if k.ID != ownID(nordtal, "", k.Secret) {
+			t.Errorf("key %s could be another one", k.ID)
+		}
+	}
+	for _, name := range sharedNames {
+		k, err := a.Named(t.Context(), nordtal, name)
+		must(t, err)
+		if k.ID != ownID(nordtal, name, k.Secret) || k.ID == ownID("lk-other", name, k.Secret) || k.ID == ownID(nordtal, "", k.Secret) {
+			t.Errorf("the key %s could be another one", name)
+		}
+	}
+	if got := ownID(nordtal, "", seal.Key{1}); got != "f90bd5de994098fa" { // it is how every site tells, for ever
+		t.Errorf("the id is made in another way: %s", got)
+	}
+}
+
+// An id that is not that of the secret is what all older keys have: it is no damage.
+func TestTheCheckGivesUpNoKeyThatOpens(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 0)
+	old, k := a.oldKey(t), a.newKey(t)
+	rogue.sends(t, b, rogue.falseFor(t, b, k.ID)...)
+	a.pull(t, b)
+	for _, s := range []*testSite{a, b} {
+		if n, err := s.Check(t.Context(), noRest); n != 0 || err != nil {
+			t.Errorf("%d damaged, %v", n, err)
+		}
+	}
+	a.reads(t, old)
+	a.reads(t, k)
+	b.want(t, k.ID, nil)
 }
 
 func randomID(t testing.TB) event.KeyID {

@@ -208,6 +208,7 @@ func TestAnyOrderGivesTheSameKeys(t *testing.T) {
 		var pool []Record
 		for _, s := range []*testSite{a, b, c} {
 			far, near := rogue.drawn(t, maxGeneration), rogue.drawn(t, 2)
+			pool = append(pool, rogue.falseFor(t, s, idsOf(keys)...)...)
 			forged, _ := forgedBox(t, randomID(t), maxGeneration-1, s)
 			pool = append(pool, rogue.box(t, far, s), rogue.box(t, near, s), forged)
 		}

@@ -5,10 +5,8 @@ package keyring
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -181,24 +179,13 @@ func (w *writer) burn(slot int64) error {
 	return err
 }
 
-func (w *writer) newID() (event.KeyID, error) {
-	var b [8]byte
-	if _, err := io.ReadFull(w.ring.cfg.Rand, b[:]); err != nil {
-		return "", fmt.Errorf("draw a key's id: %w", err)
-	}
-	return event.KeyID(hex.EncodeToString(b[:])), nil
-}
-
 // newKey draws a key and stores it sealed by the given authority key.
 func (w *writer) newKey(authority event.AuthorityID, name string, by Key) (Key, error) {
-	id, err := w.newID()
-	if err != nil {
-		return Key{}, err
-	}
 	secret, err := seal.NewKey(w.ring.cfg.Rand)
 	if err != nil {
 		return Key{}, err
 	}
+	id := ownID(authority, name, secret)
 	sealed, err := by.Secret.Seal(w.ring.cfg.Rand, keyContext(authority, id, name), secret[:])
 	if err != nil {
 		return Key{}, err
