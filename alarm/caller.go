@@ -167,13 +167,16 @@ type vigil struct {
 	stamps  map[event.SiteID]event.Stamp
 	// reported and progress are when this site last gave a sign, and when a gateway last took or refused something.
 	reported, progress time.Time
-	queue              []*task
-	walk               walk
-	waits              bool      // it is not fresh: it gives no sign and begins nothing
-	asked              bool      // the others were asked before taking over
-	pass, found        int       // number of this pass over the alarm, and how many hand-overs it has queued
-	exhausted          time.Time // the pass ended then; the next begins a little later
-	dropped            bool
+	// fresh is when it was last fresh; excused is how long the gateways were not tried since progress, because it was not.
+	fresh       time.Time
+	excused     time.Duration
+	queue       []*task
+	walk        walk
+	waits       bool      // it is not fresh: it gives no sign and begins nothing
+	asked       bool      // the others were asked before taking over
+	pass, found int       // number of this pass over the alarm, and how many hand-overs it has queued
+	exhausted   time.Time // the pass ended then; the next begins a little later
+	dropped     bool
 }
 
 // NewCaller returns a caller that does nothing until Step or Run.
@@ -331,7 +334,7 @@ func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
 func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 	v := c.vigils[k]
 	if v == nil {
-		v = &vigil{stamps: make(map[event.SiteID]event.Stamp)}
+		v = &vigil{stamps: make(map[event.SiteID]event.Stamp), fresh: now}
 		v.Vigil = Vigil{Self: c.cfg.Self, Since: now, News: make(map[event.SiteID]time.Time), Announced: make(map[event.SiteID]time.Time)}
 		v.Ranking = o.Raised.Ranking
 		v.walk = walkOf(v.Rank(v.Self))
@@ -371,7 +374,7 @@ func (c *Caller) turn(ctx context.Context, v *vigil, now, wall time.Time) {
 	}
 	c.mu.Lock()
 	if !v.Calling {
-		v.progress = now
+		v.tookSomething(now) // nothing was tried before
 	}
 	quiet := now.Sub(v.progress)
 	c.mu.Unlock()

@@ -45,7 +45,8 @@
 //     for it in vain. Right before a hand-over it looks once more.
 //   - A wrong clock holds nothing and is shown on the alarm. Nothing that a person has raised is silently not called: what is not called for is
 //     shown as held.
-//   - A site whose gateways take nothing gives no sign of calling, so that the next one takes over, though the site lives.
+//   - A site whose gateways take nothing gives no sign of calling, so that the next one takes over, though the site lives; also one that
+//     catches up again and again, since a wait is not held against the gateways, and ends nothing either.
 //   - Facts hold no address and no text of a gateway. Mode is in every message, in both languages where it is not Actual.
 //
 // Contracts: Channel (suite in alarm/channeltest), and what the package needs of others (Directory, Federation, Keys,

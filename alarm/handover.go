@@ -207,7 +207,7 @@ func (c *Caller) conclude(t *task, v *vigil, draft *event.Draft, receipt eventlo
 	}
 	if final {
 		t.state, t.done = closed, v.pass
-		v.progress = now
+		v.tookSomething(now)
 	}
 	c.count(err, final)
 	if !final {
