@@ -66,7 +66,7 @@ type CallerConfig struct {
 	Watch Watch
 	// Workers is how many hand-overs run at one time per channel. Zero: Step makes them itself, one after the other.
 	Workers int
-	// Window is how many hand-overs may lack a replicated receipt; zero means DefaultWindow.
+	// Window is how many hand-overs for one authority may lack a replicated receipt; zero means DefaultWindow.
 	Window int
 	// PerStep bounds the hand-overs of one Step without workers; zero means the window.
 	PerStep int
@@ -111,8 +111,8 @@ type Caller struct {
 	tasks   map[taskKey]*task
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
-	window  window
-	blocked bool                                // the last Step found the window full
+	windows map[event.AuthorityID]*window       // of the authorities with receipts that no other site holds, or hand-overs under way
+	blocked bool                                // the last Step found a window full
 	unheard map[event.AuthorityID]time.Duration // as of the last plan: how long no other site was heard
 	stats   Stats
 }
@@ -120,7 +120,7 @@ type Caller struct {
 // Stats are counts since the start of the process, and the present.
 type Stats struct {
 	Accepted, Refused, Failed int
-	// Running hand-overs are with a gateway now; Unreplicated ones have a receipt that no other site holds.
+	// Running hand-overs are with a gateway now; Unreplicated ones have a receipt that no other site holds, and one might.
 	Running, Unreplicated int
 	// Calling counts the alarms for which this site is calling.
 	Calling int
@@ -198,7 +198,7 @@ func NewCaller(c CallerConfig) *Caller {
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
 		running: make(map[directory.ChannelKind]int), pause: make(map[directory.ChannelKind]time.Time),
-		unheard: make(map[event.AuthorityID]time.Duration),
+		windows: make(map[event.AuthorityID]*window), unheard: make(map[event.AuthorityID]time.Duration),
 	}
 	for _, ch := range c.Channels {
 		caller.channels[ch.Kind()] = ch
@@ -223,7 +223,9 @@ func (c *Caller) Stats() Stats {
 	for _, n := range c.running {
 		s.Running += n
 	}
-	s.Unreplicated = c.window.len()
+	for _, w := range c.windows {
+		s.Unreplicated += w.len()
+	}
 	return s
 }
 
@@ -554,7 +556,7 @@ func (c *Caller) take(v *vigil, now time.Time) *task {
 	if len(v.queue) == 0 {
 		return nil
 	}
-	if !c.window.open(c.cfg.Window, c.underway(), c.unheard[v.ongoing.Authority] >= cutOff, now) {
+	if a := v.ongoing.Authority; !c.windowOf(a).open(c.cfg.Window, c.unheard[a] >= cutOff, now) {
 		c.blocked = true
 		return nil
 	}
@@ -563,19 +565,10 @@ func (c *Caller) take(v *vigil, now time.Time) *task {
 			continue
 		}
 		v.queue = slices.Delete(v.queue, i, i+1)
-		t.state = active
-		c.running[t.kind]++
+		c.begun(t)
 		return t
 	}
 	return nil
-}
-
-func (c *Caller) underway() int {
-	n := 0
-	for _, r := range c.running {
-		n += r
-	}
-	return n
 }
 
 // begin makes a hand-over, in a goroutine of its own if the caller has workers.
@@ -595,6 +588,10 @@ func (c *Caller) begin(ctx context.Context, t *task, v *vigil) {
 func (c *Caller) settle(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.window.settle(c.cfg.Replication.Replicated, now)
+	for a, w := range c.windows {
+		if w.settle(c.cfg.Replication.Replicated, now); w.empty() {
+			delete(c.windows, a)
+		}
+	}
 	c.blocked = false
 }

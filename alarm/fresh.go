@@ -101,8 +101,7 @@ func (c *Caller) stillOurs(ctx context.Context, t *task, o Ongoing) bool {
 func (c *Caller) putBack(t *task, v *vigil) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[t.kind]--
-	t.state = idle
+	c.ended(t)
 	if v.dropped {
 		delete(c.tasks, t.taskKey)
 	}
