@@ -287,10 +287,11 @@ func TestOnlySitesOfAnotherOperatorCountAsNeighbours(t *testing.T) {
 	if n.Unheard(nordtal) != never {
 		t.Errorf("nobody was heard for %v, and it is not known since when we listen", n.Unheard(nordtal))
 	}
-	n.Since = w.clock()
+	since := w.clock()
+	n.Since = func() time.Time { return since }
 	w.now = w.now.Add(5 * time.Second)
 	if n.Unheard(nordtal) != 5*time.Second {
-		t.Errorf("five seconds after the start nobody was heard for %v", n.Unheard(nordtal))
+		t.Errorf("five seconds after that nobody was heard for %v", n.Unheard(nordtal))
 	}
 	w.net.HealAll()
 	meet()
