@@ -102,6 +102,7 @@ type Caller struct {
 	// Owned by Step.
 	vigils  map[alarmKey]*vigil
 	order   []alarmKey
+	last    alarmKey // whose turn it was last
 	planned time.Time
 	// looked is when clocks were last looked at, came up to which arrival, sets how often our clock had been set then.
 	looked, came time.Time
@@ -529,17 +530,21 @@ func (c *Caller) sweep(k alarmKey, v *vigil) {
 	})
 }
 
-// dispatch begins queued hand-overs, one of each alarm in turn, and returns how many.
+// dispatch begins queued hand-overs, one of each alarm in turn, and returns how many. The turn goes on where it was when the last worker
+// was taken: else the youngest alarm would get each worker that becomes free, and older ones none before it is done.
 func (c *Caller) dispatch(ctx context.Context, now time.Time) int {
 	began := 0
+	next := slices.Index(c.order, c.last) + 1
+	turn := slices.Concat(c.order[next:], c.order[:next])
 	for {
 		before := began
-		for _, k := range c.order {
+		for _, k := range turn {
 			if c.cfg.Workers == 0 && began >= c.cfg.PerStep {
 				return began
 			}
 			if t := c.take(c.vigils[k], now); t != nil {
 				began++
+				c.last = k
 				c.begin(ctx, t, c.vigils[k])
 			}
 		}

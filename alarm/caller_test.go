@@ -432,3 +432,24 @@ func TestRunCallsInParallel(t *testing.T) {
 		t.Errorf("%d doubled, the first after %v", doubled, w.first.Sub(began))
 	}
 }
+
+// Where the gateways are what is waited for, a large alarm must not take every place that becomes free from an older one.
+func TestAlarmsTakeTurnsAlsoWhenOnlyOnePlaceIsFree(t *testing.T) {
+	w := newWorld(t, 60, "one", "two")
+	first := w.stations[0]
+	first.caller.cfg.PerStep = 1
+	called := make(map[event.AuthorityID]int)
+	for _, a := range []event.AuthorityID{suedtal, nordtal} {
+		first.raiseFor(a, Draft{Ranking: w.ranking(), TakeoverAfter: time.Minute})
+		w.tick()
+	}
+	clear(w.got)
+	w.run(4)
+	for key := range w.got {
+		authority, _, _ := strings.Cut(key, "/")
+		called[event.AuthorityID(authority)]++
+	}
+	if called[suedtal] != 20 || called[nordtal] != 20 {
+		t.Errorf("of 40 places the alarms got %v", called)
+	}
+}
