@@ -4,6 +4,7 @@ package alarm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -277,13 +278,14 @@ func (c *Caller) Step(ctx context.Context, wall time.Time) (int, error) {
 	if err := c.noteClocks(ctx, now, wall); err != nil {
 		c.cfg.Logger.Error("the clocks of alarms are not looked at; it is tried again", "err", err)
 	}
+	var planErr error // it holds up those alarms that it is about, and no other
 	if c.cfg.Workers == 0 || now.Sub(c.planned) >= planEvery || now.Before(c.planned) || c.queueLow() {
-		if err := c.plan(ctx, now, wall); err != nil {
-			return 0, err
+		if planErr = c.plan(ctx, now, wall); ctx.Err() != nil {
+			return 0, planErr
 		}
 		c.planned = now
 	}
-	return c.dispatch(ctx, now), nil
+	return c.dispatch(ctx, now), planErr
 }
 
 // queueLow reports whether a queue runs dry while there is more to read.
@@ -299,11 +301,12 @@ func (c *Caller) queueLow() bool {
 
 // plan brings the vigils up to date and fills their queues.
 func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
+	c.order = c.order[:0]
 	list, err := c.cfg.Work.Ongoing(ctx, c.cfg.Watch.Timeline.earliest(wall.Add(-OpenFor)))
 	if err != nil {
 		return fmt.Errorf("look for alarms with something due: %w", err)
 	}
-	c.order = c.order[:0]
+	var errs []error
 	present := make(map[alarmKey]bool, len(list))
 	calling := 0
 	for _, o := range list {
@@ -323,14 +326,14 @@ func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
 		c.mu.Unlock()
 		c.order = append(c.order, k)
 		if err := c.fill(ctx, k, v, now); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("of alarm %s of %s: %w", k.id, k.authority, err))
 		}
 	}
 	c.forget(present)
 	c.mu.Lock()
 	c.stats.Calling = calling
 	c.mu.Unlock()
-	return nil
+	return errors.Join(errs...)
 }
 
 // watch returns the alarm's vigil with the news that has arrived since the last look.
@@ -477,6 +480,7 @@ func (c *Caller) fill(ctx context.Context, k alarmKey, v *vigil, now time.Time) 
 		}
 		people, over, err := v.walk.next(ctx, c.cfg.Work, k, v.ongoing, duePage)
 		if err != nil {
+			v.exhausted = now // what is queued is called, and the next pass begins a little later
 			return fmt.Errorf("read who is due: %w", err)
 		}
 		c.enqueue(k, v, people, now)
