@@ -4,6 +4,7 @@ package alarm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -66,7 +67,7 @@ type CallerConfig struct {
 	Watch Watch
 	// Workers is how many hand-overs run at one time per channel. Zero: Step makes them itself, one after the other.
 	Workers int
-	// Window is how many hand-overs may lack a replicated receipt; zero means DefaultWindow.
+	// Window is how many hand-overs for one authority may lack a replicated receipt; zero means DefaultWindow.
 	Window int
 	// PerStep bounds the hand-overs of one Step without workers; zero means the window.
 	PerStep int
@@ -102,6 +103,7 @@ type Caller struct {
 	// Owned by Step.
 	vigils  map[alarmKey]*vigil
 	order   []alarmKey
+	last    alarmKey // whose turn it was last
 	planned time.Time
 	// looked is when clocks were last looked at, came up to which arrival, sets how often our clock had been set then.
 	looked, came time.Time
@@ -111,8 +113,8 @@ type Caller struct {
 	tasks   map[taskKey]*task
 	running map[directory.ChannelKind]int
 	pause   map[directory.ChannelKind]time.Time
-	window  window
-	blocked bool                                // the last Step found the window full
+	windows map[event.AuthorityID]*window       // of the authorities with receipts that no other site holds, or hand-overs under way
+	blocked bool                                // the last Step found a window full
 	unheard map[event.AuthorityID]time.Duration // as of the last plan: how long no other site was heard
 	stats   Stats
 }
@@ -120,7 +122,7 @@ type Caller struct {
 // Stats are counts since the start of the process, and the present.
 type Stats struct {
 	Accepted, Refused, Failed int
-	// Running hand-overs are with a gateway now; Unreplicated ones have a receipt that no other site holds.
+	// Running hand-overs are with a gateway now; Unreplicated ones have a receipt that no other site holds, and one might.
 	Running, Unreplicated int
 	// Calling counts the alarms for which this site is calling.
 	Calling int
@@ -167,13 +169,16 @@ type vigil struct {
 	stamps  map[event.SiteID]event.Stamp
 	// reported and progress are when this site last gave a sign, and when a gateway last took or refused something.
 	reported, progress time.Time
-	queue              []*task
-	walk               walk
-	waits              bool      // it is not fresh: it gives no sign and begins nothing
-	asked              bool      // the others were asked before taking over
-	pass, found        int       // number of this pass over the alarm, and how many hand-overs it has queued
-	exhausted          time.Time // the pass ended then; the next begins a little later
-	dropped            bool
+	// fresh is when it was last fresh; excused is how long the gateways were not tried since progress, because it was not.
+	fresh       time.Time
+	excused     time.Duration
+	queue       []*task
+	walk        walk
+	waits       bool      // it is not fresh: it gives no sign and begins nothing
+	asked       bool      // the others were asked before taking over
+	pass, found int       // number of this pass over the alarm, and how many hand-overs it has queued
+	exhausted   time.Time // the pass ended then; the next begins a little later
+	dropped     bool
 }
 
 // NewCaller returns a caller that does nothing until Step or Run.
@@ -195,7 +200,7 @@ func NewCaller(c CallerConfig) *Caller {
 		cfg: c, channels: make(map[directory.ChannelKind]Channel), wake: make(chan struct{}, 1),
 		vigils: make(map[alarmKey]*vigil), tasks: make(map[taskKey]*task),
 		running: make(map[directory.ChannelKind]int), pause: make(map[directory.ChannelKind]time.Time),
-		unheard: make(map[event.AuthorityID]time.Duration),
+		windows: make(map[event.AuthorityID]*window), unheard: make(map[event.AuthorityID]time.Duration),
 	}
 	for _, ch := range c.Channels {
 		caller.channels[ch.Kind()] = ch
@@ -220,7 +225,9 @@ func (c *Caller) Stats() Stats {
 	for _, n := range c.running {
 		s.Running += n
 	}
-	s.Unreplicated = c.window.len()
+	for _, w := range c.windows {
+		s.Unreplicated += w.len()
+	}
 	return s
 }
 
@@ -271,13 +278,14 @@ func (c *Caller) Step(ctx context.Context, wall time.Time) (int, error) {
 	if err := c.noteClocks(ctx, now, wall); err != nil {
 		c.cfg.Logger.Error("the clocks of alarms are not looked at; it is tried again", "err", err)
 	}
+	var planErr error // it holds up those alarms that it is about, and no other
 	if c.cfg.Workers == 0 || now.Sub(c.planned) >= planEvery || now.Before(c.planned) || c.queueLow() {
-		if err := c.plan(ctx, now, wall); err != nil {
-			return 0, err
+		if planErr = c.plan(ctx, now, wall); ctx.Err() != nil {
+			return 0, planErr
 		}
 		c.planned = now
 	}
-	return c.dispatch(ctx, now), nil
+	return c.dispatch(ctx, now), planErr
 }
 
 // queueLow reports whether a queue runs dry while there is more to read.
@@ -293,11 +301,12 @@ func (c *Caller) queueLow() bool {
 
 // plan brings the vigils up to date and fills their queues.
 func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
+	c.order = c.order[:0]
 	list, err := c.cfg.Work.Ongoing(ctx, c.cfg.Watch.Timeline.earliest(wall.Add(-OpenFor)))
 	if err != nil {
 		return fmt.Errorf("look for alarms with something due: %w", err)
 	}
-	c.order = c.order[:0]
+	var errs []error
 	present := make(map[alarmKey]bool, len(list))
 	calling, held := 0, c.cfg.Federation.Held()
 	for _, o := range list {
@@ -320,21 +329,21 @@ func (c *Caller) plan(ctx context.Context, now, wall time.Time) error {
 		c.mu.Unlock()
 		c.order = append(c.order, k)
 		if err := c.fill(ctx, k, v, now); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("of alarm %s of %s: %w", k.id, k.authority, err))
 		}
 	}
 	c.forget(present)
 	c.mu.Lock()
 	c.stats.Calling = calling
 	c.mu.Unlock()
-	return nil
+	return errors.Join(errs...)
 }
 
 // watch returns the alarm's vigil with the news that has arrived since the last look.
 func (c *Caller) watch(k alarmKey, o Ongoing, now time.Time) *vigil {
 	v := c.vigils[k]
 	if v == nil {
-		v = &vigil{stamps: make(map[event.SiteID]event.Stamp)}
+		v = &vigil{stamps: make(map[event.SiteID]event.Stamp), fresh: now}
 		v.Vigil = Vigil{Self: c.cfg.Self, Since: now, News: make(map[event.SiteID]time.Time), Announced: make(map[event.SiteID]time.Time)}
 		v.Ranking = o.Raised.Ranking
 		v.walk = walkOf(v.Rank(v.Self))
@@ -374,7 +383,7 @@ func (c *Caller) turn(ctx context.Context, v *vigil, now, wall time.Time) {
 	}
 	c.mu.Lock()
 	if !v.Calling {
-		v.progress = now
+		v.tookSomething(now) // nothing was tried before
 	}
 	quiet := now.Sub(v.progress)
 	c.mu.Unlock()
@@ -474,6 +483,7 @@ func (c *Caller) fill(ctx context.Context, k alarmKey, v *vigil, now time.Time) 
 		}
 		people, over, err := v.walk.next(ctx, c.cfg.Work, k, v.ongoing, duePage)
 		if err != nil {
+			v.exhausted = now // what is queued is called, and the next pass begins a little later
 			return fmt.Errorf("read who is due: %w", err)
 		}
 		c.enqueue(k, v, people, now)
@@ -527,17 +537,21 @@ func (c *Caller) sweep(k alarmKey, v *vigil) {
 	})
 }
 
-// dispatch begins queued hand-overs, one of each alarm in turn, and returns how many.
+// dispatch begins queued hand-overs, one of each alarm in turn, and returns how many. The turn goes on where it was when the last worker
+// was taken: else the youngest alarm would get each worker that becomes free, and older ones none before it is done.
 func (c *Caller) dispatch(ctx context.Context, now time.Time) int {
 	began := 0
+	next := slices.Index(c.order, c.last) + 1
+	turn := slices.Concat(c.order[next:], c.order[:next])
 	for {
 		before := began
-		for _, k := range c.order {
+		for _, k := range turn {
 			if c.cfg.Workers == 0 && began >= c.cfg.PerStep {
 				return began
 			}
 			if t := c.take(c.vigils[k], now); t != nil {
 				began++
+				c.last = k
 				c.begin(ctx, t, c.vigils[k])
 			}
 		}
@@ -554,7 +568,7 @@ func (c *Caller) take(v *vigil, now time.Time) *task {
 	if len(v.queue) == 0 {
 		return nil
 	}
-	if !c.window.open(c.cfg.Window, c.underway(), c.unheard[v.ongoing.Authority] >= cutOff, now) {
+	if a := v.ongoing.Authority; !c.windowOf(a).open(c.cfg.Window, c.unheard[a] >= cutOff, now) {
 		c.blocked = true
 		return nil
 	}
@@ -563,19 +577,10 @@ func (c *Caller) take(v *vigil, now time.Time) *task {
 			continue
 		}
 		v.queue = slices.Delete(v.queue, i, i+1)
-		t.state = active
-		c.running[t.kind]++
+		c.begun(t)
 		return t
 	}
 	return nil
-}
-
-func (c *Caller) underway() int {
-	n := 0
-	for _, r := range c.running {
-		n += r
-	}
-	return n
 }
 
 // begin makes a hand-over, in a goroutine of its own if the caller has workers.
@@ -595,6 +600,10 @@ func (c *Caller) begin(ctx context.Context, t *task, v *vigil) {
 func (c *Caller) settle(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.window.settle(c.cfg.Replication.Replicated, now)
+	for a, w := range c.windows {
+		if w.settle(c.cfg.Replication.Replicated, now); w.empty() {
+			delete(c.windows, a)
+		}
+	}
 	c.blocked = false
 }

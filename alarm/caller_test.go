@@ -3,6 +3,7 @@
 package alarm
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strconv"
@@ -287,10 +288,11 @@ func TestOnlySitesOfAnotherOperatorCountAsNeighbours(t *testing.T) {
 	if n.Unheard(nordtal) != never {
 		t.Errorf("nobody was heard for %v, and it is not known since when we listen", n.Unheard(nordtal))
 	}
-	n.Since = w.clock()
+	since := w.clock()
+	n.Since = func() time.Time { return since }
 	w.now = w.now.Add(5 * time.Second)
 	if n.Unheard(nordtal) != 5*time.Second {
-		t.Errorf("five seconds after the start nobody was heard for %v", n.Unheard(nordtal))
+		t.Errorf("five seconds after that nobody was heard for %v", n.Unheard(nordtal))
 	}
 	w.net.HealAll()
 	meet()
@@ -429,5 +431,68 @@ func TestRunCallsInParallel(t *testing.T) {
 		2*people, took, w.first.Sub(began), doubled, time.Since(began))
 	if doubled != 0 || w.first.Sub(began) > 2*time.Second {
 		t.Errorf("%d doubled, the first after %v", doubled, w.first.Sub(began))
+	}
+}
+
+// Where the gateways are what is waited for, a large alarm must not take every place that becomes free from an older one.
+func TestAlarmsTakeTurnsAlsoWhenOnlyOnePlaceIsFree(t *testing.T) {
+	w := newWorld(t, 60, "one", "two")
+	first := w.stations[0]
+	first.caller.cfg.PerStep = 1
+	called := make(map[event.AuthorityID]int)
+	for _, a := range []event.AuthorityID{suedtal, nordtal} {
+		first.raiseFor(a, Draft{Ranking: w.ranking(), TakeoverAfter: time.Minute})
+		w.tick()
+	}
+	clear(w.got)
+	w.run(4)
+	for key := range w.got {
+		authority, _, _ := strings.Cut(key, "/")
+		called[event.AuthorityID(authority)]++
+	}
+	if called[suedtal] != 20 || called[nordtal] != 20 {
+		t.Errorf("of 40 places the alarms got %v", called)
+	}
+}
+
+// unreadable is a Work that cannot tell who of one authority is due.
+type unreadable struct {
+	Work
+	authority event.AuthorityID
+}
+
+func (u unreadable) Due(ctx context.Context, a event.AuthorityID, id ID, w Wave, after directory.PersonID, limit int) ([]Due, error) {
+	if a == u.authority {
+		return nil, errors.New("the page is damaged")
+	}
+	return u.Work.Due(ctx, a, id, w, after, limit)
+}
+
+func TestAnAlarmThatCannotBeReadHoldsUpNoOther(t *testing.T) {
+	for _, damaged := range []event.AuthorityID{suedtal, nordtal} {
+		t.Run(string(damaged), func(t *testing.T) {
+			w := newWorld(t, 30, "one")
+			first := w.stations[0]
+			work := first.caller.cfg.Work
+			first.caller.cfg.Work = unreadable{work, damaged}
+			for _, a := range []event.AuthorityID{suedtal, nordtal} {
+				first.raiseFor(a, Draft{})
+				w.now = w.now.Add(100 * time.Millisecond)
+				first.catchUp()
+			}
+			failed := 0
+			for range 20 {
+				w.now = w.now.Add(100 * time.Millisecond)
+				if _, err := first.caller.Step(t.Context(), w.now); err != nil {
+					failed++
+				}
+				first.catchUp()
+			}
+			if n, _ := w.taken(Call); n != 60 || failed == 0 || failed > 10 {
+				t.Errorf("%d are called, and %d of 20 steps said why the others are not", n, failed)
+			}
+			first.caller.cfg.Work = work
+			w.until("all called", 2, func() bool { n, _ := w.taken(Call); return n == 120 })
+		})
 	}
 }

@@ -4,6 +4,7 @@ package alarm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -105,18 +106,30 @@ func (c *Caller) noteClocks(ctx context.Context, now, wall time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look for new alarms: %w", err)
 	}
+	var errs []error
+	waits := false
 	for _, a := range list {
-		if _, stale := c.cfg.Replication.StaleSince(a.Authority); stale {
-			return nil // the notes of others may be on their way
+		done, err := c.noteClocksOf(ctx, &a)
+		errs = append(errs, err)
+		// One that has to wait is looked at again, with all that came after it: who is noted already is not noted again.
+		if waits = waits || !done; !waits {
+			c.came = a.start.Arrived
 		}
-		for _, m := range slices.Compact([]Moment{a.raising(), a.start}) {
-			if err := c.noteClock(ctx, &a, m); err != nil {
-				return err
-			}
-		}
-		c.came = a.start.Arrived
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// noteClocksOf writes the notes about one alarm, and reports whether that is done.
+func (c *Caller) noteClocksOf(ctx context.Context, a *Alarm) (done bool, err error) {
+	if _, stale := c.cfg.Replication.StaleSince(a.Authority); stale {
+		return false, nil // the notes of others may be on their way
+	}
+	for _, m := range slices.Compact([]Moment{a.raising(), a.start}) {
+		if err := c.noteClock(ctx, a, m); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // noteClock writes the note about one fact, if it is needed: its clock was wrong, and nobody has said so.

@@ -3,10 +3,14 @@
 package alarm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+	"codeberg.org/holdfast/holdfast/eventlog"
 )
 
 // TestAWrongClockSilencesNoAlarm: whichever way the clock of the raising site is wrong, everybody is called, and the alarm says
@@ -177,4 +181,58 @@ func TestWhoCouldNotBeCalledForADayIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("all called", 20, func() bool { n, _ := w.taken(Call); return n == 10 })
+}
+
+// staleFor is a Replication for which one authority is never fresh.
+type staleFor struct {
+	Replication
+	authority event.AuthorityID
+}
+
+func (s staleFor) StaleSince(a event.AuthorityID) (time.Time, bool) {
+	if a == s.authority {
+		return noon, true
+	}
+	return s.Replication.StaleSince(a)
+}
+
+// The note must be written while the clock can be measured, so it does not wait for another authority's catch-up.
+func TestAClockIsNotedWhileAnotherAuthorityCatchesUp(t *testing.T) {
+	w := newWorld(t, 5, "one", "two", "box")
+	first, second := w.stations[0], w.stations[1]
+	first.skew = time.Hour
+	first.start()
+	for _, s := range w.stations {
+		s.caller.cfg.Replication = staleFor{s.caller.cfg.Replication, suedtal}
+	}
+	w.run(1)
+	first.raiseFor(suedtal, Draft{Ranking: w.ranking()})
+	w.run(0.2)
+	written := make(counted)
+	for _, s := range w.stations {
+		s.caller.cfg.Log = counting{s.caller.cfg.Log, written}
+	}
+	a := first.raise(Draft{Ranking: w.ranking()})
+	w.run(5)
+	if len(second.board(a.ID).Alarm.clocks.of(a.Event)) == 0 {
+		t.Error("nobody has noted that the clock was wrong")
+	}
+	if n := written[KindClockDiffered]; n > len(w.stations) {
+		t.Errorf("%d sites have noted it %d times", len(w.stations), n)
+	}
+}
+
+// counting is a log that counts what is written, by kind.
+type counting struct {
+	eventlog.Appender
+	counted
+}
+
+type counted map[event.Kind]int
+
+func (c counting) Append(ctx context.Context, a event.AuthorityID, class event.Class, drafts ...event.Draft) (eventlog.Receipt, error) {
+	for _, d := range drafts {
+		c.counted[d.Kind]++
+	}
+	return c.Appender.Append(ctx, a, class, drafts...)
 }

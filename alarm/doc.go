@@ -36,16 +36,17 @@
 //     idempotency key; two sites may hand over twice, none may leave somebody out.
 //   - Whoever any receipt shows as called gets the closing message, also when the receipt arrives after the closing.
 //   - A person without any of the alarm's channels is listed, not forgotten.
-//   - While another site can be reached, at most Window hand-overs have a receipt that no other site holds, and one more
-//     window each time that the others have acknowledged nothing for two seconds; who has heard nobody for twelve seconds goes on
-//     without that bound. Receipts written in a stall, or alone, are marked as unsecured.
+//   - While another site can be reached, at most Window hand-overs for an authority have a receipt that no other site holds, and one
+//     more window each time that the others have acknowledged nothing for two seconds; who has heard nobody for twelve seconds goes
+//     on without that bound. Receipts written in a stall, or alone, are marked as unsecured. Authorities do not wait for each other.
 //   - A site that takes over says so before it catches up, so that the next one does not take over meanwhile; once, so that it does if
 //     nothing comes of it. That stops nobody who calls.
 //   - After any silence towards the others (start, cut, pause) a site calls only when it has folded what they had then, or has waited
 //     for it in vain. Right before a hand-over it looks once more.
 //   - A wrong clock holds nothing and is shown on the alarm. Nothing that a person has raised is silently not called: what is not called for is
 //     shown as held.
-//   - A site whose gateways take nothing gives no sign of calling, so that the next one takes over, though the site lives.
+//   - A site whose gateways take nothing gives no sign of calling, so that the next one takes over, though the site lives; also one that
+//     catches up again and again, since a wait is not held against the gateways, and ends nothing either.
 //   - Facts hold no address and no text of a gateway. Mode is in every message, in both languages where it is not Actual.
 //
 // Contracts: Channel (suite in alarm/channeltest), and what the package needs of others (Directory, Federation, Keys,

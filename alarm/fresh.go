@@ -44,12 +44,31 @@ func (c *Caller) ready(v *vigil, now time.Time) bool {
 	}
 	if v.waits {
 		v.waits = false
-		c.mu.Lock()
-		v.progress = now // the gateways have not been tried meanwhile; the next sign is due at once
-		c.mu.Unlock()
+		c.excuse(v, now)
 	}
+	v.fresh = now
 	return true
 }
+
+// excuse takes the time since the alarm was last fresh from the time within which the gateways have taken nothing: they were not tried.
+// What they took nothing in before that still counts, and once they have been excused for as long as a takeover takes they are not
+// again before they take something. Else a site whose lines come and go, or whose clock is set again and again, would begin
+// anew each time, give signs of calling for ever, and nobody would take over from it.
+func (c *Caller) excuse(v *vigil, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v.excused >= v.Delay {
+		return
+	}
+	waited := now.Sub(v.fresh)
+	v.excused += waited
+	if v.progress = v.progress.Add(waited); v.progress.After(now) {
+		v.progress = now // a hand-over that was under way has ended meanwhile
+	}
+}
+
+// tookSomething notes that a gateway has taken or refused something. The caller holds c.mu.
+func (v *vigil) tookSomething(now time.Time) { v.progress, v.excused = now, 0 }
 
 // askedFirst reports whether a site that is about to take over has asked the others once more, and knows what they answered.
 // What it does next may take seconds, so it says so first.
@@ -82,8 +101,7 @@ func (c *Caller) stillOurs(ctx context.Context, t *task, o Ongoing) bool {
 func (c *Caller) putBack(t *task, v *vigil) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[t.kind]--
-	t.state = idle
+	c.ended(t)
 	if v.dropped {
 		delete(c.tasks, t.taskKey)
 	}

@@ -14,12 +14,15 @@ import (
 	"codeberg.org/holdfast/holdfast/fault"
 )
 
-// window holds the receipts that no other site is known to hold. While it is full, a call waits for the other sites: for
-// stallAfter, then one more window may begin, and so on, until they acknowledge something. So a site that is in touch and whose
-// receipts are not acknowledged goes on slowly, and what its death would double grows by a window in stallAfter at most. So
-// does one that has heard nobody for less than cutOff; after that nobody is waited for.
+// window holds the receipts of one authority that no other site is known to hold. While it is full, a call waits for the other
+// sites: for stallAfter, then one more window may begin, and so on, until they acknowledge something. So a site that is in touch
+// and whose receipts are not acknowledged goes on slowly, and what its death would double grows by a window in stallAfter at
+// most. So does one that has heard nobody for less than cutOff; after that nobody is waited for.
+//
+// Each authority has its own, since other sites hold it: one whose receipts nobody acknowledges must not hold up another.
 type window struct {
 	held     []unreplicated
+	underway int       // hand-overs that have begun and not ended
 	added    int       // receipts so far
 	limit    int       // after a stall: up to which number of receipts hand-overs may begin; else 0
 	full     time.Time // since when it has been full, zero if it is not
@@ -33,12 +36,15 @@ type unreplicated struct {
 
 func (w *window) len() int { return len(w.held) }
 
+// empty reports whether nothing is lost when the window is forgotten: a stall ends at the latest with the last receipt.
+func (w *window) empty() bool { return w.len() == 0 && w.underway == 0 }
+
 // open reports whether another hand-over may begin.
-func (w *window) open(size, underway int, alone bool, now time.Time) bool {
+func (w *window) open(size int, alone bool, now time.Time) bool {
 	switch {
-	case alone || w.added+underway < w.limit:
+	case alone || w.added+w.underway < w.limit:
 		return true
-	case w.len()+underway < size:
+	case w.len()+w.underway < size:
 		w.full = time.Time{}
 		return true
 	case w.len() < size/2:
@@ -46,7 +52,7 @@ func (w *window) open(size, underway int, alone bool, now time.Time) bool {
 	case w.full.IsZero() || w.released.After(w.full):
 		w.full = now
 	case now.Sub(w.full) >= stallAfter:
-		w.full, w.limit = now, w.added+underway+size
+		w.full, w.limit = now, w.added+w.underway+size
 		return true
 	}
 	return false
@@ -125,7 +131,37 @@ func (c *Caller) send(ctx context.Context, t *task, o Ongoing) (*event.Draft, er
 func (c *Caller) lonely(authority event.AuthorityID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.unheard[authority] >= heardLately || c.window.stalled()
+	return c.unheard[authority] >= heardLately || c.windowOf(authority).stalled()
+}
+
+// windowOf returns the authority's window, which is kept until it is empty. The caller holds c.mu.
+func (c *Caller) windowOf(authority event.AuthorityID) *window {
+	w := c.windows[authority]
+	if w == nil {
+		w = &window{}
+		c.windows[authority] = w
+	}
+	return w
+}
+
+// begun and ended count a hand-over as being under way, and no longer. The caller holds c.mu.
+func (c *Caller) begun(t *task) {
+	t.state = active
+	c.running[t.kind]++
+	c.windowOf(t.authority).underway++
+}
+
+func (c *Caller) ended(t *task) {
+	t.state = idle
+	c.running[t.kind]--
+	c.windowOf(t.authority).underway--
+}
+
+// awaitCopy takes a receipt into its authority's window, unless there is nobody who could ever acknowledge it. The caller holds c.mu.
+func (c *Caller) awaitCopy(authority event.AuthorityID, r eventlog.Receipt) {
+	if c.unheard[authority] != never {
+		c.windowOf(authority).add(r, 4*c.cfg.Window)
+	}
 }
 
 // message writes the message to one person. Who cannot be found is tried again a few times: the directory of this site
@@ -187,9 +223,9 @@ func (c *Caller) conclude(t *task, v *vigil, draft *event.Draft, receipt eventlo
 	now := c.steady()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[t.kind]--
+	c.ended(t)
 	t.tries++
-	t.state, t.unwritten = idle, nil
+	t.unwritten = nil
 	if v.dropped {
 		delete(c.tasks, t.taskKey)
 	}
@@ -203,11 +239,11 @@ func (c *Caller) conclude(t *task, v *vigil, draft *event.Draft, receipt eventlo
 	}
 	if draft != nil {
 		t.told = true
-		c.window.add(receipt, 4*c.cfg.Window)
+		c.awaitCopy(t.authority, receipt)
 	}
 	if final {
 		t.state, t.done = closed, v.pass
-		v.progress = now
+		v.tookSomething(now)
 	}
 	c.count(err, final)
 	if !final {

@@ -3,6 +3,7 @@
 package alarm
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // fillUp makes hand-overs with receipts as long as the window is open, and returns how many, at most 10,000.
 func (w *window) fillUp(size int, alone bool, now time.Time) int {
 	n := 0
-	for ; n < 10_000 && w.open(size, 0, alone, now); n++ {
+	for ; n < 10_000 && w.open(size, alone, now); n++ {
 		w.add(eventlog.Receipt{Last: eventlog.Position{Page: uint64(w.added + 1)}}, 4*size)
 	}
 	return n
@@ -63,6 +64,76 @@ func TestASlowlyAcknowledgedWindowStaysBounded(t *testing.T) {
 		if now.Sub(noon)%(3*time.Second) == 2900*time.Millisecond { // what was there at the last acknowledgement, and some more
 			w.settle(func(eventlog.LogID, eventlog.Position) bool { return true }, now)
 		}
+	}
+}
+
+// TestReceiptsOfOneAuthorityDoNotHoldUpAnother: whatever keeps the receipts of one authority from being acknowledged, for another one the site
+// calls as fast as its own other sites acknowledge, and no receipt counts as unsecured.
+func TestReceiptsOfOneAuthorityDoNotHoldUpAnother(t *testing.T) {
+	for name, story := range map[string]func(w *world){
+		"only sites of our operator hold it": func(w *world) {
+			w.barred[suedtal] = []event.SiteID{w.stations[2].name, w.stations[3].name}
+		},
+		"its other site is gone for good": func(w *world) {
+			w.barred[suedtal] = []event.SiteID{w.stations[2].name}
+			w.stations[3].kill()
+			w.run(cutOff.Seconds() + 1)
+		},
+		"its other site is heard and takes nothing": func(w *world) {
+			w.barred[suedtal] = []event.SiteID{w.stations[2].name}
+			w.mute(w.stations[0], true)
+			for _, s := range w.stations[1:3] {
+				w.lost[[2]event.SiteID{w.stations[0].name, s.name}] = false
+			}
+			w.barred[nordtal] = []event.SiteID{w.stations[3].name}
+			w.net.Cut(w.stations[1].name, w.stations[3].name)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const people = 500
+			w := newWorld(t, people, "one", "one", "two", "box")
+			w.barred = make(map[event.AuthorityID][]event.SiteID)
+			first := w.stations[0]
+			w.run(1)
+			story(w)
+			of := func(a event.AuthorityID) (n int) {
+				for key := range w.got {
+					if strings.HasPrefix(key, string(a)+"/") {
+						n++
+					}
+				}
+				return n
+			}
+			d := Draft{Ranking: []event.SiteID{first.name}, TakeoverAfter: time.Minute}
+			first.raiseFor(suedtal, d)
+			w.until("the other authority's receipts would fill a window", 20, func() bool { return of(suedtal) >= 4*DefaultWindow })
+			a, began := first.raise(d), w.now
+			w.until("all called", 6, func() bool { return of(nordtal) == 2*people })
+			w.run(1)
+			t.Logf("%d called in %v, %d of the other authority meanwhile", people, w.now.Sub(began), of(suedtal))
+			if n := first.board(a.ID).Total.Unsecured; n != 0 {
+				t.Errorf("%d receipts are marked as unsecured", n)
+			}
+		})
+	}
+}
+
+// A window is forgotten when nothing is in it, and none is kept where nobody could acknowledge.
+func TestWindowsAreForgotten(t *testing.T) {
+	w := newWorld(t, 20, "one", "one", "two")
+	first := w.stations[0]
+	w.barred = map[event.AuthorityID][]event.SiteID{suedtal: {w.stations[2].name}}
+	w.run(1)
+	for _, a := range []event.AuthorityID{nordtal, suedtal} {
+		first.raiseFor(a, Draft{Ranking: []event.SiteID{first.name}})
+	}
+	w.run(0.1)
+	if first.caller.Stats().Unreplicated == 0 {
+		t.Fatal("every receipt is acknowledged at once: the test proves nothing")
+	}
+	w.run(3)
+	if n, _ := w.taken(Call); n != 80 || first.caller.Stats().Unreplicated != 0 || len(first.caller.windows) != 0 {
+		t.Errorf("%d called, %d receipts lack another site, %d windows", n, first.caller.Stats().Unreplicated, len(first.caller.windows))
 	}
 }
 

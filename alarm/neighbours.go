@@ -43,8 +43,9 @@ type Neighbours struct {
 	Policy     eventlog.Policy
 	Self       event.SiteID
 	Now        func() time.Time
-	// Since is when this process has begun to listen, by Now; zero is long ago.
-	Since time.Time
+	// Since tells since when this process could have heard others, by Now: since it knows them, which after the folding of a whole read
+	// model is long after its start. Nil is long ago.
+	Since func() time.Time
 }
 
 // Replicated reports whether sites of two operators, ours included, hold the position.
@@ -52,8 +53,8 @@ func (n Neighbours) Replicated(log eventlog.LogID, pos eventlog.Position) bool {
 	return len(n.Replicator.Secured(log, pos)) >= 2
 }
 
-// Unheard returns for how long no site of another operator was heard that may hold the authority's logs; since the start if none
-// was, and never if there is none.
+// Unheard returns for how long no site of another operator was heard that may hold the authority's logs; for how long one could have
+// been if none was, and never if there is none.
 func (n Neighbours) Unheard(authority event.AuthorityID) time.Duration {
 	own, now, least := n.Policy.Operator(n.Self), n.Now(), never
 	for _, lag := range n.Replicator.Lag() {
@@ -62,11 +63,12 @@ func (n Neighbours) Unheard(authority event.AuthorityID) time.Duration {
 		}
 		heard := lag.LastHeard
 		if heard.IsZero() {
-			heard = n.Since
+			if n.Since == nil {
+				continue
+			}
+			heard = n.Since()
 		}
-		if !heard.IsZero() {
-			least = min(least, now.Sub(heard))
-		}
+		least = min(least, now.Sub(heard))
 	}
 	return least
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -26,7 +27,7 @@ import (
 
 type directoryKind = directory.ChannelKind
 
-const nordtal event.AuthorityID = "lk-nordtal"
+const nordtal, suedtal event.AuthorityID = "lk-nordtal", "lk-suedtal"
 
 // world is some sites of different operators with real logs, replicators and read models, on one thread and one clock.
 type world struct {
@@ -46,6 +47,8 @@ type world struct {
 	mu      sync.Mutex
 	// lost are the directions in which nothing arrives: requests one way, answers the other.
 	lost map[[2]event.SiteID]bool
+	// barred are the sites that may not hold an authority's data.
+	barred map[event.AuthorityID][]event.SiteID
 	// again counts messages taken for a second time while no site was cut off, paused or dead.
 	again int
 }
@@ -200,13 +203,19 @@ func (w *world) Operator(site event.SiteID) string {
 	}
 	return ""
 }
-func (w *world) Member(site event.SiteID) bool                       { return w.Operator(site) != "" }
-func (w *world) Allowed(site event.SiteID, _ event.AuthorityID) bool { return w.Member(site) }
-func (w *world) Held() []event.AuthorityID                           { return []event.AuthorityID{"lk-suedtal", nordtal} }
+func (w *world) Member(site event.SiteID) bool { return w.Operator(site) != "" }
+func (w *world) Held() []event.AuthorityID     { return []event.AuthorityID{suedtal, nordtal} }
 
-func (w *world) Sites(event.AuthorityID) []Site {
+func (w *world) Allowed(site event.SiteID, authority event.AuthorityID) bool {
+	return w.Member(site) && !slices.Contains(w.barred[authority], site)
+}
+
+func (w *world) Sites(authority event.AuthorityID) []Site {
 	var sites []Site
 	for _, s := range w.stations {
+		if !w.Allowed(s.name, authority) {
+			continue
+		}
 		sites = append(sites, Site{ID: s.name, Operator: s.operator, PortalURL: "https://" + s.operator + ".example"})
 	}
 	return sites
@@ -434,6 +443,11 @@ func (w *world) taken(wave Wave) (distinct, doubled int) {
 
 func (s *station) raise(d Draft) Alarm {
 	s.w.t.Helper()
+	return s.raiseFor(nordtal, d)
+}
+
+func (s *station) raiseFor(authority event.AuthorityID, d Draft) Alarm {
+	s.w.t.Helper()
 	if d.Mode == "" {
 		d.Mode = event.Exercise
 	}
@@ -441,7 +455,7 @@ func (s *station) raise(d Draft) Alarm {
 		d.TextDE = "Hochwasser an der Nord"
 	}
 	d.Audience = directory.Audience{Everyone: true}
-	a, _, err := s.service.Raise(s.w.t.Context(), nordtal, d)
+	a, _, err := s.service.Raise(s.w.t.Context(), authority, d)
 	if err != nil {
 		s.w.t.Fatal(err)
 	}

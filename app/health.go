@@ -110,7 +110,7 @@ func (s *Site) tellKeys(ctx context.Context) {
 		}
 	}
 	s.health.Replace(health.Keyring, health.Incomplete, list)
-	if !waiting && s.settled.Load() {
+	if !waiting && s.settled.Load() != nil {
 		s.health.Mend(health.Keyring, health.Damaged, "")
 		s.health.Mend(health.Keyring, health.Damaged, keyringLost.Detail)
 	}

@@ -85,8 +85,7 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 	s.caller = alarm.NewCaller(alarm.CallerConfig{
 		Self: s.identity.Site(), Log: s.log, Work: alarm.Desk{Model: s.model}, Directory: s.directory,
 		Federation: alarm.Members{Federation: s.federation}, Keys: s.ring, Channels: s.drivers,
-		Replication: alarm.Neighbours{Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: s.now, Since: s.now()},
-		CaughtUp:    s.caughtUp, Now: s.now, Logger: s.logger, Watch: watch,
+		Replication: s.neighbours(), CaughtUp: s.caughtUp, Now: s.now, Logger: s.logger, Watch: watch,
 		Workers: s.config.Alarm.Workers,
 	})
 	return s.openPeople(ctx)
@@ -94,7 +93,21 @@ func (s *Site) openServices(ctx context.Context) (err error) {
 
 // caughtUp reports whether this site has folded what its own disk held when it started: settle does that first. What the others
 // held is the replicator's to tell, after the start as after every later silence: see eventlog.Replicator.Fresh.
-func (s *Site) caughtUp(context.Context) bool { return s.settled.Load() }
+func (s *Site) caughtUp(context.Context) bool { return s.settled.Load() != nil }
+
+// neighbours is how the caller knows the other sites. For how long it has heard nobody counts from when it knew whom to listen to:
+// folding a read model anew takes minutes, and who counted them would call as if it stayed alone before it could hear anybody.
+func (s *Site) neighbours() alarm.Neighbours {
+	return alarm.Neighbours{
+		Replicator: s.replicator, Policy: s.federation, Self: s.identity.Site(), Now: s.now,
+		Since: func() time.Time {
+			if at := s.settled.Load(); at != nil {
+				return *at
+			}
+			return s.now()
+		},
+	}
+}
 
 // Run serves until ctx ends. It returns nil after an orderly end.
 func (s *Site) Run(ctx context.Context, ready func(cli.Ready)) error {
@@ -156,7 +169,10 @@ func (s *Site) loops() []func(context.Context) {
 // in the read model, which is empty after a new version: it is folded first.
 func (s *Site) settle(ctx context.Context) {
 	defer s.log.Release()
-	defer s.settled.Store(true)
+	defer func() {
+		now := s.now()
+		s.settled.Store(&now)
+	}()
 	_, err := s.model.CatchUp(ctx)
 	if err == nil {
 		_, err = s.sites.Refresh(ctx)

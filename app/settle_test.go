@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +88,28 @@ func TestASiteThatFoldsItsModelAnewStillAsksTheOthersBeforeItGoesOn(t *testing.T
 	}
 }
 
+// For how long nobody was heard counts from when the site knew whom to listen to, not from its start: else a site that folds its model anew
+// would use up, before it could hear anybody, the time in which it calls on as if the others were only slow.
+func TestASiteThatFoldsItsModelAnewHasNotBeenAloneMeanwhile(t *testing.T) {
+	ctx, data := t.Context(), withPeer(t)
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(filepath.Join(data, modelFile+suffix)); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	var passed atomic.Int64
+	s, err := NewAt(ctx, data, slog.New(slog.DiscardHandler), func() time.Time { return start.Add(time.Duration(passed.Load())) })
+	mustWork(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	passed.Store(int64(time.Minute)) // which the folding takes
+	s.settle(ctx)
+	passed.Add(int64(3 * time.Second))
+	if alone := s.neighbours().Unheard(event.Federation); alone != 3*time.Second {
+		t.Errorf("three seconds after it knew the others it takes it that it has been alone for %v", alone)
+	}
+}
+
 // Another site's question can make this one write: who asks to join is proposed. So no question is answered before appends wait for
 // what the others say of our logs. Here the first verb is taken already, and Run ends there.
 func TestNoPeerIsAnsweredBeforeAppendsWait(t *testing.T) {
@@ -136,7 +159,7 @@ func TestASiteThatStartsAgainAndAgainAloneBeginsNoLogs(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx, func(cli.Ready) {}) }()
 		eventually(t, "it has asked the others", func() error {
-			if !s.settled.Load() || s.model.Behind() > 0 {
+			if s.settled.Load() == nil || s.model.Behind() > 0 {
 				return errors.New("it has not")
 			}
 			return nil

@@ -67,7 +67,7 @@ type Site struct {
 	caller     *alarm.Caller
 	drivers    []alarm.Channel
 	people
-	settled atomic.Bool // settle is done: since then this site knows whom to ask
+	settled atomic.Pointer[time.Time] // when settle was done: since then this site knows whom to ask; nil before
 	// keysEnd and keysKept are how far the keyring was at the last look, and how far the local store says; see keepKeysShown.
 	keysEnd, keysKept keyring.Cursor
 }
