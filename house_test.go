@@ -56,7 +56,7 @@ var foreign = map[string]map[string]string{
 	"github.com/go-ldap":     {"directory": "reads LDIF"},
 	"golang.org/x/text":      {"directory": "Windows-1252 and accents", "examples": "writes Windows-1252", "portal": "language choice", "web": "language choice"},
 	"golang.org/x/sys":       {"eventlog/jetstream": "free space of a disk", "app": "free space of a disk", "e2e/net/router": "network namespaces and tun devices"},
-	"golang.org/x/sync":      {"app": "waits for loops"},
+	"golang.org/x/sync":      {"app": "waits for loops", "eventlog": "bounds what is read at once"},
 
 	"github.com/go-webauthn/webauthn": {"identity": "passkeys"},
 	"github.com/fxamacker/cbor":       {"identity/authenticator": "plays an authenticator"},

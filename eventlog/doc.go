@@ -43,8 +43,9 @@
 //
 // A Replicator asks a holder for parts of a stretch, the pages behind a page that it has, as one row of bytes. A pacer for
 // each peer measures what the line carries and asks for as much as about a second of it, whatever the size of the pages;
-// what has come of a page is gone on with after a cut, at any holder. Pages go one of three ways, each with a loop: urgent
-// logs, then operations and the federation, then everything else; see docs/adr/0015-slow-lines.md.
+// what has come of a page is gone on with after a cut, at any holder. A log has one giver at a time, unless that one gives
+// little: see replicator_claim.go. Pages go one of three ways, each with a loop: urgent logs, then operations and the
+// federation, then everything else; see docs/adr/0015-slow-lines.md.
 //
 // # How a page comes about
 //

@@ -15,6 +15,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"golang.org/x/sync/semaphore"
 )
 
 // Bounds of replication. They keep every answer under the link's 768 KiB and every table finite.
@@ -136,8 +137,9 @@ type Replicator struct {
 	ours    map[Branch]announced // what we announce
 	granted map[grantKey]bool    // which peers were allowed which authority when heads were last numbered
 	peers   map[event.SiteID]*peerState
-	busy    map[LogID]bool // logs being pulled right now
-	pieces  pieces         // beginnings of pages, to be gone on with
+	busy    map[LogID][]event.SiteID // who is giving which log right now
+	pieces  pieces                   // beginnings of pages, to be gone on with
+	reading *semaphore.Weighted      // bytes of pages that are read for answers
 	pulse   pulse
 	inlet   *inlet
 	changed chan struct{} // closed and replaced whenever something a Wait may wait for has changed
@@ -167,7 +169,8 @@ func NewReplicator(cfg ReplicatorConfig) (*Replicator, error) {
 	return &Replicator{
 		cfg: cfg, session: hex.EncodeToString(session[:]), logger: logger,
 		ours: make(map[Branch]announced), granted: make(map[grantKey]bool),
-		peers: make(map[event.SiteID]*peerState), busy: make(map[LogID]bool),
+		peers: make(map[event.SiteID]*peerState), busy: make(map[LogID][]event.SiteID),
+		reading: semaphore.NewWeighted(maxReading),
 		changed: make(chan struct{}), loops: make(map[event.SiteID]*peerLoop), inlet: newInlet(),
 	}, nil
 }
@@ -266,7 +269,8 @@ func (r *Replicator) peer(id event.SiteID) *peerState {
 	if s == nil {
 		s = &peerState{
 			heads: make(map[Branch]*peerHead), failures: make(map[Branch]pullFailure),
-			down: newPacer(r.cfg.Now, r.inlet), up: newPacer(r.cfg.Now, newInlet()),
+			reading: semaphore.NewWeighted(maxReadingOfPeer),
+			down:    newPacer(r.cfg.Now, r.inlet), up: newPacer(r.cfg.Now, newInlet()),
 		}
 		r.peers[id] = s
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
+	"golang.org/x/sync/semaphore"
 )
 
 // announced is one of a site's heads and the number of its last change. Page 0 says that the branch is gone.
@@ -66,6 +67,9 @@ type peerState struct {
 	acked     uint64         // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
+	waits     map[LogID]*waiting         // logs at which another peer has the turn
+	apart     map[event.SiteID]time.Time // until when it does not go on with what these have given
+	reading   *semaphore.Weighted        // bytes of pages that are read for answers to it
 	lastHeard time.Time
 	lastBusy  time.Time // when a message of the peer last came that was not about heads
 	down, up  *pacer    // what the line carries from the peer, and to it

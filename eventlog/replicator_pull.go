@@ -59,16 +59,16 @@ type pullResult struct {
 	err   error
 }
 
-// pullTurn gives one log its turn: some answers, unless another peer is giving us the log right now.
+// pullTurn gives one log its turn: some answers, unless another peer is to give us the log right now.
 func (r *Replicator) pullTurn(ctx context.Context, peer event.SiteID, target Head, w way, loop bool) pullResult {
-	if !r.claim(target.Branch.LogID) {
+	if !r.claim(peer, target.Branch.LogID, w) {
 		return pullResult{}
 	}
-	defer r.unclaim(target.Branch.LogID)
 	down, _ := r.paces(peer)
 	f := &fetch{peer: peer, target: target, way: w, deep: loop && !down.fast()}
 	pulled, err := r.pullLog(ctx, f)
 	r.noteResult(peer, target, err)
+	r.unclaim(peer, target.Branch.LogID, w, pulled > 0)
 	if pulled == 0 && f.moved {
 		pulled = 1
 	}
@@ -96,7 +96,9 @@ func (r *Replicator) wants(peer event.SiteID, w way) []Head {
 		return cmp.Or(cmp.Compare(s.failures[a.Branch].count, s.failures[b.Branch].count),
 			cmp.Compare(rank(a.Branch), rank(b.Branch)), compareBranches(a.Branch, b.Branch))
 	})
-	return out[:min(len(out), maxLogsAtOnce)]
+	out = out[:min(len(out), maxLogsAtOnce)]
+	s.stopWaiting(w, out)
+	return out
 }
 
 // The ranks of logs.
@@ -118,23 +120,6 @@ func rank(b Branch) int {
 		return rankRegister
 	}
 	return rankOther
-}
-
-// claim takes a log that nobody is pulling right now, so that two peers do not send us the same pages at once.
-func (r *Replicator) claim(id LogID) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.busy[id] {
-		return false
-	}
-	r.busy[id] = true
-	return true
-}
-
-func (r *Replicator) unclaim(id LogID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.busy, id)
 }
 
 // noteResult keeps a log that makes trouble from being fetched again and again: what was refused waits until its head

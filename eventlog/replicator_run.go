@@ -212,14 +212,16 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 }
 
 // urgentComes reports whether pages of an urgent log are to be fetched for which the rest is held back: not those that this
-// peer keeps failing to give, and not for more than half of the time, since what it gives may always be a little.
+// peer keeps failing to give, not those of authorities that it may not know, and not for more than half of the time, since what it gives may always be a little.
 func (r *Replicator) urgentComes(peer event.SiteID) bool {
 	wanted := r.wants(peer, urgentWay)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
 	return !r.steady().Before(s.holdAgain) &&
-		slices.ContainsFunc(wanted, func(h Head) bool { return s.failures[h.Branch].count < maxFailures })
+		slices.ContainsFunc(wanted, func(h Head) bool {
+			return s.failures[h.Branch].count < maxFailures && r.mayKnow(peer, h.Branch.Authority)
+		})
 }
 
 // holdRest holds back what can wait until the returned function is called.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"codeberg.org/holdfast/holdfast/event"
 )
@@ -93,7 +94,7 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 	}
 	most = max(most, leastAnswer)
 	if q.Stretch {
-		return r.serveStretch(ctx, way, q, most)
+		return r.serveStretch(ctx, peer, way, q, most)
 	}
 	pages, err := r.readWay(ctx, way, q.After.Page, most)
 	if err != nil {
@@ -106,11 +107,16 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 const leastAnswer = 256
 
 // serveStretch answers with a part of a stretch.
-func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesRequest, most int) ([]byte, error) {
+func (r *Replicator) serveStretch(ctx context.Context, peer event.SiteID, way []segment, q pagesRequest, most int) ([]byte, error) {
 	raw := most
 	if q.Pack > 0 {
 		raw = min(max(q.Pack, most), maxGain*most, maxAnswerBytes)
 	}
+	release, err := r.roomToRead(ctx, peer, q.From+raw)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	pages, err := r.readStretch(ctx, way, q.After.Page, q.From+raw)
 	if err != nil {
 		return nil, err
@@ -132,6 +138,30 @@ func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesReq
 	}
 	a.More = rest || pages[len(pages)-1].Number < way[len(way)-1].to
 	return encodePart(a, part), nil
+}
+
+// Bounds of what is in memory of pages that are being read for answers: a short answer from far inside a stretch takes all
+// that is before it. A peer has a part of it only, so that none waits for another one that asks for much and takes little.
+const (
+	maxReading       = 32 << 20
+	maxReadingOfPeer = 8 << 20
+)
+
+// roomToRead waits, in the order in which they have come, until so many bytes of a stretch may be read for the peer, at
+// most until ctx ends. The returned function gives the room back.
+func (r *Replicator) roomToRead(ctx context.Context, peer event.SiteID, bytes int) (release func(), err error) {
+	n := int64(bytes + MaxPageBytes) // pages are read whole
+	r.mu.Lock()
+	own := r.peer(peer).reading
+	r.mu.Unlock()
+	if err := own.Acquire(ctx, n); err != nil {
+		return nil, fmt.Errorf("wait for room to read pages: %w", err)
+	}
+	if err := r.reading.Acquire(ctx, n); err != nil {
+		own.Release(n)
+		return nil, fmt.Errorf("wait for room to read pages: %w", err)
+	}
+	return func() { r.reading.Release(n); own.Release(n) }, nil
 }
 
 // readStretch reads pages after a number until they make so many bytes, or there are no more.

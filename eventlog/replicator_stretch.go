@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
@@ -21,60 +22,11 @@ import (
 // maxStretch bounds how far into a stretch may be asked: a page, and what may be under way behind it.
 const maxStretch = MaxPageBytes + 4 + 3*maxAnswerBytes
 
-// Bounds of the pieces that are kept.
-const (
-	maxPieces     = 64
-	maxPieceBytes = 16 << 20
-)
-
-// piece is the beginning of a stretch, of which no page is complete yet.
-type piece struct {
-	after spot
-	bytes []byte
-	first Hash         // the hash of the page that it begins, zero if no holder has told
-	from  event.SiteID // who gave it last
-	mixed bool         // others have given of it too
-}
-
-// pieces keeps pieces of logs until they are gone on with: after a cut, at the next turn, or at another holder. What is
-// beyond its bounds is forgotten, the oldest first, and fetched again. Its owner guards it.
-type pieces struct {
-	of    map[LogID]piece
-	order []LogID // the oldest first
-	bytes int
-}
-
-func (k *pieces) put(id LogID, p piece) {
-	k.take(id)
-	if len(p.bytes) == 0 {
-		return
-	}
-	if k.of == nil {
-		k.of = make(map[LogID]piece)
-	}
-	k.of[id] = p
-	k.order = append(k.order, id)
-	k.bytes += len(p.bytes)
-	for len(k.order) > maxPieces || k.bytes > maxPieceBytes {
-		k.take(k.order[0])
-	}
-}
-
-// take returns the piece of a log, which is not kept any longer; the zero piece if there is none.
-func (k *pieces) take(id LogID) piece {
-	p, ok := k.of[id]
-	if !ok {
-		return piece{}
-	}
-	delete(k.of, id)
-	k.order = slices.DeleteFunc(k.order, func(o LogID) bool { return o == id })
-	k.bytes -= len(p.bytes)
-	return p
-}
-
 // fetch is pages of one log coming in from one peer.
 type fetch struct {
 	piece
+	own    piece // what the peer has given itself, to go back to if the piece is mixed and worth nothing
+	behind piece // and what it has given behind a gap, see unmix
 	peer   event.SiteID
 	target Head
 	way    way
@@ -106,7 +58,7 @@ type reply struct {
 
 // begin makes the fetch go on after the spot, with nothing in hand.
 func (f *fetch) begin(after spot) {
-	f.piece = piece{after: after, from: f.peer}
+	f.piece = piece{after: after}
 	f.more = false
 	f.era++
 	f.base, f.next = 0, 0
@@ -115,17 +67,90 @@ func (f *fetch) begin(after spot) {
 // end is where in the era the piece ends.
 func (f *fetch) end() int64 { return f.base + int64(len(f.bytes)) }
 
-// resume takes over what has been kept of the log, if it follows the page that we have.
+// goOn makes the fetch go on with a piece.
+func (f *fetch) goOn(p piece) {
+	f.begin(p.after)
+	f.piece, f.next = p, int64(len(p.bytes))
+}
+
+// key says where the piece in hand is kept.
+func (f *fetch) key() pieceKey { return pieceKey{f.target.Branch.LogID, f.peer, f.mixed()} }
+
+// resume goes on with what has been kept of the log, if it follows the page that we have.
 func (r *Replicator) resume(f *fetch) {
 	after := r.firstGuess(f.target)
 	r.mu.Lock()
-	kept := r.pieces.take(f.target.Branch.LogID)
+	s, now := r.peer(f.peer), r.steady()
+	// An alarm is short, and must not wait until it is seen that its beginning is worth nothing.
+	trusts := func(o event.SiteID) bool { return f.way != urgentWay && !now.Before(s.apart[o]) }
+	own, best := r.pieces.find(f.target.Branch.LogID, f.peer, after, trusts)
 	r.mu.Unlock()
-	f.begin(after)
-	if kept.after == after && len(kept.bytes) > 0 {
-		kept.mixed = kept.mixed || kept.from != f.peer
-		kept.from = f.peer
-		f.piece, f.next = kept, int64(len(kept.bytes))
+	f.own = own
+	f.goOn(best)
+}
+
+// keep keeps what is in hand, so that it can be gone on with, at any holder, even while this one is still giving.
+func (r *Replicator) keep(f *fetch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pieces.put(f.key(), f.piece)
+}
+
+// apartFor is how long a peer does not go on with what another one has given, after the two did not fit.
+const apartFor = 10 * time.Minute
+
+// unmix goes back to what the peer has given itself, since that of others does not fit; what it gave behind theirs is joined
+// to it again when the gap is filled. Nobody knows whose it was that was worth nothing; the two are not mixed again for a
+// while. A piece that is the peer's own is begun anew.
+func (r *Replicator) unmix(f *fetch) {
+	own := piece{after: f.after}
+	f.behind = piece{}
+	if f.mixed() {
+		own, f.behind = f.own, f.piece
+	}
+	r.mu.Lock()
+	s := r.peer(f.peer)
+	for _, o := range f.from {
+		if s.apart == nil {
+			s.apart = make(map[event.SiteID]time.Time)
+		}
+		s.apart[o] = r.steady().Add(apartFor)
+	}
+	r.pieces.drop(f.key())
+	r.mu.Unlock()
+	f.goOn(own)
+}
+
+// rejoin goes on behind what the peer has given before, once the gap in front of it is filled.
+func (f *fetch) rejoin() {
+	b := f.behind
+	if b.after != f.after {
+		f.behind = piece{}
+		return
+	}
+	if n := len(f.bytes); n >= b.mine && n < len(b.bytes) {
+		f.bytes = append(f.bytes, b.bytes[n:]...)
+		f.next = f.end() // what is under way has come before
+	}
+}
+
+// overtaken goes on behind what has come from another peer meanwhile.
+func (r *Replicator) overtaken(ctx context.Context, f *fetch) {
+	id := f.target.Branch.LogID
+	r.mu.Lock()
+	others := len(r.busy[id]) > 1
+	r.mu.Unlock()
+	if !others || f.first == (Hash{}) {
+		return
+	}
+	in, held, err := r.cfg.Log.Holds(ctx, id, f.after.Page+1, f.first)
+	if err != nil || !held {
+		return // the answers say why
+	}
+	if h := headOf(r.cfg.Log.Branches(id), in); h.Page > f.after.Page {
+		f.begin(spot{h.Page, h.Hash})
+		f.own = f.piece
+		f.ended = h.Page >= f.target.Page
 	}
 }
 
@@ -134,9 +159,7 @@ func (r *Replicator) leave(f *fetch) {
 	for _, q := range f.asked {
 		<-q.answer
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pieces.put(f.target.Branch.LogID, f.piece)
+	r.keep(f)
 }
 
 // pullLog fetches pages on the way to one head of a peer, in bounded rounds.
@@ -155,6 +178,7 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 		if r.mustWait(f.target) {
 			return pulled, nil // the logs before it have taken the room
 		}
+		r.overtaken(ctx, f)
 		for round < rounds && !f.ended && f.mayAsk() {
 			if asked, err := r.ask(ctx, f); err != nil {
 				return pulled, err
@@ -202,7 +226,7 @@ func (r *Replicator) ask(ctx context.Context, f *fetch) (asked bool, err error) 
 	f.asked = append(f.asked, q)
 	body := pagesRequest{
 		Log: f.target.Branch.LogID, After: f.after, Target: spot{f.target.Page, f.target.Hash}, MaxBytes: a.size,
-		Stretch: true, From: int(f.next - f.base), Name: f.first == Hash{} || f.mixed,
+		Stretch: true, From: int(f.next - f.base), Name: f.first == Hash{} || f.mixed(),
 	}
 	if q.size = a.size; !down.fast() {
 		q.size = r.worth(f.peer, f.way).raw(a.size)
@@ -299,7 +323,7 @@ func (r *Replicator) takePages(ctx context.Context, f *fetch, raw [][]byte) (pul
 func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep reply) (pulled int, err error) {
 	if q.after == f.after && rep.First != nil {
 		if f.first != (Hash{}) && f.first != *rep.First {
-			f.begin(f.after) // the holder before began another branch
+			r.unmix(f) // who gave the beginning of it began another branch
 			return 0, nil
 		}
 		f.first = *rep.First
@@ -309,26 +333,48 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 	}
 	f.more = rep.More
 	if len(rep.part) == 0 {
-		f.ended = !rep.More
-		return 0, nil
+		return 0, r.noMore(f, rep)
 	}
 	f.moved = true
 	r.notePart(f.target.Branch.LogID)
+	if f.way != urgentWay { // there only whole pages count
+		r.noteGiven(f.peer, f.target.Branch.LogID, len(rep.part))
+	}
 	f.bytes = append(f.bytes, rep.part...)
 	if len(rep.part) < q.size {
 		f.next = f.end() // the question that is under way leaves a gap
 	}
+	f.rejoin()
 	if pulled, err = r.takeWhole(ctx, f); err != nil {
 		kind := fault.KindOf(err)
-		foreign := f.mixed && (kind == fault.Invalid || kind == fault.Forbidden)
-		f.begin(f.after) // these bytes are of no use and must not be kept
+		foreign := f.mixed() && (kind == fault.Invalid || kind == fault.Forbidden)
+		r.noteGiven(f.peer, f.target.Branch.LogID, -len(f.bytes))
+		r.unmix(f) // these bytes are of no use and must not be kept
 		if foreign {
-			return pulled, nil // those of two holders do not fit; the one that is here now is asked for all of it
+			return pulled, nil // those of two holders do not fit; the one that is here now is asked for the rest of its own
 		}
 		return pulled, err
 	}
-	f.ended = f.after.Page >= f.target.Page || !rep.More && len(f.bytes) == 0
-	return pulled, nil
+	r.keep(f)
+	f.ended = f.after.Page >= f.target.Page
+	return pulled, r.noMore(f, rep)
+}
+
+// noMore ends the fetch if the peer has no more. A page is never half at who holds it, so what is in hand then does not
+// fit.
+func (r *Replicator) noMore(f *fetch, rep reply) error {
+	switch {
+	case rep.More:
+		return nil
+	case f.mixed():
+		r.unmix(f)
+		return nil
+	case len(f.bytes) > 0:
+		r.unmix(f)
+		return errAnswer.Because("the page ends too early")
+	}
+	f.ended = true
+	return nil
 }
 
 // takeWhole has the complete pages of the piece accepted; what is behind them stays.
@@ -343,10 +389,16 @@ func (r *Replicator) takeWhole(ctx context.Context, f *fetch) (pulled int, err e
 	if pulled, err = r.cfg.Log.Accept(ctx, raw); err != nil {
 		return pulled, err
 	}
-	f.after = spot{f.after.Page + uint64(len(raw)), sha256.Sum256(raw[len(raw)-1])}
-	f.base += int64(len(f.bytes) - len(rest))
-	// A copy, since the log keeps the bytes that it has accepted.
-	f.bytes, f.first, f.mixed = slices.Clone(rest), Hash{}, false
+	r.mu.Lock()
+	r.pieces.dropAll(f.target.Branch.LogID, f.after)
+	r.mu.Unlock()
+	whole := len(f.bytes) - len(rest)
+	if f.way == urgentWay && pulled > 0 {
+		r.noteGiven(f.peer, f.target.Branch.LogID, whole)
+	}
+	f.base += int64(whole)
+	// A copy, since the log keeps the bytes that it has accepted. What is behind a page came from this peer.
+	f.piece = piece{after: spot{f.after.Page + uint64(len(raw)), sha256.Sum256(raw[len(raw)-1])}, bytes: slices.Clone(rest)}
 	return pulled, nil
 }
 

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: EUPL-1.2
+
+package eventlog
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"codeberg.org/holdfast/holdfast/event"
+)
+
+// A log has one giver at a time, so that two peers do not send the same bytes over a slow line. But anybody may say that they
+// have a log, and then give it by drops, or nothing of use, again and again. So a turn keeps another peer out for a bounded time:
+//
+//   - Who was refused gets a turn beside the other as soon as what came meanwhile is much less than its own line carries. On
+//     the urgent way that is looked at after a second and only whole pages count: pages are few there, and one that came twice
+//     costs less than an alarm that is late.
+//   - After a turn that brought no whole page the next one is kept a moment for who has waited longest. What has come of the
+//     page is gone on with.
+//   - A peer that may not know the authority keeps nobody out. It is still asked: it may have to hand over what it holds.
+const (
+	waitUrgent = time.Second
+	waitOther  = 10 * time.Second
+	turnKept   = pushInterval
+)
+
+// waiting is a peer that was refused a turn at a log.
+type waiting struct {
+	first time.Time // when it was refused first
+	since time.Time // since when what the others give is counted
+	came  int       // what they have given since, in bytes
+	kept  time.Time // until when the next turn is kept for this peer; zero if it is not
+}
+
+// patience is how long a peer that was refused waits on that way before it looks what came meanwhile, and which part of
+// what its line carries was to come.
+func (w way) patience() (wait time.Duration, part float64) {
+	if w == urgentWay {
+		return waitUrgent, 0.5
+	}
+	return waitOther, 0.25
+}
+
+// claim gives the peer a turn at a log, unless another one is to give it now.
+func (r *Replicator) claim(peer event.SiteID, id LogID, w way) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.busy[id], peer) {
+		return false // another branch of it is coming
+	}
+	s, now := r.peer(peer), r.steady()
+	if r.taken(peer, id, now) && !s.waited(id, w, now) {
+		return false
+	}
+	delete(s.waits, id)
+	for _, o := range r.peers {
+		if q := o.waits[id]; q != nil && !q.kept.IsZero() && !now.Before(q.kept) {
+			delete(o.waits, id) // it did not come
+		}
+	}
+	r.busy[id] = append(r.busy[id], peer)
+	return true
+}
+
+// taken reports whether another peer has a turn at the log, or the next one is kept for it. The caller holds r.mu.
+func (r *Replicator) taken(peer event.SiteID, id LogID, now time.Time) bool {
+	known := r.mayKnow(peer, id.Authority)
+	counts := func(other event.SiteID) bool { return !known || r.mayKnow(other, id.Authority) }
+	if slices.ContainsFunc(r.busy[id], counts) {
+		return true
+	}
+	for other, s := range r.peers {
+		if q := s.waits[id]; other != peer && q != nil && now.Before(q.kept) && counts(other) {
+			return true
+		}
+	}
+	return false
+}
+
+// waited reports whether the peer has waited long enough for others that give little; it begins to wait if it did not yet. The
+// caller holds Replicator.mu.
+func (s *peerState) waited(id LogID, w way, now time.Time) bool {
+	q := s.waits[id]
+	if q == nil {
+		if s.waits == nil {
+			s.waits = make(map[LogID]*waiting)
+		}
+		s.waits[id] = &waiting{first: now, since: now}
+		return false
+	}
+	wait, part := w.patience()
+	took := now.Sub(q.since)
+	if took < wait {
+		return false
+	}
+	rate := s.down.carries()
+	if rate == 0 {
+		rate = assumedRate
+	}
+	if float64(q.came) < part*rate*took.Seconds() {
+		return true
+	}
+	q.since, q.came = now, 0
+	return false
+}
+
+// unclaim ends a peer's turn. If it brought no whole page, who has waited longest is next.
+func (r *Replicator) unclaim(peer event.SiteID, id LogID, w way, whole bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy[id] = slices.DeleteFunc(r.busy[id], func(o event.SiteID) bool { return o == peer })
+	if len(r.busy[id]) > 0 {
+		return
+	}
+	delete(r.busy, id)
+	if next := r.longestWaiting(peer, id); next != "" && !whole {
+		r.peers[next].waits[id].kept = r.steady().Add(turnKept)
+		if l := r.loops[next]; l != nil {
+			signal(l.pull[w])
+		}
+	}
+}
+
+// longestWaiting returns who waits longest for a turn at the log, besides the peer that has just had one; "" if nobody
+// does. The caller holds r.mu.
+func (r *Replicator) longestWaiting(but event.SiteID, id LogID) (next event.SiteID) {
+	for peer, s := range r.peers {
+		if peer == but || s.waits[id] == nil {
+			continue
+		}
+		if next == "" || cmp.Or(s.waits[id].first.Compare(r.peers[next].waits[id].first), cmp.Compare(peer, next)) < 0 {
+			next = peer
+		}
+	}
+	return next
+}
+
+// noteGiven counts what a peer has given of a log, for those that wait for a turn at it; what turns out to be of no use is
+// taken back.
+func (r *Replicator) noteGiven(peer event.SiteID, id LogID, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for other, s := range r.peers {
+		if q := s.waits[id]; q != nil && other != peer {
+			q.came = max(0, q.came+bytes)
+		}
+	}
+}
+
+// stopWaiting forgets that the peer waits for logs of that way that are not wanted of it any more. The caller holds
+// Replicator.mu.
+func (s *peerState) stopWaiting(w way, wanted []Head) {
+	for id := range s.waits {
+		still := func(h Head) bool { return h.Branch.LogID == id }
+		if wayOf(Branch{LogID: id}) == w && !slices.ContainsFunc(wanted, still) {
+			delete(s.waits, id)
+		}
+	}
+}
