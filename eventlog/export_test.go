@@ -51,5 +51,5 @@ func (r *Replicator) FetchUrgent(ctx context.Context, peer event.SiteID) error {
 func (r *Replicator) Holds() bool {
 	r.inlet.mu.Lock()
 	defer r.inlet.mu.Unlock()
-	return r.inlet.held > 0
+	return r.inlet.holds(r.cfg.Now())
 }

@@ -11,15 +11,17 @@ import (
 // pacer adapts to what its line carries, but none asks for less than minWindow, and where that is a second of the line,
 // two peers are two seconds and five are five. So of the peers whose pacers are at the least, each may have one answer
 // under way, and a second one only where all together have no more than the best of their lines carries in fillTime; and
-// while something urgent comes in over a slow line, nothing that can wait is begun. Its mutex guards the pacers too. It is
+// while something urgent comes in over a slow line, nothing that can wait is begun, for half of the time at most. Its mutex guards the pacers too. It is
 // safe for concurrent use.
 type inlet struct {
 	mu     sync.Mutex
 	pacers map[*pacer]bool
 	freed  chan struct{} // closed and replaced when something has become free
 	held   int           // how many hold what can wait back
-	until  time.Time     // and until when, if nothing urgent gets on
-	most   time.Time     // and until when at most
+	began  time.Time     // when the hold began that they share
+	until  time.Time     // until when it lasts if nothing urgent gets on
+	most   time.Time     // until when it lasts at most
+	again  time.Time     // when the next one may begin
 }
 
 // holdFor bounds how long something urgent may hold the rest back without getting on: its peer may be gone. holdMost bounds
@@ -33,18 +35,31 @@ func newInlet() *inlet {
 	return &inlet{pacers: make(map[*pacer]bool), freed: make(chan struct{})}
 }
 
-// hold holds back what can wait until the returned function is called.
-func (in *inlet) hold(now time.Time) (release func()) {
+// hold holds back what can wait until the returned function is called. All that are urgent at the same time share one hold,
+// whose peers they come from: else two members with logs that never end would take turns at holding the rest back. After it
+// the rest has as long as it has lasted; what is urgent comes then too, beside the rest.
+func (in *inlet) hold(now func() time.Time) (release func()) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.held++
-	in.until, in.most = now.Add(holdFor), now.Add(holdMost)
-	return func() {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.held--
-		in.free()
+	switch at := now(); {
+	case at.Before(in.most):
+		in.until = at.Add(holdFor)
+	case !at.Before(in.again):
+		in.began, in.until, in.most = at, at.Add(holdFor), at.Add(holdMost)
+		in.again = in.most.Add(holdMost)
 	}
+	return func() { in.release(now()) }
+}
+
+// release ends what one of those who hold has begun, and the hold with the last of them.
+func (in *inlet) release(now time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.held--; in.held == 0 && now.Before(in.most) {
+		in.most, in.again = now, now.Add(now.Sub(in.began))
+	}
+	in.free()
 }
 
 // free lets everybody look who waits. The caller holds in.mu.

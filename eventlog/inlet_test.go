@@ -85,13 +85,19 @@ func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
 		}
 		return !ok
 	}
-	unanswered := in.hold(c.now)
+	unanswered := in.hold(c.Now)
 	c.now = c.now.Add(holdFor)
 	if waits(bulkWay) {
 		t.Error("the peer with the alarm does not answer, and bulk waits for ever")
 	}
 	unanswered()
-	release := in.hold(c.now)
+	early := in.hold(c.Now)
+	if waits(bulkWay) {
+		t.Error("the rest has not had the time that it was held back")
+	}
+	early()
+	c.now = c.now.Add(holdFor)
+	release := in.hold(c.Now)
 	if !waits(bulkWay) || !waits(operationsWay) || waits(urgentWay) {
 		t.Error("while an alarm comes, something that can wait is begun, or what is urgent is not")
 	}
@@ -108,7 +114,8 @@ func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
 		t.Error("the alarm does not get on, and bulk waits for ever")
 	}
 	release()
-	again := in.hold(c.now)
+	c.now = c.now.Add(holdMost)
+	again := in.hold(c.Now)
 	if !waits(bulkWay) {
 		t.Error("the next alarm holds nothing back")
 	}
@@ -117,8 +124,9 @@ func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
 		t.Errorf("nothing urgent comes, and bulk waits; %d bytes count as under way", pacers[0].flying+pacers[1].flying)
 	}
 	t.Run("OfAPeerThatGivesALittle", func(t *testing.T) {
+		c.now = c.now.Add(holdMost)
 		began := c.now
-		defer in.hold(c.now)()
+		defer in.hold(c.Now)()
 		for waits(bulkWay) {
 			a, _, _ := pacers[0].tryTake(urgentWay)
 			c.now = c.now.Add(holdFor - time.Second)
@@ -129,10 +137,50 @@ func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
 		}
 	})
 	t.Run("OnAGoodLine", func(t *testing.T) {
-		defer in.hold(c.now)()
+		c.now = c.now.Add(holdMost)
+		defer in.hold(c.Now)()
 		pacers[1].window = maxWindow
 		if waits(bulkWay) {
 			t.Error("on a good line bulk waits for an alarm")
 		}
 	})
+}
+
+// TestMembersThatTakeTurnsHoldTheRestBackForHalfOfTheTime has two members whose urgent logs never end: they take turns, or neither
+// ever lets go.
+func TestMembersThatTakeTurnsHoldTheRestBackForHalfOfTheTime(t *testing.T) {
+	for name, lasts := range map[string]time.Duration{"a turn each": holdMost, "short turns": 3 * time.Second, "without an end": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			c, in, pacers := sharing(3)
+			var release [2]func()
+			var end [2]time.Time
+			held, all, begun := 0, 0, c.now
+			for ; c.now.Sub(begun) < 10*time.Minute; c.now = c.now.Add(time.Second) {
+				for i := range release {
+					if release[i] != nil && !c.now.Before(end[i]) {
+						release[i]()
+						release[i] = nil
+					}
+					if release[i] == nil && c.now.Sub(begun) >= time.Duration(i)*lasts/2 {
+						release[i], end[i] = in.hold(c.Now), c.now.Add(lasts)
+					}
+					a, _, _ := pacers[i].tryTake(urgentWay)
+					pacers[i].done(a, minProgress+1, nil)
+				}
+				all++
+				a, _, ok := pacers[2].tryTake(operationsWay)
+				if !ok {
+					held++
+					continue
+				}
+				pacers[2].done(a, 0, errAnswer)
+			}
+			if held > all/2+1 {
+				t.Errorf("operations waited in %d of %d looks, want half", held, all)
+			}
+			if held < all/10 && lasts < time.Hour {
+				t.Errorf("operations waited in %d of %d looks: what is urgent holds nothing back any more", held, all)
+			}
+		})
+	}
 }

@@ -23,6 +23,9 @@ const (
 	maxRoundTrip = 2 * time.Second
 	// assumedRate is what a line is taken to carry, in bytes per second, before anything is known: 16 kbit/s.
 	assumedRate = 2000
+	// leastRate is where answers that stay out stop to lower what a line is taken to carry: with less, one answer that comes
+	// again would hardly raise it.
+	leastRate = 100
 	// minProgress is what an urgent answer must have to count as getting on: more than one that has nothing.
 	minProgress = 256
 	minPatience = 5 * time.Second
@@ -174,7 +177,7 @@ func (p *pacer) failed(took time.Duration, err error) {
 	late := errors.Is(err, context.DeadlineExceeded) || fault.KindOf(err) == fault.Unavailable
 	if late && took >= minPatience/2 {
 		p.window = minWindow
-		p.rate /= 2
+		p.rate = max(p.rate/2, min(p.rate, leastRate))
 	}
 }
 
@@ -237,8 +240,8 @@ func (p *pacer) patience(bytes int) time.Duration {
 	if rate == 0 {
 		rate = assumedRate
 	}
-	expected := time.Duration(float64(bytes+p.flying) / rate * float64(time.Second))
-	return min(minPatience+4*expected, maxPatience)
+	expected := 4 * float64(bytes+p.flying) / rate * float64(time.Second)
+	return min(minPatience+time.Duration(min(expected, float64(maxPatience))), maxPatience)
 }
 
 // fast reports whether the line takes whole answers: then several logs are fetched side by side.

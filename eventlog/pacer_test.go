@@ -145,6 +145,47 @@ func TestALineThatGetsSlowIsFollowed(t *testing.T) {
 	})
 }
 
+func TestALineThatAnswersNothingForLongIsTriedAsOneThatIsVerySlow(t *testing.T) {
+	l := newPacedLine(100e3, 0)
+	for range 20 {
+		l.step()
+	}
+	for i := range 80 {
+		a, _, _ := l.p.tryTake(urgentWay)
+		patience := l.p.patience(a.size)
+		if patience < minPatience || patience > maxPatience {
+			t.Fatalf("after %d time-outs a question waits for %v", i, patience)
+		}
+		l.now = l.now.Add(patience)
+		l.p.done(a, 0, context.DeadlineExceeded)
+	}
+	if l.p.rate < leastRate {
+		t.Errorf("after 80 time-outs the line is taken to carry %g bytes a second", l.p.rate)
+	}
+	l.p.rate = 1e-6 // as measured
+	if got := l.p.patience(maxAnswerBytes); got != maxPatience {
+		t.Errorf("on a line that carries next to nothing a question waits for %v", got)
+	}
+}
+
+func TestAllHeadsAreAskedForOnceAnHourOverAnyLine(t *testing.T) {
+	for _, test := range []struct {
+		heads int
+		rate  float64
+		want  time.Duration
+	}{
+		{heads: 100, want: fullHeadsEvery},
+		{heads: 100, rate: 1e6, want: fullHeadsEvery},
+		{heads: 100, rate: 8000, want: 218750 * time.Millisecond},
+		{heads: 100, rate: 1, want: time.Hour},
+		{heads: maxHeadsPerPeer, rate: 1e-6, want: time.Hour},
+	} {
+		if got := askAllEvery(test.heads, test.rate); got != test.want {
+			t.Errorf("%d heads at %g bytes a second: every %v, want %v", test.heads, test.rate, got, test.want)
+		}
+	}
+}
+
 func TestBulkWaitsForRoomAndUrgentDoesNot(t *testing.T) {
 	l := newPacedLine(8000, 0)
 	for l.send(bulkWay) {

@@ -31,9 +31,11 @@ const (
 	maxProbes       = 16
 	pushInterval    = time.Second
 	fullHeadsEvery  = 60 * time.Second
-	settleTimeout   = 2 * time.Second
-	pullsUnderWay   = 4
-	maxLineage      = 16 // forks of forks
+	// fullHeadsAtLeast is the longest time between two times that all heads are asked for, however slow the line.
+	fullHeadsAtLeast = time.Hour
+	settleTimeout    = 2 * time.Second
+	pullsUnderWay    = 4
+	maxLineage       = 16 // forks of forks
 )
 
 // The verbs a Replicator serves. Each is a request to one peer with one answer.
@@ -141,6 +143,7 @@ type Replicator struct {
 	pieces  pieces                   // beginnings of pages, to be gone on with
 	reading *semaphore.Weighted      // bytes of pages that are read for answers
 	pulse   pulse
+	waited  debt // what all catch-ups together have held us up
 	inlet   *inlet
 	changed chan struct{} // closed and replaced whenever something a Wait may wait for has changed
 	loops   map[event.SiteID]*peerLoop
@@ -199,13 +202,13 @@ func (r *Replicator) Step(ctx context.Context, peer event.SiteID) (pulled int, e
 func (r *Replicator) Serve(verb string) Handler {
 	switch verb {
 	case VerbHeads:
-		return r.guarded(verb, r.serveHeads)
+		return r.guarded(r.serveHeads)
 	case VerbPages:
-		return r.guarded(verb, r.servePages)
+		return r.guarded(r.servePages)
 	case VerbHash:
-		return r.guarded(verb, r.serveHash)
+		return r.guarded(r.serveHash)
 	case VerbHeld:
-		return r.guarded(verb, r.serveHeld)
+		return r.guarded(r.serveHeld)
 	}
 	return nil
 }
@@ -224,7 +227,7 @@ var (
 )
 
 // guarded refuses everybody who is no member, and bodies out of bounds, before anything is parsed.
-func (r *Replicator) guarded(verb string, h Handler) Handler {
+func (r *Replicator) guarded(h Handler) Handler {
 	return func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
 		if !r.cfg.Policy.Member(peer) {
 			return nil, errNoMember
@@ -234,7 +237,7 @@ func (r *Replicator) guarded(verb string, h Handler) Handler {
 		}
 		answer, err := h(ctx, peer, body)
 		if err == nil {
-			r.heard(peer, verb)
+			r.heard(peer, r.steady())
 		}
 		return answer, err
 	}

@@ -17,7 +17,8 @@ import (
 // heard nothing of them. A catch-up is the time between a silence and that knowledge. It begins for one peer when
 //
 //   - the process has just started, or the peer has just become known;
-//   - the peer is heard again after heardLately without a word (a cut, a line too slow to carry a word);
+//   - the peer is heard again after heardLately without a word, of whatever kind (a cut, a line too slow to carry a word), or tells
+//     its heads again after an exchange failed, or after headsLately: other words say that it is there, not what it did;
 //   - this process stood still (SIGSTOP, a suspended or migrated machine), then for all peers: see beat;
 //   - Refresh asks for it.
 //
@@ -29,7 +30,8 @@ import (
 // Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
 // usual delay of a takeover: whoever else lives has taken over by then), one of whose pages no part comes stallWithin, and one that
 // lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of 64 kbit/s, and short against the
-// time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is enough.
+// time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is enough. What one peer can make us
+// wait by being silent again and again is bounded too: see "Who may make us wait".
 const (
 	askWithin     = 5 * time.Second
 	refreshWithin = 2 * time.Second
@@ -39,6 +41,9 @@ const (
 	// taken for a busy machine costs one exchange with every peer.
 	beatEvery  = 250 * time.Millisecond
 	pauseAfter = 1500 * time.Millisecond
+	// headsLately is how old a peer's heads may be while other words of it come: on a slow line an exchange takes seconds, and
+	// the next one begins maxPause after it. Whoever writes operations tells its heads at once, so older ones hide nothing.
+	headsLately = 2 * maxPause
 	// lookEvery bounds how often the heads of all logs are compared while a catch-up is open.
 	lookEvery = 20 * time.Millisecond
 )
@@ -46,26 +51,33 @@ const (
 // contact is what is kept of the words exchanged with one peer. Times are readings of the steady clock. Guarded by
 // Replicator.mu.
 type contact struct {
-	known    bool // the catch-up of a new peer has begun
-	heard    time.Time
-	measured bool // peerState.offset is a measurement by our present clock
-	// unreached: the last exchange of heads that we began failed, and nothing was heard since. Pages that do not come do not
-	// count: on a slow line that happens every day, and the peer is there.
+	known    bool      // the catch-up of a new peer has begun
+	heard    time.Time // of whatever kind
+	told     time.Time // when its heads last came
+	measured bool      // peerState.offset is a measurement by our present clock
+	// unreached: the last exchange of heads that we began failed, and none of its heads were heard since. Pages that do not come
+	// do not count: on a slow line that happens every day, and the peer is there.
 	unreached bool
 	catch     *catchUp
 	// rested: the peer has held us up for catchUpWithin; until then its silences do not hold us up again.
 	rested time.Time
+	debt   debt
+	vain   int // catch-ups with it that ended in vain since one that did not
 }
 
 // catchUp is one wait for what one peer has.
 type catchUp struct {
-	since time.Time
+	began time.Time
+	since time.Time // when the last silence ended; what the peer says after that counts
 	// patient: a request that fails does not end the wait before askWithin, since lines come back up one after the other.
 	patient  bool
+	charged  bool // what it holds us up is the peer's doing
 	answered bool
 	targets  []Head // what the peer has named and we do not have folded yet
 	missing  uint64 // pages of them at the last look
 	moved    time.Time
+	came     time.Time     // when pages or parts of them last came
+	held     time.Duration // how long somebody has waited for it
 }
 
 // pulse notes that the process runs. Guarded by Replicator.mu.
@@ -118,7 +130,7 @@ func (r *Replicator) Refresh(authority event.AuthorityID) {
 	now, ours := r.steady(), r.operationsHeads()
 	for _, id := range peers {
 		s := r.peer(id)
-		if !r.mayKnow(id, authority) || s.unreached || s.silent(now) || now.Before(s.rested) {
+		if !r.mayKnow(id, authority) || s.unreached || s.silent(now) || s.holdsUp(now) {
 			continue
 		}
 		// One that is open goes on, and ends when it would have: else a site that gives always a little more, and takes
@@ -129,6 +141,7 @@ func (r *Replicator) Refresh(authority event.AuthorityID) {
 			}
 		}
 		r.beginCatchUp(id, s, now, false)
+		s.catch.charged = true
 	}
 }
 
@@ -166,20 +179,63 @@ func (s *peerState) silent(now time.Time) bool {
 
 // beginCatchUp opens a catch-up with a peer and asks it at once. The caller holds r.mu.
 func (r *Replicator) beginCatchUp(peer event.SiteID, s *peerState, now time.Time, patient bool) {
-	s.catch = &catchUp{since: now, moved: now, patient: patient}
+	s.catch = &catchUp{began: now, since: now, moved: now, patient: patient}
 	s.catch.aim(r, s, r.operationsHeads())
+	r.askAtOnce(peer)
+}
+
+// askAtOnce makes the peer's loop exchange heads, if Run is running; on a slow line that would be seconds away. The caller holds r.mu.
+func (r *Replicator) askAtOnce(peer event.SiteID) {
 	if l := r.loops[peer]; l != nil {
 		signal(l.push)
+		signal(l.hurry)
 	}
 }
 
-// noteHeard notes that the peer has been heard. The caller holds r.mu.
-func (r *Replicator) noteHeard(peer event.SiteID, s *peerState) {
-	now := r.steady()
-	if s.known && s.catch == nil && s.silent(now) && !now.Before(s.rested) {
-		r.beginCatchUp(peer, s, now, true)
+// noteWord notes that a word of the peer has come that may be as old as sent. What was under way for longer than heardLately says
+// only that the peer was there by then: it may have been sent before a silence that has not ended. The caller holds r.mu.
+func (r *Replicator) noteWord(peer event.SiteID, s *peerState, sent time.Time) {
+	now, until := r.steady(), sent.Add(heardLately)
+	if until.After(now) {
+		until = now
 	}
-	s.heard, s.unreached = now, false
+	if now.Sub(until) >= heardLately || !until.After(s.heard) {
+		return
+	}
+	if s.silent(now) {
+		r.endSilence(peer, s, now)
+	}
+	s.heard = until
+}
+
+// noteHeads notes that the peer's heads have come. The caller holds r.mu.
+func (r *Replicator) noteHeads(peer event.SiteID, s *peerState) {
+	now := r.steady()
+	untold := now.Sub(s.told)
+	if s.silent(now) || untold >= headsLately || s.unreached && untold >= heardLately {
+		r.endSilence(peer, s, now)
+	}
+	s.heard, s.told, s.unreached = now, now, false
+}
+
+// endSilence opens a catch-up with a peer that was silent, unless it, or all together, have made us wait too much already. One
+// that is open asks again, if the silence began after it. The caller holds r.mu.
+func (r *Replicator) endSilence(peer event.SiteID, s *peerState, now time.Time) {
+	switch c := s.catch; {
+	case c != nil && c.answered && !s.heard.Before(c.since):
+		c.since, c.patient, c.answered, c.charged = now, true, false, true
+		r.askAtOnce(peer)
+	case c == nil && s.known && !s.holdsUp(now) && r.waited.owes(now, paybackAll) < mayOwe:
+		r.beginCatchUp(peer, s, now, true)
+		s.catch.charged = true
+	}
+}
+
+// unheard returns for how long nothing was heard of the peer.
+func (r *Replicator) unheard(peer event.SiteID) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.steady().Sub(r.peer(peer).heard)
 }
 
 // noteExchange notes how an exchange ended that we began at the given time, and what the peer has named by then. With more it
@@ -190,7 +246,7 @@ func (r *Replicator) noteExchange(peer event.SiteID, began time.Time, more bool,
 	s := r.peer(peer)
 	s.measured, s.unreached = s.measured || err == nil, err != nil
 	if !s.known { // nobody has asked yet whether we are fresh
-		s.known, s.catch = true, &catchUp{since: began, moved: began, patient: true}
+		s.known, s.catch = true, &catchUp{began: began, since: began, moved: began, patient: true}
 	}
 	c := s.catch
 	if c == nil || c.answered || began.Before(c.since) {
@@ -271,6 +327,7 @@ func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
 	})
 	if missing < c.missing {
 		c.moved = r.steady()
+		c.came = c.moved
 	}
 	c.missing = missing
 }
@@ -282,6 +339,7 @@ func (r *Replicator) notePart(id LogID) {
 	for _, s := range r.peers {
 		if c := s.catch; c != nil && slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.LogID == id }) {
 			c.moved = r.steady()
+			c.came = c.moved
 		}
 	}
 }
@@ -292,6 +350,7 @@ func (r *Replicator) lookAtCatchUps(now time.Time) {
 	if gap >= 0 && gap < lookEvery || !r.catchingUp() {
 		return
 	}
+	r.noteWaiting(r.pulse.looked, now)
 	r.pulse.looked = now
 	ours := r.operationsHeads()
 	for _, id := range slices.Sorted(maps.Keys(r.peers)) { // in order, so that a simulation runs the same way again
@@ -301,17 +360,22 @@ func (r *Replicator) lookAtCatchUps(now time.Time) {
 			continue
 		}
 		c.shrink(r, ours)
-		if c.waits(now) {
-			continue
+		if !c.waits(now) {
+			s.endCatchUp(now)
+			if c.missing > 0 {
+				r.logger.Warn("goes on without having all that another site has", "peer", id.Short(), "pages", c.missing)
+			}
 		}
-		s.catch = nil
-		if c.missing == 0 {
-			continue
-		}
-		r.logger.Warn("goes on without having all that another site has", "peer", id.Short(), "pages", c.missing)
-		if now.Sub(c.since) >= catchUpWithin {
-			s.rested = now.Add(catchUpWithin)
-		}
+	}
+}
+
+// endCatchUp ends the wait for the peer. The caller holds r.mu.
+func (s *peerState) endCatchUp(now time.Time) {
+	c := s.catch
+	s.catch = nil
+	s.charge(c, now)
+	if c.missing > 0 && now.Sub(c.began) >= catchUpWithin {
+		s.rested = now.Add(catchUpWithin)
 	}
 }
 
@@ -327,8 +391,10 @@ func (r *Replicator) catchingUp() bool {
 
 // waits reports whether the catch-up goes on.
 func (c *catchUp) waits(now time.Time) bool {
-	comes := len(c.targets) > 0 && now.Sub(c.moved) < stallWithin && now.Sub(c.since) < catchUpWithin
+	comes := len(c.targets) > 0 && now.Sub(c.moved) < stallWithin
 	switch {
+	case now.Sub(c.began) >= catchUpWithin:
+		return false // it may have been silent again and again
 	case c.answered:
 		return comes
 	case c.patient && now.Sub(c.since) < askWithin, now.Sub(c.since) < refreshWithin:

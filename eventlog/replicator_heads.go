@@ -71,10 +71,8 @@ type peerState struct {
 	apart     map[event.SiteID]time.Time // until when it does not go on with what these have given
 	reading   *semaphore.Weighted        // bytes of pages that are read for answers to it
 	lastHeard time.Time
-	lastBusy  time.Time // when a message of the peer last came that was not about heads
-	down, up  *pacer    // what the line carries from the peer, and to it
+	down, up  *pacer // what the line carries from the peer, and to it
 	gains     [ways]gain
-	holdAgain time.Time // not before does an alarm from this peer hold back the rest again
 	offset    time.Duration
 	lastError string
 	contact
@@ -238,7 +236,7 @@ func (r *Replicator) record(peer event.SiteID, m headsMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
-	r.noteHeard(peer, s)
+	r.noteHeads(peer, s)
 	s.lastHeard, s.lastError = r.cfg.Now(), ""
 	r.cfg.Log.Present(peer, m.Present)
 	s.acked = 0
@@ -315,7 +313,7 @@ func forkOK(fork string) bool {
 
 // askAllAgain forgets that we have a peer's heads when we have become allowed to hold some that we passed over, and once a
 // minute, so that a mistake of either side mends itself; less often on a line on which that would take more than a
-// fiftieth of the time.
+// fiftieth of the time, but once an hour even if the line is taken to carry next to nothing.
 func (r *Replicator) askAllAgain(peer event.SiteID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -323,10 +321,7 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 	if s.missed(r.cfg.Log.MayHold) {
 		s.have = 0
 	}
-	every := fullHeadsEvery
-	if rate := s.down.carries(); rate > 0 {
-		every = max(every, time.Duration(50*float64(len(s.heads)*headBytes)/rate)*time.Second)
-	}
+	every := askAllEvery(len(s.heads), s.down.carries())
 	if now := r.cfg.Now(); now.Sub(s.fullSince) >= every || now.Before(s.fullSince) {
 		s.fullSince, s.have, s.leftOut = now, 0, 0
 		for _, h := range s.heads {
@@ -335,6 +330,15 @@ func (r *Replicator) askAllAgain(peer event.SiteID) {
 			}
 		}
 	}
+}
+
+// askAllEvery returns how often a peer is asked for all its heads, over a line that carries so many bytes per second; 0 is unknown.
+func askAllEvery(heads int, rate float64) time.Duration {
+	if rate <= 0 {
+		return fullHeadsEvery
+	}
+	share := 50 * float64(heads*headBytes) / rate * float64(time.Second)
+	return max(fullHeadsEvery, time.Duration(min(share, float64(fullHeadsAtLeast))))
 }
 
 // exchange pushes our changes to a peer and takes its changes, until neither has more or the bound of a step is reached:

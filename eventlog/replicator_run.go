@@ -120,8 +120,15 @@ func (r *Replicator) talk(ctx context.Context, peer event.SiteID, l *peerLoop) {
 		if more {
 			continue
 		}
-		gap, quiet := r.pause(peer, r.cfg.Now().Sub(began), err)
-		if !wait(ctx, gap, l.hurry) || !wait(ctx, quiet-gap, l.push) {
+		if err != nil {
+			if !wait(ctx, pushInterval, l.push) {
+				return
+			}
+			continue
+		}
+		took := r.cfg.Now().Sub(began)
+		gap, quiet := pauses(took)
+		if most := unheardMost(took); !r.rest(ctx, peer, gap, most, l.hurry) || !r.rest(ctx, peer, quiet-gap, most, l.push) {
 			return
 		}
 	}
@@ -132,49 +139,60 @@ func (r *Replicator) unmeasured(peer event.SiteID) bool {
 	return !down.knowsDelay()
 }
 
-// Pauses between two exchanges of heads. A peer that was not heard for heardLately counts as gone, so the longest silence
-// stays well below it, unless other messages are heard meanwhile.
+// Pauses between two exchanges of heads. A peer that was not heard for heardLately counts as gone, so nobody rests when
+// nothing was heard for about maxQuiet; with other messages heads may be rarer.
 const (
 	maxQuiet     = heardLately - time.Second
-	maxQuietBusy = 8 * time.Second
-	busyLately   = 3 * time.Second
+	maxPause     = 8 * time.Second
 	slowExchange = 500 * time.Millisecond
 )
 
-// pause returns for how long, after an exchange that took so long, only changes of urgent logs are told, and after which time
+// pauses returns for how long, after an exchange that took so long, only changes of urgent logs are told, and after which time
 // to exchange even if nothing has changed. On a line on which an exchange takes long the heads take a fifth of the time at
-// most.
-func (r *Replicator) pause(peer event.SiteID, took time.Duration, err error) (gap, quiet time.Duration) {
-	if err != nil {
-		return 0, pushInterval
-	}
-	most := maxQuiet
-	r.mu.Lock()
-	if s := r.peer(peer); r.cfg.Now().Sub(s.lastBusy) < busyLately {
-		most = maxQuietBusy
-	}
-	r.mu.Unlock()
+// most, as long as anything else is heard.
+func pauses(took time.Duration) (gap, quiet time.Duration) {
 	gap = min(max(0, took), pushInterval)
 	if took >= slowExchange {
-		gap = min(4*took, most)
+		gap = min(4*took, maxPause)
 	}
-	return gap, min(max(pushInterval, 4*took), most)
+	return gap, min(max(pushInterval, 4*took), maxPause)
+}
+
+// unheardMost returns for how long a peer may be unheard before heads are exchanged, which take so long: both sites may begin at
+// the same time, and hear each other only half of that later.
+func unheardMost(took time.Duration) time.Duration { return max(pushInterval, maxQuiet-took/2) }
+
+// rest waits so long, or until early has a value or the peer has been unheard for most. It returns false if ctx has ended.
+func (r *Replicator) rest(ctx context.Context, peer event.SiteID, d, most time.Duration, early <-chan struct{}) bool {
+	for d > 0 && ctx.Err() == nil {
+		step := min(d, most-r.unheard(peer))
+		if step <= 0 {
+			break
+		}
+		if d -= step; woken(ctx, step, early) {
+			break
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // wait waits so long, or until early has a value. It returns false if ctx has ended.
 func wait(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
-	if d <= 0 && early == nil {
-		return ctx.Err() == nil
-	}
+	woken(ctx, d, early)
+	return ctx.Err() == nil
+}
+
+// woken waits so long, and reports whether early has ended that.
+func woken(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-ctx.Done():
-		return false
 	case <-early:
+		return true
+	case <-ctx.Done():
 	case <-timer.C:
 	}
-	return true
+	return false
 }
 
 // fetchAll fetches what a peer has and we lack and goes this way, whenever there is news and as long as there is more.
@@ -202,7 +220,7 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 		workers = pullsUnderWay
 	}
 	if w == urgentWay && r.urgentComes(peer) {
-		defer r.holdRest(peer)()
+		defer r.inlet.hold(r.cfg.Now)()
 	}
 	moved, err = r.pull(ctx, peer, w, workers)
 	if w != bulkWay || down.fast() {
@@ -212,28 +230,15 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 }
 
 // urgentComes reports whether pages of an urgent log are to be fetched for which the rest is held back: not those that this
-// peer keeps failing to give, not those of authorities that it may not know, and not for more than half of the time, since what it gives may always be a little.
+// peer keeps failing to give, and not those of authorities that it may not know.
 func (r *Replicator) urgentComes(peer event.SiteID) bool {
 	wanted := r.wants(peer, urgentWay)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
-	return !r.steady().Before(s.holdAgain) &&
-		slices.ContainsFunc(wanted, func(h Head) bool {
-			return s.failures[h.Branch].count < maxFailures && r.mayKnow(peer, h.Branch.Authority)
-		})
-}
-
-// holdRest holds back what can wait until the returned function is called.
-func (r *Replicator) holdRest(peer event.SiteID) (release func()) {
-	began, free := r.steady(), r.inlet.hold(r.cfg.Now())
-	return func() {
-		free()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		now := r.steady()
-		r.peer(peer).holdAgain = now.Add(now.Sub(began))
-	}
+	return slices.ContainsFunc(wanted, func(h Head) bool {
+		return s.failures[h.Branch].count < maxFailures && r.mayKnow(peer, h.Branch.Authority)
+	})
 }
 
 // inTouch reports whether the last exchange with the peer was good.

@@ -255,12 +255,13 @@ func (r *Replicator) requestPages(ctx context.Context, peer event.SiteID, link L
 	if err != nil {
 		return reply{err: err}, 0
 	}
+	asked := r.steady()
 	answer, err := r.requestOn(ctx, link, peer, VerbPages, body, down.patience(q.MaxBytes))
 	if err != nil {
 		return reply{err: err}, 0
 	}
 	if rep = decodePages(answer); rep.err == nil {
-		r.heard(peer, VerbPages)
+		r.heard(peer, asked)
 	}
 	return rep, len(answer)
 }

@@ -62,15 +62,14 @@ func (r *Replicator) requestOn(ctx context.Context, link Link, peer event.SiteID
 	return link.Request(ctx, peer, verb, body)
 }
 
-// heard notes that a message of the peer has come in and could be read.
-func (r *Replicator) heard(peer event.SiteID, verb string) {
+// heard notes that a message of the peer has come in and could be read; sent is when it was sent, by the steady clock, at the
+// earliest: an answer is not older than its question.
+func (r *Replicator) heard(peer event.SiteID, sent time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
 	s.lastHeard = r.cfg.Now()
-	if verb != VerbHeads {
-		s.lastBusy = s.lastHeard
-	}
+	r.noteWord(peer, s, sent)
 }
 
 // Paced runs ask as soon as the line to the peer has room for another answer, with how many bytes the answer may have and a
@@ -89,10 +88,11 @@ func (r *Replicator) Paced(ctx context.Context, peer event.SiteID, urgent bool, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, down.patience(a.size))
 	defer cancel()
+	asked := r.steady()
 	n, err := ask(ctx, a.size)
 	down.done(a, n, err)
 	if err == nil {
-		r.heard(peer, "")
+		r.heard(peer, asked)
 	}
 	return err
 }
