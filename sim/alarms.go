@@ -174,14 +174,14 @@ func (w *World) orderSome(ctx context.Context) error {
 // everybody with a receipt of the call.
 func (w *World) owed(ctx context.Context, n *node, r *raised, wave alarm.Wave) map[directory.PersonID]bool {
 	out := make(map[directory.PersonID]bool)
-	var given []directory.PersonID // up by the rogue: who is allowed may say so, and the board shows who did
+	var given []directory.PersonID // up by a site that may say so, which the board shows
 	prefix := "alarm/" + string(r.id) + "/"
 	for _, e := range w.countedAt(ctx, n) {
 		if e.authority != r.authority || !strings.HasPrefix(string(e.event.Subject), prefix) {
 			continue
 		}
 		switch {
-		case e.event.Kind == alarm.KindRefused && w.rogue != nil && e.place.Site == w.rogue.site:
+		case e.event.Kind == alarm.KindRefused && w.givesUp(e):
 			given = append(given, directory.PersonID(e.event.Subject.Part(3)))
 		case wave == alarm.Call && e.event.Kind == alarm.KindRecipientsNamed:
 			var named alarm.RecipientsNamed
@@ -201,4 +201,11 @@ func (w *World) owed(ctx context.Context, n *node, r *raised, wave alarm.Wave) m
 		delete(out, p)
 	}
 	return out
+}
+
+// givesUp reports whether nobody else need call the person that the refusal is about: the rogue says so, or a site that has heard
+// of an erasure. It may turn out later that the erasure does not count, since its site was forbidden meanwhile.
+func (w *World) givesUp(refusal located) bool {
+	var r alarm.Refused
+	return w.rogue != nil && refusal.place.Site == w.rogue.site || refusal.event.Decode(&r) == nil && r.Final && r.Reason == "person.erased"
 }
