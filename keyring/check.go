@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -77,7 +78,7 @@ const leaveBehind = `
 	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
 	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
 
-// lost says of bytes that no row points to them any more.
+// lost says of bytes that no row points to them any more. It needs no index: a fresh file has none yet.
 const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
 
 // burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
@@ -159,8 +160,7 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		return 0, ErrDamaged.Because("%s", reason)
 	}
 	r.tellAside()
-	// Earlier versions left the bytes of keys that they gave up.
-	err = r.write(ctx, func(w *writer) error { return w.burnLost(`sealed <> zeroblob(length(sealed)) AND `) })
+	err = r.burnLeftovers(ctx, rest)
 	if err == nil {
 		damaged, err = r.checkBoxes(ctx)
 	}
@@ -177,6 +177,33 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		r.subs.tell([]Changed{{}}, true) // whoever was told that a key is missing looks again
 	}
 	return damaged, nil
+}
+
+// slotsAtOnce is how many slots of the vault Check looks at in one transaction: nobody else gets the connection meanwhile.
+const slotsAtOnce = 5000
+
+// burnLeftovers burns bytes that no row points to: earlier versions left those of keys that they gave up, and a row that named
+// another one's slot has left its own.
+func (r *Ring) burnLeftovers(ctx context.Context, rest func(context.Context) error) error {
+	for after := int64(math.MinInt64); ; {
+		var last sql.NullInt64
+		err := r.write(ctx, func(w *writer) error {
+			err := w.QueryRowContext(ctx, `SELECT max(slot) FROM (SELECT slot FROM vault WHERE slot > ? ORDER BY slot LIMIT ?)`,
+				after, slotsAtOnce).Scan(&last)
+			if err != nil || !last.Valid {
+				return err
+			}
+			_, err = w.burnLost(`slot > ? AND slot <= ? AND sealed <> zeroblob(length(sealed))`, after, last.Int64)
+			return err
+		})
+		if err != nil || !last.Valid {
+			return err
+		}
+		after = last.Int64
+		if err := rest(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // place names a key.
@@ -362,15 +389,7 @@ func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
 	}
 	w.gone = append(w.gone, keyName(p))
 	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
-	return true, errors.Join(w.burnLost(`slot = ? AND `, slot), w.askAgain(p.authority))
-}
-
-// burnLost burns bytes that no row points to. Those that another key's row points to are that key's: then it is the slot that was
-// damaged.
-func (w *writer) burnLost(where string, args ...any) error {
-	found, err := w.changes(`UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE `+where+lost, args...)
-	w.burnt = w.burnt || found
-	return err
+	return true, errors.Join(w.burn(slot), w.askAgain(p.authority))
 }
 
 func (w *writer) giveUpBox(b ownBox) (still bool, err error) {
