@@ -54,6 +54,7 @@ func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *salvage.
 		if err := salvage.Forget(context.Background(), r.db); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), r.Close())
 		}
+		r.keepLayout(path)
 	}
 	r.tellAside()
 	return r, found, nil
@@ -64,7 +65,20 @@ const maxAside = 3
 
 // fileAt returns the keyring at path as a file that can be repaired.
 func fileAt(path string) salvage.File {
-	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Keep: maxAside}
+	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Unread: nothingRead, Keep: maxAside}
+}
+
+// nothingRead asks of a fresh file whether no key, or no box with an authority key, was read: without either no key opens.
+const nothingRead = `SELECT NOT EXISTS (SELECT 1 FROM secret WHERE erased = 0) OR NOT EXISTS (SELECT 1 FROM box)`
+
+// keepLayout keeps where the tables of the file lie. A site without that opens all the same: it is written at the next opening.
+func (r *Ring) keepLayout(path string) {
+	if path == ":memory:" {
+		return
+	}
+	if err := fileAt(path).KeepLayout(context.Background(), r.db); err != nil {
+		r.cfg.Logger.Warn("where the tables of the keyring lie was not written down; a repair would look where a new file has them", "error", err)
+	}
 }
 
 // leaveBehind drops what has lost its secret, because a key without its bytes would count as held; secrets that have lost their
@@ -82,14 +96,17 @@ const leaveBehind = `
 const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
 
 // burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
-// could be read of them is in the keyring.
+// could be read of them is in the keyring. One of which nothing could be read may be the only copy of all other keys: whether it
+// goes is a person's decision (see tellAside).
 func (r *Ring) burnAside(news []Changed) error {
 	if r.watch.path == "" || !slices.ContainsFunc(news, func(c Changed) bool { return c.Erased }) {
 		return nil
 	}
 	files, err := fileAt(r.watch.path).Aside()
 	for _, file := range files {
-		err = errors.Join(err, salvage.Burn(file))
+		if !salvage.IsUnread(file) {
+			err = errors.Join(err, salvage.Burn(file))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("destroy a damaged keyring that was kept: %w", err)
@@ -108,9 +125,14 @@ func (r *Ring) tellAside() {
 	}
 	list := make([]health.Condition, 0, len(files))
 	for _, f := range files {
-		list = append(list, health.Condition{Detail: filepath.Base(f), Message: "a damaged keyring is kept beside the new one",
+		c := health.Condition{Detail: filepath.Base(f), Message: "a damaged keyring is kept beside the new one",
 			Doing:  "it is destroyed when the next key is erased here, because an erased key must not survive in it",
-			WayOut: "delete the file when no keys are missing any more"})
+			WayOut: "delete the file when no keys are missing any more"}
+		if salvage.IsUnread(f) {
+			c.Message = "a damaged keyring of which no keys could be read is kept beside the new one, and may be the only copy of them"
+			c.Doing = "it is not destroyed when keys are erased here, so that an erased key may survive in it"
+		}
+		list = append(list, c)
 	}
 	r.watch.board.Replace(health.Keyring, health.SetAside, list)
 }

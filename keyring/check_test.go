@@ -28,10 +28,14 @@ type damaged struct {
 	said        bytes.Buffer
 }
 
-func newDamaged(t *testing.T) *damaged {
+func newDamaged(t *testing.T) *damaged { return newDamagedAfter(t, func(*testSite) {}) }
+
+// newDamagedAfter is newDamaged for a site to whose empty keyring something is done first.
+func newDamagedAfter(t *testing.T, begin func(*testSite)) *damaged {
 	n := newNetwork()
 	dir := t.TempDir()
 	d := &damaged{t: t, site: n.add(t, dir), other: n.add(t, dir)}
+	begin(d.site)
 	n.allow(d.site, d.other)
 	ctx := t.Context()
 	must(t, d.site.Found(ctx, nordtal), d.site.Grant(ctx, nordtal, d.other.Self(), d.other.pub()))
