@@ -14,6 +14,7 @@
 //	local.db      what must not leave this machine: sessions, invitations, sign-in links
 //	read.db       the read model; may be deleted at any time, is folded again from the logs
 //	read.db-sum   the sums of its pages
+//	*.layout      where the tables of keyring.db and local.db lie, for a repair
 //	*.damaged-*   a damaged keyring.db or local.db that is kept, see package salvage
 //	control.sock  the operator's way in for 'holdfast' commands on the same machine
 //

@@ -74,7 +74,7 @@ var errFolderUsed = fault.New(fault.Conflict, "app.folder_used", "there is a sit
 func undo(data string) error {
 	var errs []error
 	for _, name := range siteFiles {
-		for _, suffix := range []string{"", "-wal", "-shm", "-sum"} {
+		for _, suffix := range []string{"", "-wal", "-shm", "-sum", ".layout"} {
 			errs = append(errs, os.RemoveAll(filepath.Join(data, name+suffix)))
 		}
 	}

@@ -362,12 +362,12 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 // unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it
 // opened from memory. The records come again, since the cursors go with it.
 func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) error {
-	if err := w.burn(slot); err != nil {
-		return err
-	}
 	w.dropped = append(w.dropped, authority)
 	w.ring.forgetHeld()
 	_, err := w.ExecContext(w.ctx, `DELETE FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
 		authority, rec.ID, rec.Site, rec.Maker)
-	return err
+	if err != nil {
+		return err
+	}
+	return w.burn(slot)
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -53,6 +54,7 @@ func OpenChecked(path string, cfg Config, board *health.Board) (*Ring, *salvage.
 		if err := salvage.Forget(context.Background(), r.db); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), r.Close())
 		}
+		r.keepLayout(path)
 	}
 	r.tellAside()
 	return r, found, nil
@@ -63,7 +65,20 @@ const maxAside = 3
 
 // fileAt returns the keyring at path as a file that can be repaired.
 func fileAt(path string) salvage.File {
-	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Keep: maxAside}
+	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Unread: nothingRead, Keep: maxAside}
+}
+
+// nothingRead asks of a fresh file whether no key, or no box with an authority key, was read: without either no key opens.
+const nothingRead = `SELECT NOT EXISTS (SELECT 1 FROM secret WHERE erased = 0) OR NOT EXISTS (SELECT 1 FROM box)`
+
+// keepLayout keeps where the tables of the file lie. A site without that opens all the same: it is written at the next opening.
+func (r *Ring) keepLayout(path string) {
+	if path == ":memory:" {
+		return
+	}
+	if err := fileAt(path).KeepLayout(context.Background(), r.db); err != nil {
+		r.cfg.Logger.Warn("where the tables of the keyring lie was not written down; a repair would look where a new file has them", "error", err)
+	}
 }
 
 // leaveBehind drops what has lost its secret, because a key without its bytes would count as held; secrets that have lost their
@@ -77,18 +92,21 @@ const leaveBehind = `
 	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
 	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
 
-// lost says of bytes that no row points to them any more.
+// lost says of bytes that no row points to them any more. It needs no index: a fresh file has none yet.
 const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
 
 // burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
-// could be read of them is in the keyring.
+// could be read of them is in the keyring. One of which nothing could be read may be the only copy of all other keys: whether it
+// goes is a person's decision (see tellAside).
 func (r *Ring) burnAside(news []Changed) error {
 	if r.watch.path == "" || !slices.ContainsFunc(news, func(c Changed) bool { return c.Erased }) {
 		return nil
 	}
 	files, err := fileAt(r.watch.path).Aside()
 	for _, file := range files {
-		err = errors.Join(err, salvage.Burn(file))
+		if !salvage.IsUnread(file) {
+			err = errors.Join(err, salvage.Burn(file))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("destroy a damaged keyring that was kept: %w", err)
@@ -107,9 +125,14 @@ func (r *Ring) tellAside() {
 	}
 	list := make([]health.Condition, 0, len(files))
 	for _, f := range files {
-		list = append(list, health.Condition{Detail: filepath.Base(f), Message: "a damaged keyring is kept beside the new one",
+		c := health.Condition{Detail: filepath.Base(f), Message: "a damaged keyring is kept beside the new one",
 			Doing:  "it is destroyed when the next key is erased here, because an erased key must not survive in it",
-			WayOut: "delete the file when no keys are missing any more"})
+			WayOut: "delete the file when no keys are missing any more"}
+		if salvage.IsUnread(f) {
+			c.Message = "a damaged keyring of which no keys could be read is kept beside the new one, and may be the only copy of them"
+			c.Doing = "it is not destroyed when keys are erased here, so that an erased key may survive in it"
+		}
+		list = append(list, c)
 	}
 	r.watch.board.Replace(health.Keyring, health.SetAside, list)
 }
@@ -159,8 +182,7 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		return 0, ErrDamaged.Because("%s", reason)
 	}
 	r.tellAside()
-	// Earlier versions left the bytes of keys that they gave up.
-	err = r.write(ctx, func(w *writer) error { return w.burnLost(`sealed <> zeroblob(length(sealed)) AND `) })
+	err = r.burnLeftovers(ctx, rest)
 	if err == nil {
 		damaged, err = r.checkBoxes(ctx)
 	}
@@ -177,6 +199,33 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		r.subs.tell([]Changed{{}}, true) // whoever was told that a key is missing looks again
 	}
 	return damaged, nil
+}
+
+// slotsAtOnce is how many slots of the vault Check looks at in one transaction: nobody else gets the connection meanwhile.
+const slotsAtOnce = 5000
+
+// burnLeftovers burns bytes that no row points to: earlier versions left those of keys that they gave up, and a row that named
+// another one's slot has left its own.
+func (r *Ring) burnLeftovers(ctx context.Context, rest func(context.Context) error) error {
+	for after := int64(math.MinInt64); ; {
+		var last sql.NullInt64
+		err := r.write(ctx, func(w *writer) error {
+			err := w.QueryRowContext(ctx, `SELECT max(slot) FROM (SELECT slot FROM vault WHERE slot > ? ORDER BY slot LIMIT ?)`,
+				after, slotsAtOnce).Scan(&last)
+			if err != nil || !last.Valid {
+				return err
+			}
+			_, err = w.burnLost(`slot > ? AND slot <= ? AND sealed <> zeroblob(length(sealed))`, after, last.Int64)
+			return err
+		})
+		if err != nil || !last.Valid {
+			return err
+		}
+		after = last.Int64
+		if err := rest(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // place names a key.
@@ -362,15 +411,7 @@ func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
 	}
 	w.gone = append(w.gone, keyName(p))
 	w.news = append(w.news, Changed{Authority: p.authority, KeyID: p.id})
-	return true, errors.Join(w.burnLost(`slot = ? AND `, slot), w.askAgain(p.authority))
-}
-
-// burnLost burns bytes that no row points to. Those that another key's row points to are that key's: then it is the slot that was
-// damaged.
-func (w *writer) burnLost(where string, args ...any) error {
-	found, err := w.changes(`UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE `+where+lost, args...)
-	w.burnt = w.burnt || found
-	return err
+	return true, errors.Join(w.burn(slot), w.askAgain(p.authority))
 }
 
 func (w *writer) giveUpBox(b ownBox) (still bool, err error) {

@@ -28,10 +28,14 @@ type damaged struct {
 	said        bytes.Buffer
 }
 
-func newDamaged(t *testing.T) *damaged {
+func newDamaged(t *testing.T) *damaged { return newDamagedAfter(t, func(*testSite) {}) }
+
+// newDamagedAfter is newDamaged for a site to whose empty keyring something is done first.
+func newDamagedAfter(t *testing.T, begin func(*testSite)) *damaged {
 	n := newNetwork()
 	dir := t.TempDir()
 	d := &damaged{t: t, site: n.add(t, dir), other: n.add(t, dir)}
+	begin(d.site)
 	n.allow(d.site, d.other)
 	ctx := t.Context()
 	must(t, d.site.Found(ctx, nordtal), d.site.Grant(ctx, nordtal, d.other.Self(), d.other.pub()))
@@ -417,5 +421,74 @@ func TestTheCheckGivesUpNoBoxThatHasComeMeanwhile(t *testing.T) {
 	}))
 	if n := d.lost(d.own); n != 0 {
 		t.Errorf("%d keys are missing", n)
+	}
+}
+
+// A row whose slot number was changed names a neighbour's bytes. Whatever takes the row away leaves them.
+func TestNoRowTakesANeighboursBytesWithIt(t *testing.T) {
+	for name, do := range map[string]func(*damaged, Key) error{
+		"erased": func(d *damaged, k Key) error { return d.site.erase(k.ID) },
+		"replaced": func(d *damaged, k Key) error {
+			held := d.site.held1(d.t)
+			return d.site.write(d.t.Context(), func(w *writer) error {
+				row, err := findSecret(w.ctx, w, nordtal, k.ID)
+				return errors.Join(err, w.replace(nordtal, row, sealedKey(d.t, k, "", Key{held.ID, held.secret})))
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDamaged(t)
+			left := d.sealed(d.shared[20])
+			d.reopen()
+			_, err := d.site.db.Exec(`UPDATE secret SET slot = (SELECT slot FROM secret WHERE id = ?) WHERE id = ?`, d.own[10].ID, d.shared[20].ID)
+			must(t, err, do(d, d.shared[20]))
+			d.site.reads(t, d.own[10])
+			if !d.site.Suspected() {
+				t.Error("nobody looks for the row that is damaged")
+			}
+			if _, err := d.site.Check(t.Context(), noRest); err != nil {
+				t.Error(err)
+			}
+			d.site.reads(t, d.own[10])
+			if d.site.holds(t, left) {
+				t.Error("the bytes that no row points to are still in the file")
+			}
+		})
+	}
+}
+
+// While one damaged key is given up, or the check looks at the vault, nobody else gets the connection.
+func TestTheCheckHoldsTheConnectionOnlyForAMoment(t *testing.T) {
+	d := newDamaged(t)
+	d.reopen()
+	for _, query := range []string{
+		`INSERT INTO vault (slot, sealed) SELECT 1000000 + x, zeroblob(72) FROM c`,
+		`INSERT INTO secret (authority, id, name, by, slot, erased, change) SELECT 'x', printf('%016x', x), '', 'b', 1000000 + x, 0, x FROM c`,
+	} {
+		_, err := d.site.db.Exec(`WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000) ` + query)
+		must(t, err)
+	}
+	row, err := findSecret(t.Context(), d.site.db, nordtal, d.own[3].ID)
+	must(t, err)
+	for what, where := range map[string]string{"one slot": `slot = ?`, "a portion": `slot > ?1 AND slot <= ?1 + 5000`} {
+		must(t, d.site.write(t.Context(), func(w *writer) error {
+			plan, err := w.Query(`EXPLAIN QUERY PLAN `+lostBytes+where+isLost, row.slot)
+			must(t, err)
+			defer plan.Close()
+			for plan.Next() {
+				var id, parent, unused int
+				var does string
+				must(t, plan.Scan(&id, &parent, &unused, &does))
+				if strings.Contains(does, "SCAN") {
+					t.Errorf("%s: %s", what, does)
+				}
+			}
+			return plan.Err()
+		}))
+	}
+	rests := 0
+	must(t, d.site.burnLeftovers(t.Context(), func(context.Context) error { rests++; return nil }))
+	if rests < 100_000/slotsAtOnce {
+		t.Errorf("the check has rested %d times", rests)
 	}
 }

@@ -137,6 +137,7 @@ func Open(path string, cfg Config) (*Ring, error) {
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())
 	}
+	r.keepLayout(path)
 	return r, nil
 }
 

@@ -177,10 +177,10 @@ func (w *writer) replace(authority event.AuthorityID, row secretRow, rec Record)
 			return err
 		}
 	}
-	if err := w.burn(row.slot); err != nil {
+	if _, err := w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND id = ?`, authority, rec.ID); err != nil {
 		return err
 	}
-	if _, err := w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND id = ?`, authority, rec.ID); err != nil {
+	if err := w.burn(row.slot); err != nil {
 		return err
 	}
 	w.gone = append(w.gone, keyName{authority, rec.ID})

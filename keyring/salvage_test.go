@@ -4,9 +4,13 @@ package keyring
 
 import (
 	"bytes"
+	"database/sql"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"codeberg.org/holdfast/holdfast/salvage"
 )
 
 // A site that stops between the repair and its telling tells it when it starts again.
@@ -35,5 +39,130 @@ func TestErasingAKeyDestroysALogThatHasLostItsFile(t *testing.T) {
 	must(t, d.site.erase(d.own[3].ID))
 	if _, err := os.Stat(log); err == nil {
 		t.Error("the log is still there")
+	}
+}
+
+// madeBy is a damaged site whose file had other tables when it was made.
+func madeBy(t *testing.T, tables string) *damaged {
+	return newDamagedAfter(t, func(s *testSite) {
+		must(t, s.Close(), os.Remove(s.path))
+		db, err := sql.Open("sqlite", s.path)
+		must(t, err)
+		_, err = db.Exec(`PRAGMA journal_mode = WAL; ` + tables)
+		must(t, err, db.Close())
+		s.open(t)
+	})
+}
+
+func tornFirstPage(f []byte) []byte {
+	copy(f, bytes.Repeat([]byte{0xaa}, 4096))
+	return f
+}
+
+// Where a file's tables lie depends on which version made it, and on whether it was repaired.
+func TestAKeyringWithAnotherLayoutIsRepairedWhenItsFirstPageIsDamaged(t *testing.T) {
+	before, err := os.ReadFile(filepath.Join("testdata", "before", "schema.sql"))
+	must(t, err)
+	for name, made := range map[string]func(*testing.T) *damaged{
+		"made by the version before": func(t *testing.T) *damaged { return madeBy(t, string(before)) },
+		"repaired once": func(t *testing.T) *damaged {
+			d := newDamaged(t)
+			d.change(tornFirstPage)
+			d.reopen()
+			must(t, d.site.Close())
+			return d
+		},
+		"repaired once by a site that stopped": func(t *testing.T) *damaged {
+			d := newDamaged(t)
+			d.change(tornFirstPage)
+			_, err := fileAt(d.site.path).Repair(at())
+			must(t, err)
+			d.site.open(t) // and nobody has forgotten the repair
+			must(t, d.site.Close())
+			return d
+		},
+		"today's": newDamaged,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := made(t)
+			boxes := 2
+			d.change(tornFirstPage)
+			found := d.reopen()
+			if found == nil || d.lost(d.own) > 0 || d.lost(d.shared) > 0 {
+				t.Errorf("found is %+v; of 300 keys of its own %d are gone", found, d.lost(d.own))
+			}
+			if got := count(t, d.site, `SELECT count(*) FROM box`); got != boxes {
+				t.Errorf("%d boxes, want %d", got, boxes)
+			}
+		})
+	}
+}
+
+// What was kept of the layout tells nobody a secret, is for this user only, and is worth nothing when it is damaged itself.
+func TestTheLayoutHoldsNoSecret(t *testing.T) {
+	d := newDamaged(t)
+	path := d.site.path + ".layout"
+	b, err := os.ReadFile(path)
+	must(t, err)
+	info, err := os.Stat(path)
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("its mode is %v", info.Mode())
+	}
+	for _, k := range d.own {
+		if bytes.Contains(b, d.sealed(k)) || bytes.Contains(b, []byte(k.ID)) {
+			t.Fatal("a key is in it")
+		}
+	}
+	d.reopen()
+	again, err := os.Stat(path)
+	if must(t, err); !os.SameFile(info, again) {
+		t.Error("it was written although nothing is new")
+	}
+	must(t, d.site.Close())
+	b[len(b)/2] ^= 1
+	must(t, os.WriteFile(path, b, 0o600))
+	d.change(tornFirstPage)
+	d.reopen()
+	if n := d.lost(d.own); n > 0 {
+		t.Errorf("%d keys are gone", n)
+	}
+}
+
+// rootOf returns the number of the page at which a table begins.
+func (d *damaged) rootOf(table string) (page int) {
+	d.t.Helper()
+	db, err := sql.Open("sqlite", d.site.path)
+	must(d.t, err)
+	defer db.Close()
+	must(d.t, db.QueryRow(`SELECT rootpage FROM sqlite_schema WHERE name = ?`, table).Scan(&page))
+	return page
+}
+
+// A damaged file of which no key could be read may be the only copy of all of them.
+func TestErasingAKeyDestroysNoDamagedFileOfWhichNothingWasRead(t *testing.T) {
+	d := newDamaged(t)
+	key := d.sealed(d.own[150])
+	root := d.rootOf("secret")
+	d.change(func(f []byte) []byte { clear(f[(root-1)*4096 : root*4096]); return f })
+	found := d.reopen()
+	if found == nil || !salvage.IsUnread(found.Aside) {
+		t.Fatalf("found is %+v", found)
+	}
+	told := ""
+	for _, c := range d.board.List() {
+		told += c.Detail + ": " + c.Message + "\n"
+	}
+	if !strings.Contains(told, filepath.Base(found.Aside)+": a damaged keyring of which no keys could be read") {
+		t.Errorf("told is %s", told)
+	}
+	for range 2 {
+		d.other.pull(t, d.site)
+		d.site.pull(t, d.other)
+	}
+	must(t, d.site.erase(d.shared[3].ID))
+	kept, err := os.ReadFile(found.Aside)
+	if err != nil || !bytes.Contains(kept, key) {
+		t.Errorf("the only copy of a key is gone: %v", err)
 	}
 }

@@ -101,3 +101,7 @@ CREATE TABLE IF NOT EXISTS crowded (
 	origin    TEXT NOT NULL,
 	PRIMARY KEY (authority, peer, reason, maker, origin)
 ) WITHOUT ROWID;
+
+-- Whose bytes a slot's are. Last, so that the tables before them stay where they were in new files.
+CREATE INDEX IF NOT EXISTS secret_slot ON secret (slot) WHERE slot > 0;
+CREATE INDEX IF NOT EXISTS box_slot ON box (slot);

@@ -21,7 +21,8 @@ const (
 	maxOrphans = 4096
 )
 
-// unknownGiver stands for who gave a key that an earlier version has kept.
+// unknownGiver stands for who gave a key that an earlier version has kept. Such a key may be this site's own, whose box is damaged or
+// not here yet. They were in the file before and do not become more, so that nothing lets go of them: the box settles them.
 const unknownGiver event.SiteID = "?"
 
 // keysFull refuses a key that opens if there is no room for another one of the authority, and counts it otherwise.
@@ -181,9 +182,11 @@ func (w *writer) tidy(authority event.AuthorityID) error {
 	return errors.Join(err, w.askForRefused(authority))
 }
 
-// orphans returns who gave keys that do not open here and is not allowed any more, and how many there are.
+// orphans returns who gave keys that do not open here and is not allowed any more, and how many there are. Keys of which nobody
+// knows who gave them are nobody's orphans.
 func (r *Ring) orphans(ctx context.Context, q querier, authority event.AuthorityID) (givers []event.SiteID, n int, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT giver, count(*) FROM secret WHERE authority = ? AND giver <> '' GROUP BY giver`, authority)
+	rows, err := q.QueryContext(ctx, `SELECT giver, count(*) FROM secret WHERE authority = ? AND giver <> '' AND giver <> ?
+		GROUP BY giver`, authority, unknownGiver)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -187,11 +187,12 @@ func TestAStoreThatInventionsHadFilledTakesKeysAgain(t *testing.T) {
 		a.want(t, k.ID, nil)
 	}
 	must(t, a.Tidy(ctx, nordtal))
-	if got := count(t, a, `SELECT count(*) FROM secret WHERE giver <> ''`); got > 0 {
-		t.Errorf("%d are still here", got)
-	}
+	a.maxKeys = maxOrphans // the inventions are more, and use up none of it
 	second.pull(t, a)
 	second.want(t, keys[0].ID, nil)
+	came := second.newKey(t)
+	a.pull(t, second)
+	a.want(t, came.ID, nil)
 	if c, err := a.Cursor(ctx, second.Self(), nordtal); err != nil || c == (Cursor{}) {
 		t.Errorf("a site of which nothing was refused is asked for everything again: %v", err)
 	}
@@ -212,5 +213,38 @@ func TestWhatAnEarlierVersionRefusedIsAskedForAgain(t *testing.T) {
 		if got := count(t, a, `SELECT count(*) FROM secret WHERE giver = ?`, unknownGiver); got != 3 {
 			t.Errorf("%s: %d keys do not open, want 3", why, got)
 		}
+	}
+}
+
+// At the upgrade a site's own keys, whose box is damaged, are among those of which nobody knows who gave them.
+func TestNothingLetsGoOfKeysThatTheVersionBeforeHasKept(t *testing.T) {
+	ctx := context.Background()
+	n := newNetwork()
+	a, b := n.add(t, t.TempDir()), n.add(t, "")
+	n.allow(a, b)
+	must(t, a.Found(ctx, nordtal), a.Grant(ctx, nordtal, b.Self(), b.pub()))
+	b.pull(t, a)
+	own, err := a.NewKeys(ctx, nordtal, maxOrphans+10) // no other site has them yet
+	must(t, err)
+	_, err = a.db.Exec(`UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot IN (SELECT slot FROM box WHERE site = ?)`, a.Self())
+	must(t, err)
+	a.Ring.forgetHeld()
+	if damaged, err := a.Check(ctx, noRest); damaged == 0 || err != nil {
+		t.Fatal(damaged, err)
+	}
+	_, err = a.db.Exec(`DROP INDEX secret_giver; ALTER TABLE secret DROP COLUMN giver`)
+	must(t, err, a.Ring.Close())
+	a.open(t)
+	if n := count(t, a, `SELECT count(*) FROM secret WHERE giver = '?'`); n <= maxOrphans {
+		t.Fatalf("%d keys of unknown givers: this test sees nothing", n)
+	}
+	must(t, a.Tidy(ctx, nordtal))
+	b.grant(t, a)
+	a.pull(t, b)
+	for _, k := range own {
+		a.want(t, k.ID, nil)
+	}
+	if n := count(t, a, `SELECT count(*) FROM secret WHERE giver = '?'`); n != 0 {
+		t.Errorf("%d keys of unknown givers are left", n)
 	}
 }

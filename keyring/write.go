@@ -169,14 +169,31 @@ func (w *writer) put(sealed []byte) (int64, error) {
 	return res.LastInsertId()
 }
 
-// burn overwrites secret bytes in place: a row of the same size never moves.
+// burn overwrites the secret bytes that a row has pointed to, which is gone by now or points elsewhere. They stay if another row
+// points to them: of two rows one is damaged, and it must not destroy its neighbour's key. The check tells them apart, and burns
+// what nobody's row points to afterwards.
 func (w *writer) burn(slot int64) error {
 	if slot == 0 {
 		return nil
 	}
-	w.burnt = true
-	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot = ?`, slot)
+	burnt, err := w.burnLost(`slot = ?`, slot)
+	if err == nil && !burnt {
+		w.ring.watch.suspected.Store(true)
+	}
 	return err
+}
+
+const (
+	lostBytes = `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE `
+	isLost    = ` AND NOT EXISTS (SELECT 1 FROM secret s WHERE s.slot = vault.slot AND s.slot > 0)
+		AND NOT EXISTS (SELECT 1 FROM box b WHERE b.slot = vault.slot)`
+)
+
+// burnLost overwrites, in place, bytes that no row points to: a row of the same size never moves.
+func (w *writer) burnLost(where string, args ...any) (burnt bool, err error) {
+	burnt, err = w.changes(lostBytes+where+isLost, args...)
+	w.burnt = w.burnt || burnt
+	return burnt, err
 }
 
 // newKey draws a key and stores it sealed by the given authority key.
@@ -215,9 +232,6 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	if err == nil && row.erased > 0 {
 		return nil
 	}
-	if err := w.burn(row.slot); err != nil {
-		return err
-	}
 	w.gone = append(w.gone, keyName{authority, rec.ID})
 	w.news = append(w.news, Changed{authority, rec.ID, true})
 	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change, maker, signature)
@@ -225,7 +239,10 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change, maker = excluded.maker,
 			signature = excluded.signature, giver = ''`,
 		authority, rec.ID, row.name, row.by, rec.Erased, w.next(), rec.Maker, bytesOf(rec.Signature))
-	return err
+	if err != nil {
+		return err
+	}
+	return w.burn(row.slot)
 }
 
 // tellAll notes all live keys of the authority, or those that one authority key seals, as news.

@@ -98,7 +98,16 @@ func (s *Store) TakeRepair(ctx context.Context, do func(salvage.Damage) error) e
 	if err := errors.Join(s.Delete(ctx, bucketRepair, keyRepair), salvage.Forget(ctx, s.db)); err != nil {
 		return fmt.Errorf("forget the repair of the local store: %w", err)
 	}
+	s.keepLayout()
 	return nil
+}
+
+// keepLayout keeps where the tables of the file lie. A site without that opens all the same, also on a full disk: it is written at the
+// next opening, and a repair until then looks where a new file has them.
+func (s *Store) keepLayout() {
+	if s.watch.path != "" {
+		_ = fileAt(s.watch.path).KeepLayout(context.Background(), s.db)
+	}
 }
 
 func (s *Store) repaired(ctx context.Context) (*salvage.Damage, error) {

@@ -253,3 +253,25 @@ func TestTheStoreSyncsEveryWrite(t *testing.T) {
 		t.Errorf("journal %s, synchronous %d; want wal and 2, which is FULL", mode, level)
 	}
 }
+
+// Where the entries lie in a file that something else was in before, only the file knows, and what is kept of that beside it.
+func TestAFileWithAnotherLayoutIsRepairedWhenItsFirstPageIsDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "local.db")
+	db, err := sql.Open("sqlite", path)
+	ok(t, err)
+	_, err = db.Exec(`PRAGMA journal_mode = WAL; CREATE TABLE before (one INTEGER)`)
+	ok(t, err, db.Close())
+	s := openFor(t, path, nil)
+	ok(t, s.Put(t.Context(), "meta", "incarnation", []byte("0123456789abcdef"), time.Time{}), s.Close())
+	for range 2 { // the fresh file has another layout again
+		changeFile(t, path, func(b []byte) { clear(b[:4096]) })
+		s = openFor(t, path, nil)
+		if taken(t, s) == nil {
+			t.Fatal("the damage was not found")
+		}
+		if got, err := s.Get(t.Context(), "meta", "incarnation"); err != nil || string(got) != "0123456789abcdef" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		ok(t, s.Close())
+	}
+}

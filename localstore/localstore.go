@@ -104,6 +104,7 @@ func open(path string, now func() time.Time, l *lock) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	s.keepLayout()
 	return s, nil
 }
 

@@ -92,6 +92,29 @@ func newNotesInLog(t *testing.T) File {
 	return f
 }
 
+// newNotesElsewhere makes a file whose table lies where no new one has it, and of which the pages that say so are damaged.
+func newNotesElsewhere(t *testing.T) File {
+	t.Helper()
+	f := newNotes(t, false)
+	db, err := openRaw(f.Path)
+	must(t, err)
+	_, err = db.Exec(`DROP INDEX note_body; ALTER TABLE note RENAME TO moved; ` + schema + `; INSERT INTO note SELECT * FROM moved; DROP TABLE moved`)
+	must(t, err)
+	// So long that the list of tables needs more pages than the first.
+	_, err = db.Exec(`CREATE INDEX other ON note (part) WHERE body <> '` + strings.Repeat("x", 5000) + `'`)
+	must(t, err, f.KeepLayout(t.Context(), db))
+	l, err := layoutOf(t.Context(), db)
+	if must(t, err, db.Close()); len(l) < 2 {
+		t.Fatal("the list of tables is in one page: this test sees less than it should")
+	}
+	harm(t, f, func(b []byte) {
+		for _, p := range l {
+			clear(b[(p.number-1)*4096 : p.number*4096])
+		}
+	})
+	return f
+}
+
 // A crash may come between any two steps, and another one between those of the restart.
 func TestACrashAtAnyStepLosesNoRowAndNoNote(t *testing.T) {
 	harmed := func(do func([]byte)) func(*testing.T) File {
@@ -109,6 +132,7 @@ func TestACrashAtAnyStepLosesNoRowAndNoNote(t *testing.T) {
 	}{
 		"the page size, with a log": {newNotesInLog, noteCount, "rename to notes.db.damaged-20261130T080000Z-wal", true},
 		"the header":                {harmed(func(b []byte) { clear(b[:100]) }), noteCount, "make a sample", false},
+		"where its tables lie":      {newNotesElsewhere, noteCount, "remove the layout", false},
 		"one page of rows":          {harmed(func(b []byte) { harmPage(b, 500) }), noteCount - 40, "commit", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,45 +10,60 @@ import (
 	"strings"
 )
 
-// salvage puts all rows that can be read of the file at from into a new file at to, with the note of that, and returns how many. A
+// salvage puts all rows that can be read of the file at from into a new file at to, with the note of that, and returns it. A
 // page that cannot be read costs its own rows: the others are read from the beginning up to it, and from the end down to it.
-func (f File) salvage(from, to string, d Damage) (rows int, err error) {
+func (f File) salvage(from, to string, d Damage) (_ Damage, err error) {
 	src, tables, err := f.openDamaged(from)
 	if err != nil {
-		return 0, err
+		return d, err
 	}
 	defer func() { _ = src.Close() }() // it was only read
 	dst, err := makeRaw(to)
 	if err != nil {
-		return 0, err
+		return d, err
 	}
 	f.done("make the fresh file")
 	defer func() { err = errors.Join(err, dst.Close()) }()
 	if _, err := dst.Exec(`PRAGMA journal_mode = DELETE; BEGIN`); err != nil {
-		return 0, err
+		return d, err
 	}
 	for _, t := range tables {
 		if _, err := dst.Exec(t.form); err != nil {
-			return 0, fmt.Errorf("make the table %s again: %w", t.name, err)
+			return d, fmt.Errorf("make the table %s again: %w", t.name, err)
 		}
 	}
 	for _, t := range tables {
 		n, err := t.copy(src, dst)
 		if err != nil {
-			return 0, fmt.Errorf("copy the table %s: %w", t.name, err)
+			return d, fmt.Errorf("copy the table %s: %w", t.name, err)
 		}
 		d.Rows += n
 		f.done("copy the table " + t.name)
 	}
+	if d.Aside, err = f.nameAside(dst, d.Aside); err != nil {
+		return d, err
+	}
 	if _, err := dst.Exec(f.Finish); err != nil {
-		return 0, err
+		return d, err
 	}
 	if err := f.note(dst, d); err != nil {
-		return 0, err
+		return d, err
 	}
 	_, err = dst.Exec(`COMMIT`)
 	f.done("commit")
-	return d.Rows, err
+	return d, err
+}
+
+// nameAside adds to the damaged file's name that nothing was read of what it is kept for.
+func (f File) nameAside(dst *sql.DB, aside string) (string, error) {
+	if f.Unread == "" {
+		return aside, nil
+	}
+	var unread bool
+	if err := dst.QueryRow(f.Unread).Scan(&unread); err != nil || !unread {
+		return aside, err
+	}
+	return aside + suffixUnread, nil
 }
 
 // table is a table of the damaged file.
@@ -57,30 +72,48 @@ type table struct {
 	columns    int
 }
 
-// headerBytes is the length of a database's header; it is followed by the list of tables, in the first page.
-const headerBytes = 100
-
-// openDamaged opens a damaged file as far as it goes. If its header is unreadable it gets that of a new one, and if its list of
-// tables is, the whole first page: today's tables lie where a new file has them.
+// openDamaged opens a damaged file as far as it goes. If the pages that list its tables are unreadable it gets those that were kept
+// when it was in order, and without them those of a new file.
 func (f File) openDamaged(path string) (*sql.DB, []table, error) {
-	var tried error
-	for _, patch := range []int{0, headerBytes, 4096} {
-		if patch > 0 {
-			if err := f.patchHead(path, patch); err != nil {
-				return nil, nil, err
-			}
-		}
-		db, err := openRaw(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		tables, err := tablesOf(db)
-		if err == nil && len(tables) > 0 {
+	db, tables, tried := openTables(path)
+	if tried == nil {
+		return db, tables, nil
+	}
+	if kept := f.keptLayout(); kept != nil {
+		if db, tables, err := f.openPatched(path, kept); err == nil {
 			return db, tables, nil
 		}
-		tried = errors.Join(tried, err, db.Close())
 	}
-	// Nothing can be read. A new, empty file gives its tables.
+	sample, err := f.sampleLayout(path + suffixSample)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, tables, err = f.openPatched(path, sample)
+	if err == nil {
+		return db, tables, nil
+	}
+	return f.openEmptied(path, errors.Join(tried, err))
+}
+
+// openPatched opens a damaged file with so much of the layout as it takes.
+func (f File) openPatched(path string, l layout) (*sql.DB, []table, error) {
+	var tried error
+	for _, part := range l.parts() {
+		if err := part.patch(path, len(l[0].content)); err != nil {
+			return nil, nil, err
+		}
+		f.done("patch the copy")
+		db, tables, err := openTables(path)
+		if err == nil {
+			return db, tables, nil
+		}
+		tried = errors.Join(tried, err)
+	}
+	return nil, nil, tried
+}
+
+// openEmptied makes a new, empty file of one of which nothing can be read: it gives its tables.
+func (f File) openEmptied(path string, tried error) (*sql.DB, []table, error) {
 	if err := errors.Join(os.Truncate(path, 0), f.burnFile(path+suffixWAL), f.burnFile(path+suffixIndex)); err != nil {
 		return nil, nil, errors.Join(tried, err)
 	}
@@ -95,33 +128,20 @@ func (f File) openDamaged(path string) (*sql.DB, []table, error) {
 	return db, tables, err
 }
 
-// patchHead overwrites the beginning of a file with that of a new one.
-func (f File) patchHead(path string, n int) error {
-	sample := path + suffixSample
-	db, err := openRaw(sample)
+// openTables opens a file whose list of tables can be read.
+func openTables(path string) (*sql.DB, []table, error) {
+	db, err := openRaw(path)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	_, err = db.Exec(f.Schema)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
+	tables, err := tablesOf(db)
+	if err == nil && len(tables) == 0 {
+		err = errors.New("no table is listed")
 	}
-	f.done("make a sample")
-	head, err := os.ReadFile(sample)
-	if err := errors.Join(err, os.Remove(sample)); err != nil {
-		return err
-	}
-	// Zero for "version valid for" has SQLite take the number of pages from the file's size (Database File Format, 1.3.8).
-	copy(head[92:96], []byte{0, 0, 0, 0})
-	copy(head[18:20], []byte{2, 2}) // the write-ahead log belongs to it
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, nil, errors.Join(err, db.Close())
 	}
-	_, err = file.WriteAt(head[:n], 0)
-	err = errors.Join(err, file.Close())
-	f.done("patch the copy")
-	return err
+	return db, tables, nil
 }
 
 // tablesOf returns the owner's tables.

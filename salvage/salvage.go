@@ -8,6 +8,8 @@
 //	FILE ─copy─► FILE.reading ─rows that can be read, and a note of the repair─► FILE.fresh, in one transaction
 //	FILE-wal ─rename─► FILE.damaged-TIME-wal   FILE ─rename─► FILE.damaged-TIME   FILE.fresh ─rename─► FILE
 //
+// Which tables a file has, and where, says FILE.layout if those pages are damaged; it is removed before the fresh file has its place.
+//
 // A crash before the first of these names was changed has the repair begin anew. After that FILE is not the whole damaged file any
 // more, and the next Repair goes on with the fresh one.
 //
@@ -17,6 +19,8 @@
 //     damaged.
 //   - The damaged file is kept, with its write-ahead log moved into it as far as SQLite does that, for its user only; of several
 //     the last File.Keep. A log that has lost its file counts as one.
+//   - Where a file's own tables lie is what finds them, and not where those of a new one do (KeepLayout).
+//   - The name of a damaged file tells if nothing that matters was read of it (IsUnread).
 //   - A fresh file bears the note of its repair from its first moment on. Repair returns it at every opening until Forget: no crash,
 //     and no owner that could not be opened, takes it away.
 //   - Nobody may have the file open meanwhile.
@@ -43,9 +47,11 @@ const (
 	suffixReading = ".reading"
 	suffixFresh   = ".fresh"
 	suffixSample  = ".sample"
+	suffixLayout  = ".layout"
 	suffixWAL     = "-wal"
 	suffixJournal = "-journal"
 	suffixIndex   = "-shm"
+	suffixUnread  = "-unread" // behind the time of what is set aside
 )
 
 // logs are what SQLite takes for a part of the database, by their names alone.
@@ -60,6 +66,9 @@ type File struct {
 	// Finish is SQL that leaves out of the fresh file what is of no use without what was lost, in the transaction that fills it. It
 	// may be empty.
 	Finish string
+	// Unread is SQL that asks of the fresh file, before Finish, whether nothing of what matters was read: then the damaged file may be
+	// the only copy, see IsUnread. It may be empty.
+	Unread string
 	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it.
 	Keep int
 
@@ -93,10 +102,10 @@ func (f File) Repair(now time.Time) (*Damage, error) {
 	if err := f.copyDatabase(f.Path, f.Path+suffixReading); err != nil {
 		return nil, err
 	}
-	if d.Rows, err = f.salvage(f.Path+suffixReading, f.Path+suffixFresh, *d); err != nil {
+	if *d, err = f.salvage(f.Path+suffixReading, f.Path+suffixFresh, *d); err != nil {
 		return nil, err
 	}
-	if err := f.replaceDamaged(aside); err != nil {
+	if err := f.replaceDamaged(d.Aside); err != nil {
 		return nil, err
 	}
 	return d, f.tidy()
@@ -227,6 +236,10 @@ func (f File) replaceDamaged(aside string) error {
 		return err
 	}
 	f.done("remove the index")
+	if err := f.dropLayout(); err != nil { // the fresh file has another one
+		return err
+	}
+	f.done("remove the layout")
 	return f.rename(f.Path+suffixFresh, f.Path)
 }
 
@@ -250,6 +263,9 @@ func (f File) Aside() ([]string, error) {
 		return base != name && slices.Contains(found, base) || strings.HasSuffix(name, suffixIndex) // an index holds numbers only
 	}), err
 }
+
+// IsUnread reports whether nothing that matters was read of a file that Aside has returned, see File.Unread.
+func IsUnread(aside string) bool { return strings.HasSuffix(withoutLog(aside), suffixUnread) }
 
 // withoutLog returns the name of the file that a log belongs to; another name as it is.
 func withoutLog(name string) string {
