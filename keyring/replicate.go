@@ -173,7 +173,9 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	}
 	if known {
 		old := Record{ID: rec.ID, Name: row.name, By: event.KeyID(row.by), Sealed: row.sealed}
-		if before, _ := w.opens(authority, old); before >= worth {
+		before, judged := w.opens(authority, old)
+		// A key that counted while its authority key was here, which is given up, gives way to none that proves nothing.
+		if before >= worth || !judged && row.giver == "" && worth < proven {
 			return nil
 		}
 		return w.replace(authority, row, rec)

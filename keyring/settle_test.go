@@ -208,3 +208,30 @@ func TestWhatWaitsForAKeyThatIsHereIsSettledAtTheOpening(t *testing.T) {
 	c.pull(t, b)
 	c.want(t, k.ID, nil)
 }
+
+// A key of a random id whose authority key was given up is not replaced by what somebody seals under that id.
+func TestAKeyThatCannotBeJudgedGivesWayToNoneThatProvesNothing(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	key, id := a.newKey(t), randomID(t)
+	box, err := a.boxOf(t, b)
+	must(t, err)
+	held, err := b.authorityKeys(context.Background(), b.db, nordtal, string(box.ID))
+	must(t, err)
+	sealed, err := held[0].secret.Seal(a.cfg.Rand, keyContext(nordtal, id, ""), key.Secret[:])
+	must(t, err)
+	a.sends(t, b, Record{ID: id, By: box.ID, Sealed: sealed})
+	b.want(t, id, nil)
+	drawn := rogue.drawn(t, 1)
+	rogue.sends(t, b, rogue.box(t, drawn, b))
+	must(t, func() error {
+		_, err := b.db.Exec(`DELETE FROM box WHERE id = ? AND site = ?`, box.ID, b.Self())
+		b.forgetHeld()
+		return err
+	}())
+	sealedFalse, err := drawn.secret.Seal(a.cfg.Rand, keyContext(nordtal, id, ""), drawn.secret[:])
+	must(t, err)
+	rogue.sends(t, b, Record{ID: id, By: drawn.ID, Sealed: sealedFalse})
+	if got := count(t, b, `SELECT count(*) FROM secret WHERE id = ? AND by = ?`, id, box.ID); got != 1 {
+		t.Error("the key has given way")
+	}
+}
