@@ -123,7 +123,7 @@ func (r *rig) giveTo(to *rig) {
 	ok(r.w.t, err)
 	records, next, _, err := r.ring.Changes(r.w.ctx, nordtal, cursor, 1<<20)
 	ok(r.w.t, err)
-	_, err = to.ring.Merge(r.w.ctx, r.id.Site(), nordtal, records, next)
+	_, err = to.ring.Merge(r.w.ctx, r.id.Site(), nordtal, records, cursor, next)
 	ok(r.w.t, err)
 	for _, h := range r.log.Heads() {
 		for after := uint64(0); after < h.Page; {

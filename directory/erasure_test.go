@@ -52,7 +52,7 @@ func (r *rig) giveKeys(to *rig) {
 	defer end()
 	records, next, _, err := r.ring.Changes(r.ctx, nordtal, cursor, 1<<20)
 	ok(r.t, err)
-	_, err = to.ring.Merge(r.ctx, r.ring.Self(), nordtal, records, next)
+	_, err = to.ring.Merge(r.ctx, r.ring.Self(), nordtal, records, cursor, next)
 	ok(r.t, err)
 	select {
 	case changed := <-news:

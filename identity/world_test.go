@@ -219,7 +219,7 @@ func (w *world) merge() {
 				}
 				records, next, _, err := o.ring.Changes(w.ctx(), nordtal, keyring.Cursor{}, 1<<20)
 				ok(w.t, err)
-				_, err = s.ring.Merge(w.ctx(), o.name, nordtal, records, next)
+				_, err = s.ring.Merge(w.ctx(), o.name, nordtal, records, keyring.Cursor{}, next)
 				ok(w.t, err)
 				if _, err := s.rep.Step(w.ctx(), o.name); err != nil && fault.KindOf(err) != fault.Unavailable {
 					w.t.Fatal(err)

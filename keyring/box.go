@@ -330,8 +330,7 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 	return w.takeOwnBox(authority, rec, secret, known, slot)
 }
 
-// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again: records that
-// could not be checked come anew, and subscribers hear of what became readable.
+// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again, see opened.
 func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal.Key, known bool, slot int64) error {
 	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.ID))
 	if err != nil && !errors.Is(err, ErrMissing) {
@@ -349,14 +348,7 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 	if err := w.insertBox(authority, rec); err != nil || same {
 		return err
 	}
-	if _, err := w.ExecContext(w.ctx, `DELETE FROM cursor WHERE authority = ?`, authority); err != nil {
-		return err
-	}
-	w.renamed = true
-	if err := w.settle(authority, rec.ID); err != nil {
-		return err
-	}
-	return w.tellAll(authority, rec.ID, false)
+	return w.opened(authority, rec.ID)
 }
 
 // unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it

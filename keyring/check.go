@@ -395,11 +395,15 @@ func (w *writer) restore(p place, slot int64, sealed []byte) (still bool, err er
 		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot AND erased = 0)`, sealed, slot, p.authority, p.id)
 }
 
+// restoreBox makes a box whole. What came while it did not open is looked at again, as when a box comes.
 func (w *writer) restoreBox(b ownBox, sealed []byte) (still bool, err error) {
-	if still, err = w.hasBox(b); err == nil && still {
-		_, err = w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, b.slot)
+	if still, err = w.hasBox(b); err != nil || !still {
+		return still, err
 	}
-	return still, err
+	if _, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, b.slot); err != nil {
+		return false, err
+	}
+	return true, w.opened(b.authority, b.id)
 }
 
 // giveUp makes a key that does not open a missing one, if it is still the one that was read. All other sites are asked for

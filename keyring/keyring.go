@@ -164,7 +164,7 @@ func prepare(path string) (string, error) {
 	return (&url.URL{Scheme: "file", Path: abs, RawQuery: pragmas}).String(), nil
 }
 
-// begin makes the tables and a new epoch, and finishes an erasure that a crash may have left in the write-ahead log.
+// begin makes the tables and a new epoch, settles what an earlier opening has left, and finishes an erasure that a crash may have left in the write-ahead log.
 func (r *Ring) begin() error {
 	if err := migrate(r.db, r.self); err != nil {
 		return err
@@ -178,6 +178,9 @@ func (r *Ring) begin() error {
 		DELETE FROM epoch WHERE n <= (SELECT max(n) FROM epoch) - 256`, r.epoch)
 	if err != nil {
 		return err
+	}
+	if err := r.settleAll(context.Background()); err != nil {
+		r.cfg.Logger.Warn("keys that do not open here yet could not be looked at; it is tried again", "error", err)
 	}
 	return r.forget(context.Background())
 }

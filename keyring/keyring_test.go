@@ -451,15 +451,15 @@ func TestAForgedRecordGivesWayToTheTrueOne(t *testing.T) {
 	row, err := findSecret(ctx, a.db, nordtal, k.ID)
 	must(t, err)
 	forged := Record{ID: k.ID, By: event.KeyID(row.by), Sealed: make([]byte, 61)}
-	_, err = b.Merge(ctx, "somebody", nordtal, []Record{forged}, Cursor{})
+	_, err = b.Merge(ctx, "somebody", nordtal, []Record{forged}, Cursor{}, Cursor{})
 	must(t, err, a.Grant(ctx, nordtal, b.Self(), b.pub()))
 	b.pull(t, a)
 	b.want(t, k.ID, nil)
-	if n, err := b.Merge(ctx, "somebody", nordtal, []Record{forged}, Cursor{}); n != 0 || err != nil {
+	if n, err := b.Merge(ctx, "somebody", nordtal, []Record{forged}, Cursor{}, Cursor{}); n != 0 || err != nil {
 		t.Errorf("a forged record changed something: %d, %v", n, err)
 	}
 	b.want(t, k.ID, nil)
-	if n, err := b.Merge(ctx, "somebody", nordtal, []Record{{ID: "x"}}, Cursor{}); n != 0 || err != nil {
+	if n, err := b.Merge(ctx, "somebody", nordtal, []Record{{ID: "x"}}, Cursor{}, Cursor{}); n != 0 || err != nil {
 		t.Errorf("a malformed record changed something: %d, %v", n, err)
 	}
 	b.wantRefused(t, "somebody", refusedForm, 1)

@@ -85,20 +85,13 @@ func firstOf(need []needed, most int) (out []needed) {
 	return out
 }
 
-// takeNamed merges what was asked for by name. The cursor stays where it is: between reading and writing it nothing else is
-// merged, or what was pulled meanwhile would be pulled again.
+// takeNamed merges what was asked for by name.
 func (s *Syncer) takeNamed(ctx context.Context, peer event.SiteID, named []given) (changed int, err error) {
-	s.merging.Lock()
-	defer s.merging.Unlock()
 	for _, g := range named {
 		if !s.shared(peer, g.Authority) || len(g.Records) == 0 || len(g.Records) > namedRecords {
 			continue
 		}
-		c, err := s.Ring.Cursor(ctx, peer, g.Authority)
-		if err != nil {
-			return changed, err
-		}
-		n, err := s.Ring.Merge(ctx, peer, g.Authority, g.Records, c)
+		n, err := s.Ring.mergeApart(ctx, peer, g.Authority, g.Records)
 		changed += n
 		if err != nil {
 			return changed, err

@@ -86,18 +86,27 @@ func (r *Ring) Cursor(ctx context.Context, peer event.SiteID, authority event.Au
 	return c, nil
 }
 
-// Merge takes a peer's records in, durably and together with the cursor behind them, and returns how many changed something
-// here. Marks that count win; the others become demands, see Demand. What does not open, is malformed or has no room is left
+// Merge takes a peer's answer in, durably and together with the cursor behind it, and returns how many records changed something
+// here. asked is the cursor that was asked with: if it is not the stored one any more, the cursor stays where it is, because what
+// reset it while the answer was on its way (an authority key that came, a key that was given up) wants everything again.
+// Marks that count win; the others become demands, see Demand. What does not open, is malformed or has no room is left
 // out and counted, see Refusals: one bad record never keeps the rest, or what comes after it, from being taken.
-func (r *Ring) Merge(ctx context.Context, peer event.SiteID, authority event.AuthorityID, records []Record, next Cursor) (int, error) {
+func (r *Ring) Merge(ctx context.Context, peer event.SiteID, authority event.AuthorityID, records []Record, asked, next Cursor) (int, error) {
+	return r.takeIn(ctx, peer, authority, records, func(w *writer) error { return w.moveCursor(authority, asked, next) })
+}
+
+// mergeApart is Merge for records that are not what comes after the cursor, which stays where it is.
+func (r *Ring) mergeApart(ctx context.Context, peer event.SiteID, authority event.AuthorityID, records []Record) (int, error) {
+	return r.takeIn(ctx, peer, authority, records, func(*writer) error { return nil })
+}
+
+func (r *Ring) takeIn(ctx context.Context, peer event.SiteID, authority event.AuthorityID, records []Record, move func(*writer) error) (int, error) {
 	changed := 0
 	var demanded []event.KeyID
 	err := r.write(ctx, func(w *writer) error {
 		w.peer = peer
 		// The cursor first: a box sealed to us resets it, so that what we could not check is looked at again.
-		_, err := w.ExecContext(ctx, `INSERT INTO cursor (peer, authority, epoch, after) VALUES (?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET epoch = excluded.epoch, after = excluded.after`, peer, authority, next.Epoch, next.After)
-		if err != nil {
+		if err := move(w); err != nil {
 			return err
 		}
 		for _, rec := range records {
@@ -117,6 +126,19 @@ func (r *Ring) Merge(ctx context.Context, peer event.SiteID, authority event.Aut
 	}
 	destroyed, err := r.judge(ctx, authority, demanded)
 	return changed + destroyed, err
+}
+
+// moveCursor sets the peer's cursor behind an answer, if it still is where the question was asked. No cursor is the zero one.
+func (w *writer) moveCursor(authority event.AuthorityID, asked, next Cursor) error {
+	if asked == (Cursor{}) {
+		_, err := w.ExecContext(w.ctx, `INSERT INTO cursor (peer, authority, epoch, after) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET epoch = excluded.epoch, after = excluded.after WHERE epoch = '' AND after = 0`,
+			w.peer, authority, next.Epoch, next.After)
+		return err
+	}
+	_, err := w.ExecContext(w.ctx, `UPDATE cursor SET epoch = ?, after = ? WHERE peer = ? AND authority = ? AND epoch = ? AND after = ?`,
+		next.Epoch, next.After, w.peer, authority, asked.Epoch, asked.After)
+	return err
 }
 
 func (w *writer) merge(authority event.AuthorityID, rec Record) error {
@@ -151,7 +173,9 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	}
 	if known {
 		old := Record{ID: rec.ID, Name: row.name, By: event.KeyID(row.by), Sealed: row.sealed}
-		if before, _ := w.opens(authority, old); before >= worth {
+		before, judged := w.opens(authority, old)
+		// A key that counted while its authority key was here, which is given up, gives way to none that proves nothing.
+		if before >= worth || !judged && row.giver == "" && worth < proven {
 			return nil
 		}
 		return w.replace(authority, row, rec)

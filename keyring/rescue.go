@@ -51,7 +51,7 @@ func (s *Syncer) rescueOf(ctx context.Context, peer event.SiteID, a event.Author
 		}
 		g := answer.Given[0]
 		if records := o.useful(g.Records); len(records) > 0 {
-			n, err := s.Ring.Merge(ctx, peer, a, records, Cursor{})
+			n, err := s.Ring.mergeApart(ctx, peer, a, records)
 			changed += n
 			if err != nil {
 				return changed, err

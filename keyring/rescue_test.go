@@ -73,7 +73,7 @@ func TestKeysAreTakenFromAForbiddenSiteThatHadRenewedTheAuthoritysKey(t *testing
 			records, _, _, err := c.Changes(ctx, nordtal, Cursor{}, answerBytes)
 			must(t, err)
 			records = slices.DeleteFunc(records, func(rec Record) bool { return rec.ID != k.ID })
-			_, err = a.Merge(ctx, b.Self(), nordtal, records, Cursor{})
+			_, err = a.Merge(ctx, b.Self(), nordtal, records, Cursor{}, Cursor{})
 			must(t, err)
 		}
 		if a.pull(t, c) != 0 {
@@ -206,7 +206,7 @@ func TestAKeyForReadingOnlyIsNotEnoughToMakeKeys(t *testing.T) {
 	ctx, n := context.Background(), newNetwork()
 	a := n.add(t, "")
 	box, _ := forgedBox(t, "00000000000000aa", 0, a)
-	_, err := a.Merge(ctx, "somebody", nordtal, []Record{box}, Cursor{})
+	_, err := a.Merge(ctx, "somebody", nordtal, []Record{box}, Cursor{}, Cursor{})
 	must(t, err)
 	if _, err := a.NewKeys(ctx, nordtal, 1); !errors.Is(err, ErrNoAuthorityKey) {
 		t.Errorf("made a key: %v", err)

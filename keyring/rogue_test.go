@@ -35,7 +35,7 @@ func world3(t testing.TB, people int) (n *network, a, b, rogue *testSite, keys [
 // sends merges what a rogue makes up, as a site takes it from that rogue.
 func (s *testSite) sends(t testing.TB, to *testSite, records ...Record) {
 	t.Helper()
-	_, err := to.Merge(context.Background(), s.Self(), nordtal, records, Cursor{"rogue", 1})
+	_, err := to.Merge(context.Background(), s.Self(), nordtal, records, Cursor{}, Cursor{"rogue", 1})
 	must(t, err)
 }
 
@@ -471,7 +471,7 @@ func TestOneBadRecordKeepsNothingElseFromComing(t *testing.T) {
 	must(t, err)
 	bad := []Record{{ID: "x"}, {ID: "00000000000000ff", Generation: maxGeneration + 1, Site: b.Self(), Sealed: []byte{1}},
 		{ID: "00000000000000ff", Erased: -1}, {ID: "00000000000000ff", Erased: 1, Maker: a.Self()}}
-	_, err = b.Merge(context.Background(), rogue.Self(), nordtal, append(bad, records...), next)
+	_, err = b.Merge(context.Background(), rogue.Self(), nordtal, append(bad, records...), Cursor{}, next)
 	must(t, err)
 	b.want(t, k.ID, nil)
 	b.wantRefused(t, rogue.Self(), refusedForm, 4)

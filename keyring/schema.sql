@@ -92,11 +92,12 @@ CREATE TABLE IF NOT EXISTS refusal (
 	PRIMARY KEY (authority, peer, reason)
 ) WITHOUT ROWID;
 
--- Of which peers something was refused that is asked for again when there is room: keys, or boxes of a room.
+-- Of which peers something was refused that is asked for again when there is room: keys, or boxes of a room. A row without a
+-- peer says that keys which do not open yet have to be looked at again.
 CREATE TABLE IF NOT EXISTS crowded (
 	authority TEXT NOT NULL,
 	peer      TEXT NOT NULL,
-	reason    TEXT NOT NULL, -- as in refusal
+	reason    TEXT NOT NULL, -- as in refusal, or 'unsettled'
 	maker     TEXT NOT NULL, -- the room, of boxes
 	origin    TEXT NOT NULL,
 	PRIMARY KEY (authority, peer, reason, maker, origin)

@@ -181,7 +181,7 @@ func TestDroppingAnAuthorityKeepsItsMarks(t *testing.T) {
 func (s *testSite) takeAll(from *testSite) error {
 	records, next, _, err := from.Changes(context.Background(), nordtal, Cursor{}, answerBytes)
 	if err == nil {
-		_, err = s.Merge(context.Background(), from.Self(), nordtal, records, next)
+		_, err = s.Merge(context.Background(), from.Self(), nordtal, records, Cursor{}, next)
 	}
 	return err
 }

@@ -64,8 +64,6 @@ type Syncer struct {
 	// does not wait. See eventlog.Replicator.Paced. nil asks at once for as much as an answer may have.
 	Paced func(ctx context.Context, peer event.SiteID, urgent bool, ask func(ctx context.Context, size int) (bytes int, err error)) error
 
-	merging sync.Mutex // see takeNamed
-
 	mu    sync.Mutex
 	loops map[event.SiteID]*peerLoop // while Run is running
 }
@@ -152,16 +150,17 @@ func (s *Syncer) pull(ctx context.Context, peer event.SiteID, batch []wanted) (c
 		if err != nil {
 			return changed, err
 		}
-		asked := make(map[event.AuthorityID]bool, len(batch))
+		asked := make(map[event.AuthorityID]Cursor, len(batch))
 		for _, w := range batch {
-			asked[w.Authority] = true
+			asked[w.Authority] = w.Cursor
 		}
 		batch = nil
 		for _, g := range answer.Given {
-			if !asked[g.Authority] || g.Refused || !s.shared(peer, g.Authority) {
+			from, ok := asked[g.Authority]
+			if !ok || g.Refused || !s.shared(peer, g.Authority) {
 				continue
 			}
-			n, err := s.take(ctx, peer, g)
+			n, err := s.take(ctx, peer, from, g)
 			changed += n
 			if err != nil {
 				return changed, err
@@ -179,15 +178,14 @@ func (s *Syncer) pull(ctx context.Context, peer event.SiteID, batch []wanted) (c
 	return changed, nil
 }
 
-func (s *Syncer) take(ctx context.Context, peer event.SiteID, g given) (int, error) {
+// take merges what was asked for from a cursor on.
+func (s *Syncer) take(ctx context.Context, peer event.SiteID, from Cursor, g given) (int, error) {
 	if len(g.Records) == 0 {
 		if c, err := s.Ring.Cursor(ctx, peer, g.Authority); err != nil || c == g.Next {
 			return 0, err // nothing new costs no write
 		}
 	}
-	s.merging.Lock()
-	defer s.merging.Unlock()
-	return s.Ring.Merge(ctx, peer, g.Authority, g.Records, g.Next)
+	return s.Ring.Merge(ctx, peer, g.Authority, g.Records, from, g.Next)
 }
 
 // ask sends a request that fits the line and waits for its answer. build is told how many bytes the answer may have.

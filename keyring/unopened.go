@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
 )
@@ -87,32 +88,147 @@ func (w *writer) countUnopened(authority event.AuthorityID) (n int, err error) {
 	return n, err
 }
 
-// settle looks at the keys again that waited for an authority key which is here now: those that it opens are keys like
-// all others from then on. What it does not open stays as it is, and gives way to the true one.
-func (w *writer) settle(authority event.AuthorityID, by event.KeyID) error {
-	ids, err := column[event.KeyID](w.ctx, w, `SELECT id FROM secret WHERE authority = ? AND by = ? AND giver <> ''`, authority, by)
-	for _, id := range ids {
-		if err != nil {
-			return err
-		}
-		err = w.settleOne(authority, id)
+// settledAtOnce is how many keys that do not open are looked at in one transaction. Everybody else waits for its end.
+const settledAtOnce = 1000
+
+// unsettled stands among the shortages while keys that do not open have to be looked at again.
+const unsettled Reason = "unsettled"
+
+// unopenedKey is a key that waits for an authority key.
+type unopenedKey struct {
+	giver  event.SiteID
+	id, by event.KeyID
+}
+
+// opened is called when this site can open the boxes of an authority key that it could not open before: everything is looked
+// at again. Records that could not be checked come anew, those that wait here are settled after the transaction, and
+// subscribers hear of what became readable.
+func (w *writer) opened(authority event.AuthorityID, id event.KeyID) error {
+	w.ring.forgetHeld()
+	w.renamed = true
+	if !slices.Contains(w.settles, authority) {
+		w.settles = append(w.settles, authority)
 	}
+	return errors.Join(w.askAgain(authority), w.noteUnsettled(authority), w.tellAll(authority, id, false))
+}
+
+func (w *writer) noteUnsettled(authority event.AuthorityID) error {
+	_, err := w.ExecContext(w.ctx, `INSERT OR IGNORE INTO crowded (authority, peer, reason, maker, origin) VALUES (?, '', ?, '', '')`,
+		authority, unsettled)
 	return err
 }
 
-func (w *writer) settleOne(authority event.AuthorityID, id event.KeyID) error {
-	row, err := findSecret(w.ctx, w, authority, id)
-	if err != nil {
+// settle looks at the keys again that do not open here: those whose authority key is here now are keys like all others from
+// then on, or go if it does not open them. It does so in portions. What it leaves undone, for want of room or because ctx
+// ends, is done by Tidy.
+func (r *Ring) settle(ctx context.Context, authority event.AuthorityID) error {
+	// The note goes first: a box that comes meanwhile makes its own.
+	err := r.write(ctx, func(w *writer) error {
+		_, err := w.ExecContext(ctx, `DELETE FROM crowded WHERE authority = ? AND reason = ?`, authority, unsettled)
 		return err
+	})
+	var last unopenedKey
+	for more := true; more && err == nil; {
+		err = r.write(ctx, func(w *writer) (err error) {
+			last, more, err = w.settleSome(authority, last)
+			return errors.Join(err, w.writeShortages(authority), w.writeRefusals(authority))
+		})
 	}
-	rec := Record{ID: id, Name: row.name, By: event.KeyID(row.by), Sealed: row.sealed}
-	if believed, _ := w.opens(authority, rec); believed == unopened {
+	if err == nil {
 		return nil
 	}
+	again := r.write(context.WithoutCancel(ctx), func(w *writer) error { return w.noteUnsettled(authority) })
+	return errors.Join(fmt.Errorf("look at the keys of %s that did not open: %w", authority, err), again)
+}
+
+// settleSome is settle for a portion. It returns its last key, and whether to go on behind it.
+func (w *writer) settleSome(authority event.AuthorityID, after unopenedKey) (last unopenedKey, more bool, err error) {
+	list, err := w.unopenedAfter(authority, after)
+	if err != nil {
+		return after, false, err
+	}
+	boxes := make(map[event.KeyID][]heldKey)
+	for _, k := range list {
+		held, known := boxes[k.by]
+		if !known {
+			// Nobody is asked who is believed: a Ring that is being opened cannot ask.
+			if held, err = w.ring.openBoxes(w.ctx, w, authority, k.by); err != nil {
+				return after, false, err
+			}
+			boxes[k.by] = held
+		}
+		if len(held) == 0 {
+			continue
+		}
+		if full, err := w.settleOne(authority, k, held); err != nil || full {
+			return k, false, err
+		}
+	}
+	if len(list) < settledAtOnce {
+		return after, false, nil
+	}
+	return list[len(list)-1], true, nil
+}
+
+func (w *writer) unopenedAfter(authority event.AuthorityID, after unopenedKey) (list []unopenedKey, err error) {
+	rows, err := w.QueryContext(w.ctx, `SELECT giver, id, by FROM secret WHERE authority = ? AND giver <> '' AND (giver, id) > (?, ?)
+		ORDER BY giver, id LIMIT ?`, authority, after.giver, after.id, settledAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRows(rows, &err)
+	for rows.Next() {
+		var k unopenedKey
+		if err := rows.Scan(&k.giver, &k.id, &k.by); err != nil {
+			return nil, err
+		}
+		list = append(list, k)
+	}
+	return list, nil
+}
+
+// settleOne settles a key of which the authority keys are held that may open it, unless there is no room for it.
+func (w *writer) settleOne(authority event.AuthorityID, k unopenedKey, held []heldKey) (full bool, err error) {
+	row, err := findSecret(w.ctx, w, authority, k.id)
+	if err != nil {
+		return false, err
+	}
+	opens := slices.ContainsFunc(held, func(h heldKey) bool {
+		_, err := openSecret(h.secret, authority, k.id, row.name, row.sealed)
+		return err == nil
+	})
+	if !opens {
+		return false, w.dropInvention(authority, k, row.slot)
+	}
+	w.peer = k.giver // it is their key that finds no room
 	if full, err := w.keysFull(authority); err != nil || full {
+		return full, errors.Join(err, w.noteUnsettled(authority))
+	}
+	_, err = w.ExecContext(w.ctx, `UPDATE secret SET giver = '', change = ? WHERE authority = ? AND id = ?`, w.next(), authority, k.id)
+	w.renamed = w.renamed || row.name != ""
+	w.news = append(w.news, Changed{authority, k.id, false})
+	return false, err
+}
+
+// dropInvention takes away a key that the authority key which it names does not open, as such a key is refused when it comes
+// later. One of which nobody knows who gave it stays: it may have been made here, and nobody else may have it.
+func (w *writer) dropInvention(authority event.AuthorityID, k unopenedKey, slot int64) error {
+	if k.giver == unknownGiver {
+		return nil
+	}
+	if _, err := w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND id = ?`, authority, k.id); err != nil {
 		return err
 	}
-	_, err = w.ExecContext(w.ctx, `UPDATE secret SET giver = '', change = ? WHERE authority = ? AND id = ?`, w.next(), authority, id)
+	return w.burn(slot)
+}
+
+// settleAll settles what waits here although its authority key is here: a crash has come before, or a version that does not
+// settle has taken the box.
+func (r *Ring) settleAll(ctx context.Context) error {
+	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM secret WHERE giver <> ''`)
+	for _, authority := range authorities {
+		err = errors.Join(err, r.settle(ctx, authority))
+	}
 	return err
 }
 
@@ -150,6 +266,9 @@ func (r *Ring) Tidy(ctx context.Context, authority event.AuthorityID) error {
 	if err == nil {
 		lacking, err = exists(ctx, r.db, `SELECT 1 FROM crowded WHERE authority = ?`, authority)
 	}
+	if err == nil && lacking {
+		err = r.settleLate(ctx, authority)
+	}
 	if err == nil && (lacking || orphans > maxOrphans) {
 		err = r.write(ctx, func(w *writer) error { return w.tidy(authority) })
 	}
@@ -157,6 +276,24 @@ func (r *Ring) Tidy(ctx context.Context, authority event.AuthorityID) error {
 		return fmt.Errorf("tidy the keys of %s: %w", authority, err)
 	}
 	return nil
+}
+
+// settleLate settles what found no room among the keys that open, if there is some now.
+func (r *Ring) settleLate(ctx context.Context, authority event.AuthorityID) error {
+	late, err := exists(ctx, r.db, `SELECT 1 FROM crowded WHERE authority = ? AND reason = ?`, authority, unsettled)
+	if err != nil || !late {
+		return err
+	}
+	full := false
+	err = r.write(ctx, func(w *writer) error {
+		err := w.countKeys(authority)
+		full = w.keys >= r.maxKeys
+		return err
+	})
+	if err != nil || full {
+		return err
+	}
+	return r.settle(ctx, authority)
 }
 
 func (w *writer) tidy(authority event.AuthorityID) error {
@@ -171,38 +308,29 @@ func (w *writer) tidy(authority event.AuthorityID) error {
 			}
 		}
 	}
-	// What found no room among the keys that open, when their authority key came.
-	late, err := column[event.KeyID](w.ctx, w, `SELECT DISTINCT by FROM secret s WHERE authority = ?1 AND giver <> '' AND EXISTS (
-		SELECT 1 FROM box b WHERE b.authority = ?1 AND b.id = s.by AND b.site = ?2)`, authority, w.ring.self)
-	for _, by := range late {
-		if err := w.settle(authority, by); err != nil {
-			return err
-		}
-	}
-	return errors.Join(err, w.askForRefused(authority))
+	return w.askForRefused(authority)
 }
 
-// orphans returns who gave keys that do not open here and is not allowed any more, and how many there are. Keys of which nobody
-// knows who gave them are nobody's orphans.
+// orphans returns who gave keys that do not open here and is not allowed any more, and how many there are. It goes from giver
+// to giver, and counts no keys of those that are allowed. Keys of which nobody knows who gave them are nobody's orphans.
 func (r *Ring) orphans(ctx context.Context, q querier, authority event.AuthorityID) (givers []event.SiteID, n int, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT giver, count(*) FROM secret WHERE authority = ? AND giver <> '' AND giver <> ?
-		GROUP BY giver`, authority, unknownGiver)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer closeRows(rows, &err)
-	for rows.Next() {
-		var giver event.SiteID
+	for giver := event.SiteID(""); ; {
+		err := q.QueryRowContext(ctx, `SELECT coalesce(min(giver), '') FROM secret WHERE authority = ? AND giver > ? AND giver <> ''`,
+			authority, giver).Scan(&giver)
+		if err != nil || giver == "" {
+			return givers, n, err
+		}
+		if giver == unknownGiver || r.trusts(authority, giver) {
+			continue
+		}
 		var keys int
-		if err := rows.Scan(&giver, &keys); err != nil {
+		err = q.QueryRowContext(ctx, `SELECT count(*) FROM secret WHERE authority = ? AND giver = ? AND giver <> ''`, authority, giver).Scan(&keys)
+		if err != nil {
 			return nil, 0, err
 		}
-		if !r.trusts(authority, giver) {
-			givers = append(givers, giver)
-			n += keys
-		}
+		givers = append(givers, giver)
+		n += keys
 	}
-	return givers, n, nil
 }
 
 // letGo takes away the keys that a site gave and that do not open here. An authority key that opens one of them brings it

@@ -43,6 +43,8 @@ type writer struct {
 	keys, unopened int
 	// short are the rooms in which something found no place.
 	short map[shortage]bool
+	// settles are the authorities of which keys that wait here may open now.
+	settles []event.AuthorityID
 	// told and heldBack are reported when the transaction is through.
 	told     []Refusal
 	heldBack []Demand
@@ -83,8 +85,8 @@ func (w *writer) QueryRowContext(ctx context.Context, query string, args ...any)
 	return s.QueryRowContext(ctx, args...)
 }
 
-// write runs do in one synced transaction; then it clears the caches and the write-ahead log of what was erased, and
-// tells subscribers. After do's error nothing has happened.
+// write runs do in one synced transaction; then it clears the caches and the write-ahead log of what was erased, tells
+// subscribers, and settles what may open now. After do's error nothing has happened.
 func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -119,7 +121,11 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 		// The marks are durable; a cancelled caller must not keep the bytes alive.
 		err = r.forget(context.WithoutCancel(ctx))
 	}
-	return errors.Join(err, r.burnAside(w.news))
+	err = errors.Join(err, r.burnAside(w.news))
+	for _, authority := range w.settles {
+		err = errors.Join(err, r.settle(ctx, authority))
+	}
+	return err
 }
 
 // forget empties the write-ahead log, which still holds what was overwritten.
@@ -245,9 +251,10 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	return w.burn(row.slot)
 }
 
-// tellAll notes all live keys of the authority, or those that one authority key seals, as news.
+// tellAll notes all living keys of the authority, or those that one authority key seals, as news; not those that wait to be settled.
 func (w *writer) tellAll(authority event.AuthorityID, by event.KeyID, erased bool) error {
-	ids, err := column[event.KeyID](w.ctx, w, `SELECT id FROM secret WHERE authority = ?1 AND erased = 0 AND ?2 IN ('', by)`, authority, by)
+	ids, err := column[event.KeyID](w.ctx, w, `SELECT id FROM secret WHERE authority = ?1 AND erased = 0 AND giver = ''
+		AND ?2 IN ('', by)`, authority, by)
 	for _, id := range ids {
 		w.news = append(w.news, Changed{authority, id, erased})
 	}
