@@ -312,6 +312,16 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 		w.refuse(refusedSignature)
 		return nil
 	}
+	var secret seal.Key
+	if ours { // before anything gives way to it, or it is counted
+		if secret, err = w.ring.openBox(authority, rec); err != nil {
+			w.refuse(refusedBox)
+			return nil
+		}
+	}
+	if known { // it takes the place of the one that is here
+		return w.takeOwnBox(authority, rec, secret, known, slot)
+	}
 	switch full, err := w.boxesFull(authority, rec); {
 	case err != nil:
 		return err
@@ -321,11 +331,6 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 	}
 	if !ours {
 		return w.insertBox(authority, rec)
-	}
-	secret, err := w.ring.openBox(authority, rec)
-	if err != nil {
-		w.refuse(refusedBox)
-		return nil
 	}
 	return w.takeOwnBox(authority, rec, secret, known, slot)
 }

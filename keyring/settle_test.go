@@ -235,3 +235,20 @@ func TestAKeyThatCannotBeJudgedGivesWayToNoneThatProvesNothing(t *testing.T) {
 		t.Error("the key has given way")
 	}
 }
+
+// A box that does not open takes nobody's place.
+func TestNothingGivesWayToABoxThatDoesNotOpen(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	var idle []Record
+	for range maxBoxes {
+		idle = append(idle, Record{ID: randomID(t), Generation: 1, Site: a.Self(), Sealed: []byte{1}})
+	}
+	a.sends(t, b, idle...)
+	box, err := a.boxOf(t, b)
+	must(t, err)
+	junk := Record{ID: box.ID, Generation: 1, Site: b.Self(), Sealed: []byte{1}}
+	rogue.sends(t, b, junk, junk, junk)
+	if got := count(t, b, `SELECT count(*) FROM box WHERE maker = ''`); got != maxBoxes {
+		t.Errorf("%d boxes are left", got)
+	}
+}
