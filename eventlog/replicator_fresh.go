@@ -199,20 +199,17 @@ func (r *Replicator) askAtOnce(peer event.SiteID) {
 	}
 }
 
-// noteWord notes that a word of the peer has come that may be as old as sent. What was under way for longer than heardLately says
-// only that the peer was there by then: it may have been sent before a silence that has not ended. The caller holds r.mu.
-func (r *Replicator) noteWord(peer event.SiteID, s *peerState, sent time.Time) {
-	now, until := r.steady(), sent.Add(heardLately)
-	if until.After(now) {
-		until = now
-	}
-	if now.Sub(until) >= heardLately || !until.After(s.heard) {
+// noteWord notes that the peer was there at a time. If that is heardLately ago, it may be silent again since. The caller holds
+// r.mu.
+func (r *Replicator) noteWord(peer event.SiteID, s *peerState, at time.Time) {
+	now := r.steady()
+	if now.Sub(at) >= heardLately || !at.After(s.heard) {
 		return
 	}
 	if s.silent(now) {
 		r.endSilence(peer, s, now)
 	}
-	s.heard = until
+	s.heard = at
 }
 
 // noteHeads notes that the peer's heads have come. The caller holds r.mu.

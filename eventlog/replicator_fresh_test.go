@@ -23,6 +23,18 @@ type listener struct {
 	most   int // bytes of pages in an answer, 0 for no bound
 	folded uint64
 	set    time.Duration // how far its wall clock was set
+	slow   time.Duration // how long it looks for a log before it answers
+}
+
+// slowLog is the log of a site that is slow to answer.
+type slowLog struct {
+	*eventlog.Log
+	l *listener
+}
+
+func (s slowLog) Branches(id eventlog.LogID) []eventlog.Head {
+	s.l.f.now = s.l.f.now.Add(s.l.slow)
+	return s.Log.Branches(id)
 }
 
 func (l *listener) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
@@ -58,7 +70,7 @@ func (s *testSite) listen() *listener {
 	l := &listener{testSite: s, pages: 1000}
 	var err error
 	s.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
-		Log: s.log, Link: l, Policy: s.policy, Self: s.name, Peers: s.f.peers, Rand: s.rnd, Logger: slog.New(slog.DiscardHandler),
+		Log: slowLog{s.log, l}, Link: l, Policy: s.policy, Self: s.name, Peers: s.f.peers, Rand: s.rnd, Logger: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return s.f.now.Add(l.set) }, Steady: s.f.clock, Folded: func(eventlog.Branch) uint64 { return l.folded },
 	})
 	if err != nil {
