@@ -28,10 +28,10 @@ import (
 // as it keeps coming.
 //
 // Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
-// usual delay of a takeover: whoever else lives has taken over by then), one of whose pages no part comes stallWithin, and one that
-// lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of 64 kbit/s, and short against the
-// time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is enough. What one peer can make us
-// wait by being silent again and again is bounded too: see "Who may make us wait".
+// usual delay of a takeover: whoever else lives has taken over by then), one of whose pages it gives no part, and nobody a whole
+// one, stallWithin, and one that lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of
+// 64 kbit/s, and short against the time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is
+// enough. What one peer can make us wait by being silent again and again is bounded too: see "Who may make us wait".
 //
 // Most of the time there is no alarm and nobody asks. A catch-up must end all the same, since the next silence begins another one,
 // with all of its time: so Beat looks too, and so does whoever would begin the next one.
@@ -81,7 +81,7 @@ type catchUp struct {
 	targets  []Head // what the peer has named and we do not have folded yet
 	missing  uint64 // pages of them at the last look
 	moved    time.Time
-	came     time.Time     // when pages or parts of them last came
+	came     time.Time     // when pages of them last came, or parts from the peer
 	held     time.Duration // how long somebody has waited for it
 	owed     time.Duration // how much of that is the peer's doing
 }
@@ -342,15 +342,20 @@ func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
 	c.missing = missing
 }
 
-// notePart notes that bytes of a log have come, of whomever: a page that comes in parts for longer than stallWithin gets on.
-func (r *Replicator) notePart(id LogID) {
+// notePart notes that bytes of a log have come from the peer: a page that comes in parts for longer than stallWithin gets on.
+// What others give counts for the peer as whole pages only, see shrink: anybody can give a few bytes now and then, which may be
+// worth nothing, and the peer would have to answer for the wait.
+func (r *Replicator) notePart(peer event.SiteID, id LogID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, s := range r.peers {
-		if c := s.catch; c != nil && slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.LogID == id }) {
-			c.moved = r.steady()
-			c.came = c.moved
-		}
+	s := r.peers[peer]
+	if s == nil || s.catch == nil {
+		return
+	}
+	c := s.catch
+	if slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.LogID == id }) {
+		c.moved = r.steady()
+		c.came = c.moved
 	}
 }
 
