@@ -14,7 +14,8 @@ import "time"
 //
 // An honest peer does not get there. On a line that comes and goes every 5 s an answer and its pages take a second of ten, and
 // with a third of all messages lost still less than a quarter. An exchange that fails is tried again within the same wait, three
-// waits in a row that are in vain are below what may be owed, and a cut costs one wait, however long it was. What is beyond: a
+// waits in a row that are in vain are below what may be owed, and a cut costs one wait, however long it was. A page that is
+// damaged at the peer is not waited for once it has said so. What is beyond: a
 // peer whose waits take more than a quarter of the time for minutes is not always waited for, and people may get a message
 // twice. We rather have that than a member that can keep all sites from calling; and a member alone cannot use up what the
 // others have.

@@ -23,7 +23,7 @@ import (
 //   - Refresh asks for it.
 //
 // It ends when an exchange that began after that has been answered, and the operations logs that the peer named in it are
-// here up to the pages named, and folded, as far as they count (see Counted). What the peer writes after that is everyday lag
+// here up to the pages named, and folded, as far as they count (see Counted) and the peer can give them. What the peer writes after that is everyday lag
 // and holds nobody up. On a slow line the answer itself may be late; then what the peer has named before counts as well, as long
 // as it keeps coming.
 //
@@ -327,19 +327,30 @@ func (r *Replicator) counting(h Head) uint64 {
 	return last.Page
 }
 
-// shrink drops the targets that are reached, and notes whether anything has moved.
-func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
+// shrink drops the targets that are reached, and those that the peer cannot give, and notes whether anything has moved.
+func (c *catchUp) shrink(r *Replicator, s *peerState, ours map[LogID][]Head) {
 	var missing uint64
 	c.targets = slices.DeleteFunc(c.targets, func(h Head) bool {
 		n := r.lacks(h, ours)
+		if n == 0 || s.cannotGive(h, c.since) {
+			return true
+		}
 		missing += n
-		return n == 0
+		return false
 	})
 	if missing < c.missing {
 		c.moved = r.steady()
 		c.came = c.moved
 	}
 	c.missing = missing
+}
+
+// cannotGive reports whether a page of the log was damaged when the peer was asked for it, after the given time. It may be damaged for
+// ever, so whoever waited for it would wait in vain after each silence, and soon not for the peer at all. What was so before
+// the silence may be mended.
+func (s *peerState) cannotGive(h Head, since time.Time) bool {
+	f, failed := s.failures[h.Branch]
+	return failed && !f.damaged.Before(since)
 }
 
 // notePart notes that bytes of a log have come from the peer: a page that comes in parts for longer than stallWithin gets on.
@@ -379,7 +390,7 @@ func (r *Replicator) lookAt(peer event.SiteID, s *peerState, ours map[LogID][]He
 	if c == nil {
 		return
 	}
-	if c.shrink(r, ours); c.waits(now) {
+	if c.shrink(r, s, ours); c.waits(now) {
 		return
 	}
 	s.endCatchUp(now)

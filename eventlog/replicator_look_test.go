@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"codeberg.org/holdfast/holdfast/eventlog"
 )
 
 // passes lets time pass in steps of 250 ms, in each of which the process beats if it does at all; nobody asks whether it is fresh.
@@ -88,4 +90,39 @@ func TestBeforeATakeoverTheOthersAreAskedAlsoIfNobodyHasAskedForLong(t *testing.
 	b.pages, b.folded = 1, 1
 	b.step(a)
 	b.after(100*time.Millisecond, true, "it has answered")
+}
+
+func TestAPageThatIsDamagedAtThePeerIsNotWaitedForAfterEverySilence(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, b, c := f.sites[0], f.sites[1].listen(), f.sites[2]
+	log := a.append("nordtal", "one").Log
+	flip := func() { a.disk.Flip(eventlog.Branch{LogID: log}, 1) }
+	flip()
+	asks := func() { _, _ = b.rep.Step(t.Context(), a.name) }
+	b.after(0, false, "at the start")
+	b.step(c)
+	asks()
+	b.after(100*time.Millisecond, true, "it has said that the page is damaged")
+	for range 20 {
+		f.now = f.now.Add(10 * time.Second)
+		a.step(b.testSite)
+		b.after(0, false, "after a silence")
+		asks()
+		b.looks(time.Second, func() {})
+		b.after(0, true, "it has said so again")
+	}
+	c.append("nordtal", "two")
+	a.step(c)
+	f.now = f.now.Add(10 * time.Second)
+	b.pages = 0
+	asks()
+	b.after(0, false, "it has a sound page as well, and the other one may be mended")
+	flip()
+	b.looks(2*time.Second, func() {})
+	b.pages, b.folded = 10, 1
+	asks()
+	b.after(100*time.Millisecond, true, "all is here")
+	if got := b.pageCount(); got != 2 {
+		t.Errorf("%d pages are here", got)
+	}
 }
