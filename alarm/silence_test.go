@@ -169,3 +169,23 @@ func TestNobodyIsLeftOutAndFewAreCalledAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestAfterQuietTimesTheFirstSiteCallsNobodyAgain: it is cut off when nobody has asked for long whether it is fresh, since there was no alarm;
+// while it is, others raise one and call everybody.
+func TestAfterQuietTimesTheFirstSiteCallsNobodyAgain(t *testing.T) {
+	w := newWorld(t, 200, "one", "two", "box")
+	first, second := w.stations[0], w.stations[1]
+	first.perTick = 1500
+	w.run(40)
+	w.cutOff(first)
+	w.run(5)
+	second.raise(Draft{Ranking: w.ranking()})
+	w.until("others call", 40, func() bool { n, _ := w.taken(Call); return n == 400 })
+	w.net.HealAll()
+	first.budget = 0 // the lines come back up
+	w.run(40)
+	if _, doubled := w.taken(Call); doubled > 0 {
+		t.Errorf("%d were called twice", doubled)
+	}
+	w.converged()
+}

@@ -235,9 +235,10 @@ func (r *Replicator) guarded(h Handler) Handler {
 		if len(body) > maxRequestBytes {
 			return nil, errRequest.Because("%d bytes", len(body))
 		}
+		came := r.steady() // the answer may have to wait, and says nothing about the peer
 		answer, err := h(ctx, peer, body)
 		if err == nil {
-			r.heard(peer, r.steady())
+			r.wasAsked(peer, came)
 		}
 		return answer, err
 	}

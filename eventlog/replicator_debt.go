@@ -14,7 +14,8 @@ import "time"
 //
 // An honest peer does not get there. On a line that comes and goes every 5 s an answer and its pages take a second of ten, and
 // with a third of all messages lost still less than a quarter. An exchange that fails is tried again within the same wait, three
-// waits in a row that are in vain are below what may be owed, and a cut costs one wait, however long it was. What is beyond: a
+// waits in a row that are in vain are below what may be owed, and a cut costs one wait, however long it was. A page that is
+// damaged at the peer is not waited for once it has said so. What is beyond: a
 // peer whose waits take more than a quarter of the time for minutes is not always waited for, and people may get a message
 // twice. We rather have that than a member that can keep all sites from calling; and a member alone cannot use up what the
 // others have.
@@ -23,7 +24,7 @@ const (
 	paybackOne = 4 // a peer's second is paid back in so many
 	paybackAll = 2
 	mostVain   = 3
-	// lookLately bounds what counts as waiting between two looks: who looks less often does not wait for an answer.
+	// lookLately is for how long whoever has asked counts as waiting: who asks less often does not wait for an answer.
 	lookLately = time.Second
 )
 
@@ -47,31 +48,44 @@ func (s *peerState) holdsUp(now time.Time) bool {
 	return now.Before(s.rested) || s.debt.owes(now, paybackOne) >= mayOwe
 }
 
-// noteWaiting counts the time since the last look as waited. The caller holds r.mu.
-func (r *Replicator) noteWaiting(last, now time.Time) {
+// noteWaiting counts the time since it was last counted as waited, as far as somebody asks. The caller holds r.mu.
+func (r *Replicator) noteWaiting(now time.Time) {
+	last, until := r.pulse.counted, r.pulse.asked.Add(lookLately)
+	if until.After(now) {
+		until = now
+	}
+	r.pulse.counted = now
 	var all time.Duration
 	for _, s := range r.peers {
-		if c := s.catch; c != nil && c.charged {
-			from := last
-			if c.began.After(from) {
-				from = c.began
-			}
-			waited := min(max(0, now.Sub(from)), lookLately)
-			c.held += waited
-			all = max(all, waited)
+		if c := s.catch; c != nil {
+			all = max(all, c.noteWaiting(last, until))
 		}
 	}
 	r.waited.add(now, all, paybackAll)
 }
 
+// noteWaiting counts the time as waited for the peer, and returns how much of it is the peer's doing.
+func (c *catchUp) noteWaiting(from, until time.Time) (owed time.Duration) {
+	if c.began.After(from) {
+		from = c.began
+	}
+	waited := max(0, until.Sub(from))
+	c.held += waited
+	if !c.charged {
+		return 0
+	}
+	c.owed += waited
+	return waited
+}
+
 // charge makes the peer owe what its catch-up has held us up, now that it has ended. One of a start or a pause of ours is not its
-// doing.
+// doing, and what nobody has waited for was not in vain.
 func (s *peerState) charge(c *catchUp, now time.Time) {
-	s.debt.add(now, c.held<<s.vain, paybackOne)
+	s.debt.add(now, c.owed<<s.vain, paybackOne)
 	switch inVain := !c.answered || c.missing > 0 && now.Sub(c.came) >= stallWithin; {
 	case !inVain:
 		s.vain = 0
-	case c.charged:
+	case c.owed > 0:
 		s.vain = min(s.vain+1, mostVain)
 	}
 }

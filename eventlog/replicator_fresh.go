@@ -23,15 +23,18 @@ import (
 //   - Refresh asks for it.
 //
 // It ends when an exchange that began after that has been answered, and the operations logs that the peer named in it are
-// here up to the pages named, and folded, as far as they count (see Counted). What the peer writes after that is everyday lag
+// here up to the pages named, and folded, as far as they count (see Counted) and the peer can give them. What the peer writes after that is everyday lag
 // and holds nobody up. On a slow line the answer itself may be late; then what the peer has named before counts as well, as long
 // as it keeps coming.
 //
 // Each wait is bounded, because a double alarm beats no alarm: a peer that does not answer is waited for askWithin (that is the
-// usual delay of a takeover: whoever else lives has taken over by then), one of whose pages no part comes stallWithin, and one that
-// lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of 64 kbit/s, and short against the
-// time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is enough. What one peer can make us
-// wait by being silent again and again is bounded too: see "Who may make us wait".
+// usual delay of a takeover: whoever else lives has taken over by then), one of whose pages it gives no part, and nobody a whole
+// one, stallWithin, and one that lags catchUpWithin in all. The last is long enough for some thousand receipts on a line of
+// 64 kbit/s, and short against the time in which people act on an alarm. Before a takeover, when nobody calls, refreshWithin is
+// enough. What one peer can make us wait by being silent again and again is bounded too: see "Who may make us wait".
+//
+// Most of the time there is no alarm and nobody asks. A catch-up must end all the same, since the next silence begins another one,
+// with all of its time: so Beat looks too, and so does whoever would begin the next one.
 const (
 	askWithin     = 5 * time.Second
 	refreshWithin = 2 * time.Second
@@ -44,8 +47,10 @@ const (
 	// headsLately is how old a peer's heads may be while other words of it come: on a slow line an exchange takes seconds, and
 	// the next one begins maxPause after it. Whoever writes operations tells its heads at once, so older ones hide nothing.
 	headsLately = 2 * maxPause
-	// lookEvery bounds how often the heads of all logs are compared while a catch-up is open.
-	lookEvery = 20 * time.Millisecond
+	// lookEvery bounds how often the heads of all logs are compared while a catch-up is open, lookAnyway how often that is done
+	// while nobody asks.
+	lookEvery  = 20 * time.Millisecond
+	lookAnyway = time.Second
 )
 
 // contact is what is kept of the words exchanged with one peer. Times are readings of the steady clock. Guarded by
@@ -76,8 +81,9 @@ type catchUp struct {
 	targets  []Head // what the peer has named and we do not have folded yet
 	missing  uint64 // pages of them at the last look
 	moved    time.Time
-	came     time.Time     // when pages or parts of them last came
+	came     time.Time     // when pages of them last came, or parts from the peer
 	held     time.Duration // how long somebody has waited for it
+	owed     time.Duration // how much of that is the peer's doing
 }
 
 // pulse notes that the process runs. Guarded by Replicator.mu.
@@ -86,6 +92,8 @@ type pulse struct {
 	last    time.Time
 	wall    time.Time // what the wall clock showed then
 	looked  time.Time // when catch-ups were last looked at
+	asked   time.Time // when somebody last asked whether we are fresh
+	counted time.Time // up to when waiting was counted
 }
 
 // steady reads the clock that nobody sets.
@@ -128,17 +136,14 @@ func (r *Replicator) Refresh(authority event.AuthorityID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, ours := r.steady(), r.operationsHeads()
+	r.noteWaiting(now)
 	for _, id := range peers {
 		s := r.peer(id)
-		if !r.mayKnow(id, authority) || s.unreached || s.silent(now) || s.holdsUp(now) {
-			continue
-		}
+		r.lookAt(id, s, ours, now)
 		// One that is open goes on, and ends when it would have: else a site that gives always a little more, and takes
 		// every minute another alarm to be taken over, would hold this one up for ever.
-		if s.catch != nil {
-			if s.catch.shrink(r, ours); !s.catch.answered || len(s.catch.targets) > 0 {
-				continue
-			}
+		if s.catch != nil || !r.mayKnow(id, authority) || s.unreached || s.silent(now) || s.holdsUp(now) {
+			continue
 		}
 		r.beginCatchUp(id, s, now, false)
 		s.catch.charged = true
@@ -153,7 +158,9 @@ func (r *Replicator) catchUps(authority event.AuthorityID) (open []catchUp) {
 	now := r.steady()
 	r.beat(now)
 	r.beginNew(peers, now)
-	r.lookAtCatchUps(now)
+	r.noteWaiting(now)
+	r.pulse.asked = now
+	r.lookAtCatchUps(now, lookEvery)
 	for _, id := range peers {
 		if c := r.peer(id).catch; c != nil && (authority == "" || r.mayKnow(id, authority)) {
 			open = append(open, catchUp{since: c.since, answered: c.answered, targets: slices.Clone(c.targets)})
@@ -192,20 +199,17 @@ func (r *Replicator) askAtOnce(peer event.SiteID) {
 	}
 }
 
-// noteWord notes that a word of the peer has come that may be as old as sent. What was under way for longer than heardLately says
-// only that the peer was there by then: it may have been sent before a silence that has not ended. The caller holds r.mu.
-func (r *Replicator) noteWord(peer event.SiteID, s *peerState, sent time.Time) {
-	now, until := r.steady(), sent.Add(heardLately)
-	if until.After(now) {
-		until = now
-	}
-	if now.Sub(until) >= heardLately || !until.After(s.heard) {
+// noteWord notes that the peer was there at a time. If that is heardLately ago, it may be silent again since. The caller holds
+// r.mu.
+func (r *Replicator) noteWord(peer event.SiteID, s *peerState, at time.Time) {
+	now := r.steady()
+	if now.Sub(at) >= heardLately || !at.After(s.heard) {
 		return
 	}
 	if s.silent(now) {
 		r.endSilence(peer, s, now)
 	}
-	s.heard = until
+	s.heard = at
 }
 
 // noteHeads notes that the peer's heads have come. The caller holds r.mu.
@@ -219,11 +223,17 @@ func (r *Replicator) noteHeads(peer event.SiteID, s *peerState) {
 }
 
 // endSilence opens a catch-up with a peer that was silent, unless it, or all together, have made us wait too much already. One
-// that is open asks again, if the silence began after it. The caller holds r.mu.
+// that is open asks again, if the silence began after it; the time in which nobody waited for it does not count. The caller
+// holds r.mu.
 func (r *Replicator) endSilence(peer event.SiteID, s *peerState, now time.Time) {
+	if s.catch != nil { // whose end nobody may have seen
+		r.noteWaiting(now)
+		r.lookAt(peer, s, r.operationsHeads(), now)
+	}
 	switch c := s.catch; {
 	case c != nil && c.answered && !s.heard.Before(c.since):
 		c.since, c.patient, c.answered, c.charged = now, true, false, true
+		c.began = now.Add(-c.held)
 		r.askAtOnce(peer)
 	case c == nil && s.known && !s.holdsUp(now) && r.waited.owes(now, paybackAll) < mayOwe:
 		r.beginCatchUp(peer, s, now, true)
@@ -317,13 +327,16 @@ func (r *Replicator) counting(h Head) uint64 {
 	return last.Page
 }
 
-// shrink drops the targets that are reached, and notes whether anything has moved.
-func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
+// shrink drops the targets that are reached, and those that the peer cannot give, and notes whether anything has moved.
+func (c *catchUp) shrink(r *Replicator, s *peerState, ours map[LogID][]Head) {
 	var missing uint64
 	c.targets = slices.DeleteFunc(c.targets, func(h Head) bool {
 		n := r.lacks(h, ours)
+		if n == 0 || s.cannotGive(h, c.since) {
+			return true
+		}
 		missing += n
-		return n == 0
+		return false
 	})
 	if missing < c.missing {
 		c.moved = r.steady()
@@ -332,49 +345,66 @@ func (c *catchUp) shrink(r *Replicator, ours map[LogID][]Head) {
 	c.missing = missing
 }
 
-// notePart notes that bytes of a log have come, of whomever: a page that comes in parts for longer than stallWithin gets on.
-func (r *Replicator) notePart(id LogID) {
+// cannotGive reports whether a page of the log was damaged when the peer was asked for it, after the given time. It may be damaged for
+// ever, so whoever waited for it would wait in vain after each silence, and soon not for the peer at all. What was so before
+// the silence may be mended.
+func (s *peerState) cannotGive(h Head, since time.Time) bool {
+	f, failed := s.failures[h.Branch]
+	return failed && !f.damaged.Before(since)
+}
+
+// notePart notes that bytes of a log have come from the peer: a page that comes in parts for longer than stallWithin gets on.
+// What others give counts for the peer as whole pages only, see shrink: anybody can give a few bytes now and then, which may be
+// worth nothing, and the peer would have to answer for the wait.
+func (r *Replicator) notePart(peer event.SiteID, id LogID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, s := range r.peers {
-		if c := s.catch; c != nil && slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.LogID == id }) {
-			c.moved = r.steady()
-			c.came = c.moved
-		}
+	s := r.peers[peer]
+	if s == nil || s.catch == nil {
+		return
+	}
+	c := s.catch
+	if slices.ContainsFunc(c.targets, func(h Head) bool { return h.Branch.LogID == id }) {
+		c.moved = r.steady()
+		c.came = c.moved
 	}
 }
 
-// lookAtCatchUps ends those that have what they waited for, and those that have waited long enough. The caller holds r.mu.
-func (r *Replicator) lookAtCatchUps(now time.Time) {
+// lookAtCatchUps looks at all of them, unless that was done just before. The caller holds r.mu.
+func (r *Replicator) lookAtCatchUps(now time.Time, every time.Duration) {
 	gap := now.Sub(r.pulse.looked)
-	if gap >= 0 && gap < lookEvery || !r.catchingUp() {
+	if gap >= 0 && gap < every || !r.catchingUp() {
 		return
 	}
-	r.noteWaiting(r.pulse.looked, now)
 	r.pulse.looked = now
 	ours := r.operationsHeads()
 	for _, id := range slices.Sorted(maps.Keys(r.peers)) { // in order, so that a simulation runs the same way again
-		s := r.peers[id]
-		c := s.catch
-		if c == nil {
-			continue
-		}
-		c.shrink(r, ours)
-		if !c.waits(now) {
-			s.endCatchUp(now)
-			if c.missing > 0 {
-				r.logger.Warn("goes on without having all that another site has", "peer", id.Short(), "pages", c.missing)
-			}
-		}
+		r.lookAt(id, r.peers[id], ours, now)
 	}
 }
 
-// endCatchUp ends the wait for the peer. The caller holds r.mu.
+// lookAt ends the catch-up with a peer if it has what it waited for, or has waited long enough. The caller holds r.mu and has
+// noted the waiting.
+func (r *Replicator) lookAt(peer event.SiteID, s *peerState, ours map[LogID][]Head, now time.Time) {
+	c := s.catch
+	if c == nil {
+		return
+	}
+	if c.shrink(r, s, ours); c.waits(now) {
+		return
+	}
+	s.endCatchUp(now)
+	if c.missing > 0 && c.held > 0 {
+		r.logger.Warn("goes on without having all that another site has", "peer", peer.Short(), "pages", c.missing)
+	}
+}
+
+// endCatchUp ends the wait for the peer. Whom hardly anybody has waited for has held nobody up. The caller holds r.mu.
 func (s *peerState) endCatchUp(now time.Time) {
 	c := s.catch
 	s.catch = nil
 	s.charge(c, now)
-	if c.missing > 0 && now.Sub(c.began) >= catchUpWithin {
+	if c.missing > 0 && now.Sub(c.began) >= catchUpWithin && c.held >= catchUpWithin/2 {
 		s.rested = now.Add(catchUpWithin)
 	}
 }
@@ -426,8 +456,8 @@ func (r *Replicator) beat(now time.Time) {
 	}
 }
 
-// Beat notes that the process runs. From the first call on, a longer time without one counts as a pause. Run does it by
-// itself; whoever steps by hand may leave it, and is then not told of pauses.
+// Beat notes that the process runs, and ends the catch-ups that are over although nobody asks. From the first call on, a longer
+// time without one counts as a pause. Run does it by itself; whoever steps by hand may leave it, and is then not told of pauses.
 func (r *Replicator) Beat() {
 	peers := r.others()
 	r.mu.Lock()
@@ -436,6 +466,8 @@ func (r *Replicator) Beat() {
 	now := r.steady()
 	r.beat(now)
 	r.beginNew(peers, now)
+	r.noteWaiting(now)
+	r.lookAtCatchUps(now, lookAnyway)
 }
 
 // keepBeating beats until ctx ends. Run owns it.

@@ -23,6 +23,18 @@ type listener struct {
 	most   int // bytes of pages in an answer, 0 for no bound
 	folded uint64
 	set    time.Duration // how far its wall clock was set
+	slow   time.Duration // how long it looks for a log before it answers
+}
+
+// slowLog is the log of a site that is slow to answer.
+type slowLog struct {
+	*eventlog.Log
+	l *listener
+}
+
+func (s slowLog) Branches(id eventlog.LogID) []eventlog.Head {
+	s.l.f.now = s.l.f.now.Add(s.l.slow)
+	return s.Log.Branches(id)
 }
 
 func (l *listener) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
@@ -58,7 +70,7 @@ func (s *testSite) listen() *listener {
 	l := &listener{testSite: s, pages: 1000}
 	var err error
 	s.rep, err = eventlog.NewReplicator(eventlog.ReplicatorConfig{
-		Log: s.log, Link: l, Policy: s.policy, Self: s.name, Peers: s.f.peers, Rand: s.rnd, Logger: slog.New(slog.DiscardHandler),
+		Log: slowLog{s.log, l}, Link: l, Policy: s.policy, Self: s.name, Peers: s.f.peers, Rand: s.rnd, Logger: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return s.f.now.Add(l.set) }, Steady: s.f.clock, Folded: func(eventlog.Branch) uint64 { return l.folded },
 	})
 	if err != nil {
@@ -110,6 +122,20 @@ func TestASiteIsFreshWhenItHasFoldedWhatTheOthersHadAtTheEndOfASilence(t *testin
 	b.after(0, false, "heard and not asked")
 	b.step(a)
 	b.after(100*time.Millisecond, false, "asked, and not pulled")
+}
+
+// pageInParts writes a page that does not fit into one of the answers of a line with a bound.
+func (s *testSite) pageInParts() {
+	s.f.t.Helper()
+	var page []event.Draft
+	for range 24 {
+		noise := make([]byte, 500) // does not become shorter by packing
+		_, _ = s.rnd.Read(noise)
+		page = append(page, note(hex.EncodeToString(noise)))
+	}
+	if _, err := s.log.Append(s.f.t.Context(), "nordtal", event.Operations, page...); err != nil {
+		s.f.t.Fatal(err)
+	}
 }
 
 func TestWaitingForOthersIsBounded(t *testing.T) {
@@ -175,15 +201,7 @@ func TestWaitingForOthersIsBounded(t *testing.T) {
 	t.Run("one page comes in parts", func(t *testing.T) {
 		f := newFederation(t, "a", "b")
 		a, b := f.sites[0], f.sites[1].listen()
-		var page []event.Draft
-		for range 24 {
-			noise := make([]byte, 500) // does not become shorter by packing
-			_, _ = a.rnd.Read(noise)
-			page = append(page, note(hex.EncodeToString(noise)))
-		}
-		if _, err := a.log.Append(t.Context(), "nordtal", event.Operations, page...); err != nil {
-			t.Fatal(err)
-		}
+		a.pageInParts()
 		b.after(0, false, "at the start")
 		b.most = 800
 		for range 13 {
@@ -194,6 +212,29 @@ func TestWaitingForOthersIsBounded(t *testing.T) {
 		b.pages = 0
 		b.step(a)
 		b.after(10*time.Second, true, "ten seconds after the last part")
+	})
+	t.Run("parts come from another one", func(t *testing.T) {
+		f := newFederation(t, "a", "b", "c")
+		a, b, c := f.sites[0], f.sites[1].listen(), f.sites[2]
+		b.after(0, false, "at the start")
+		f.exchange()
+		b.after(0, true, "nobody has anything")
+		a.pageInParts()
+		c.step(a)
+		b.pages, b.most = 0, 800
+		for range 10 {
+			b.step(c)
+			b.after(time.Second, true, "nothing is heard of the one that is waited for later")
+		}
+		b.step(a)
+		for range 9 {
+			b.after(time.Second, false, "while it may still come")
+			b.pages = 1
+			b.step(c)
+			b.pages = 0
+			b.step(a)
+		}
+		b.after(time.Second, true, "ten seconds later, and all that time a third one has given a little")
 	})
 	t.Run("of another authority", func(t *testing.T) {
 		f := newFederation(t, "a", "b")

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -144,15 +145,19 @@ func (r *Replicator) noteResult(peer event.SiteID, h Head, err error) {
 	default:
 		f.until = r.cfg.Now().Add(time.Duration(f.count) * time.Second)
 	}
+	if errors.Is(err, ErrDamaged) {
+		f.damaged = r.steady()
+	}
 	s.failures[h.Branch] = f
 	s.boundFailures()
 }
 
 // pullFailure is what went wrong with one log of a peer. Its count puts the log behind others.
 type pullFailure struct {
-	count int
-	until time.Time
-	text  string
+	count   int
+	until   time.Time
+	text    string
+	damaged time.Time // when a page on the way was last damaged, by the steady clock
 }
 
 const maxFailures = 5

@@ -4,6 +4,7 @@ package eventlog_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -178,6 +179,25 @@ func TestWhatCountsAsAWord(t *testing.T) {
 		keys(b, a, 8*time.Second) // asked for before the other one went silent
 		b.after(0, true, "an answer that was under way for so long is no end of a silence")
 		b.after(2*time.Second, true, "still nothing is heard")
+		a.step(b.testSite)
+		b.after(0, false, "the silence was not hidden by the late answer")
+	})
+	t.Run("a request that is answered late", func(t *testing.T) {
+		a, b := start(t)
+		asked, log := b.f.now, b.append("nordtal", "one").Log
+		b.slow = 20 * time.Second
+		question, err := json.Marshal(map[string]any{"log": log, "target": map[string]any{"page": 1, "hash": eventlog.Hash{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.port.Request(t.Context(), b.name, eventlog.VerbPages, question); err != nil {
+			t.Fatal(err)
+		}
+		b.slow = 0
+		if heard := b.heard(a); !heard.Equal(asked) {
+			t.Errorf("the other one was heard %v after its request", heard.Sub(asked))
+		}
+		b.after(0, true, "that it was there so long ago is no end of a silence")
 		a.step(b.testSite)
 		b.after(0, false, "the silence was not hidden by the late answer")
 	})

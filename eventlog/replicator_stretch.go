@@ -337,7 +337,7 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 		return 0, r.noMore(f, rep)
 	}
 	f.moved = true
-	r.notePart(f.target.Branch.LogID)
+	r.notePart(f.peer, f.target.Branch.LogID)
 	if f.way != urgentWay { // there only whole pages count
 		r.noteGiven(f.peer, f.target.Branch.LogID, len(rep.part))
 	}

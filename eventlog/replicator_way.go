@@ -62,14 +62,29 @@ func (r *Replicator) requestOn(ctx context.Context, link Link, peer event.SiteID
 	return link.Request(ctx, peer, verb, body)
 }
 
-// heard notes that a message of the peer has come in and could be read; sent is when it was sent, by the steady clock, at the
-// earliest: an answer is not older than its question.
+// heard notes that an answer of the peer has come in and could be read; sent is when it was sent, by the steady clock, at the
+// earliest: an answer is not older than its question. What was under way for longer than heardLately says only that the peer was
+// there by then: it may have been sent before a silence that has not ended.
 func (r *Replicator) heard(peer event.SiteID, sent time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.peer(peer)
+	s, at := r.peer(peer), sent.Add(heardLately)
+	if now := r.steady(); at.After(now) {
+		at = now
+	}
 	s.lastHeard = r.cfg.Now()
-	r.noteWord(peer, s, sent)
+	r.noteWord(peer, s, at)
+}
+
+// wasAsked notes that a request of the peer came in at that time, by the steady clock, and could be read.
+func (r *Replicator) wasAsked(peer event.SiteID, came time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	if !came.Before(s.heard) {
+		s.lastHeard = r.cfg.Now().Add(came.Sub(r.steady()))
+	}
+	r.noteWord(peer, s, came)
 }
 
 // Paced runs ask as soon as the line to the peer has room for another answer, with how many bytes the answer may have and a
