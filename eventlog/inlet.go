@@ -42,14 +42,21 @@ func (in *inlet) hold(now func() time.Time) (release func()) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.held++
-	switch at := now(); {
+	in.getsOn(now())
+	return func() { in.release(now()) }
+}
+
+// getsOn makes the hold last, or begins the next one if the rest is over: what is urgent may have begun while it was not. The
+// caller holds in.mu.
+func (in *inlet) getsOn(at time.Time) {
+	switch {
+	case in.held == 0:
 	case at.Before(in.most):
 		in.until = at.Add(holdFor)
 	case !at.Before(in.again):
 		in.began, in.until, in.most = at, at.Add(holdFor), at.Add(holdMost)
 		in.again = in.most.Add(holdMost)
 	}
-	return func() { in.release(now()) }
 }
 
 // release ends what one of those who hold has begun, and the hold with the last of them.

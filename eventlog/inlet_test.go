@@ -136,8 +136,24 @@ func TestWhatCanWaitIsNotBegunWhileAnAlarmComes(t *testing.T) {
 			}
 		}
 	})
+	t.Run("BegunInTheRestAfterAnother", func(t *testing.T) {
+		c.now = c.now.Add(2 * holdMost)
+		first := in.hold(c.Now)
+		c.now = c.now.Add(holdFor)
+		first()
+		c.now = c.now.Add(holdFor - time.Second)
+		defer in.hold(c.Now)()
+		for i := range 3 {
+			a, _, _ := pacers[0].tryTake(urgentWay)
+			c.now = c.now.Add(time.Second)
+			pacers[0].done(a, 1000, nil)
+			if !waits(bulkWay) {
+				t.Errorf("%d s after the rest the alarm gets on, and bulk is begun", i)
+			}
+		}
+	})
 	t.Run("OnAGoodLine", func(t *testing.T) {
-		c.now = c.now.Add(holdMost)
+		c.now = c.now.Add(2 * holdMost)
 		defer in.hold(c.Now)()
 		pacers[1].window = maxWindow
 		if waits(bulkWay) {

@@ -158,7 +158,7 @@ func (p *pacer) done(a asking, bytes int, err error) {
 	now := p.now()
 	took := max(0, now.Sub(a.began))
 	if err == nil && a.urgent && bytes > minProgress {
-		p.in.until = now.Add(holdFor)
+		p.in.getsOn(now)
 	}
 	if err != nil {
 		p.failed(took, err)

@@ -13,16 +13,22 @@ import (
 // A log has one giver at a time, so that two peers do not send the same bytes over a slow line. But anybody may say that they
 // have a log, and then give it by drops, or nothing of use, again and again. So a turn keeps another peer out for a bounded time:
 //
-//   - Who was refused gets a turn beside the other as soon as what came meanwhile is much less than its own line carries. On
-//     the urgent way that is looked at after a second and only whole pages count: pages are few there, and one that came twice
-//     costs less than an alarm that is late.
+//   - Who was refused gets a turn beside the other as soon as what came meanwhile is much less than its own line carries, and
+//     again at once as long as the other one has that same turn and has brought no whole page.
+//   - On the urgent way bytes of which no page has become whole count for two seconds: they may be garbage, and an alarm must
+//     not wait until that shows. But each giver takes its part of the line, so they count longer the more give already.
 //   - After a turn that brought no whole page the next one is kept a moment for who has waited longest. What has come of the
 //     page is gone on with.
 //   - A peer that may not know the authority keeps nobody out. It is still asked: it may have to hand over what it holds.
 const (
-	waitUrgent = time.Second
-	waitOther  = 10 * time.Second
-	turnKept   = pushInterval
+	waitUrgent     = time.Second
+	waitOperations = 2 * time.Second
+	waitBulk       = 10 * time.Second
+	turnKept       = pushInterval
+	// believed is how long bytes of no whole page count against a second giver on the urgent way; believedOfTwo against a
+	// third one, twice that against a fourth one, and so on.
+	believed      = 2 * time.Second
+	believedOfTwo = 32 * time.Second
 )
 
 // waiting is a peer that was refused a turn at a log.
@@ -30,16 +36,32 @@ type waiting struct {
 	first time.Time // when it was refused first
 	since time.Time // since when what the others give is counted
 	came  int       // what they have given since, in bytes
+	dry   time.Time // since when they have given no whole page
 	kept  time.Time // until when the next turn is kept for this peer; zero if it is not
 }
 
 // patience is how long a peer that was refused waits on that way before it looks what came meanwhile, and which part of
 // what its line carries was to come.
 func (w way) patience() (wait time.Duration, part float64) {
-	if w == urgentWay {
+	switch w {
+	case urgentWay:
 		return waitUrgent, 0.5
+	case operationsWay:
+		return waitOperations, 0.25 // people wait for receipts
 	}
-	return waitOther, 0.25
+	return waitBulk, 0.25
+}
+
+// believes reports whether bytes count of which no page has become whole for so long, from so many givers.
+func (w way) believes(dry time.Duration, givers int) bool {
+	if w != urgentWay {
+		return true
+	}
+	limit := believed
+	if givers > 1 {
+		limit = believedOfTwo << min(givers-2, 10)
+	}
+	return dry < limit
 }
 
 // claim gives the peer a turn at a log, unless another one is to give it now.
@@ -50,8 +72,14 @@ func (r *Replicator) claim(peer event.SiteID, id LogID, w way) bool {
 		return false // another branch of it is coming
 	}
 	s, now := r.peer(peer), r.steady()
-	if r.taken(peer, id, now) && !s.waited(id, w, now) {
-		return false
+	if r.taken(peer, id, now) && !s.comesBeside(id, r.busy[id]) {
+		if !s.waited(id, w, now, len(r.busy[id])) {
+			return false
+		}
+		s.noteSlow(id, r.busy[id])
+		if w == urgentWay {
+			r.waitAnew(s.waits[id], id, now)
+		}
 	}
 	delete(s.waits, id)
 	for _, o := range r.peers {
@@ -61,6 +89,17 @@ func (r *Replicator) claim(peer event.SiteID, id LogID, w way) bool {
 	}
 	r.busy[id] = append(r.busy[id], peer)
 	return true
+}
+
+// waitAnew makes those look anew, and later, who wait for a log that another one has just come in at beside a first giver: its
+// first answer comes behind what is under way, and until then nothing may come at all. Who has waited longer does not
+// wait for it. The caller holds r.mu.
+func (r *Replicator) waitAnew(came *waiting, id LogID, now time.Time) {
+	for _, s := range r.peers {
+		if q := s.waits[id]; q != nil && q != came && came != nil && !q.first.Before(came.first) {
+			q.since, q.came = now.Add(waitUrgent), 0
+		}
+	}
 }
 
 // taken reports whether another peer has a turn at the log, or the next one is kept for it. The caller holds r.mu.
@@ -78,15 +117,48 @@ func (r *Replicator) taken(peer event.SiteID, id LogID, now time.Time) bool {
 	return false
 }
 
-// waited reports whether the peer has waited long enough for others that give little; it begins to wait if it did not yet. The
-// caller holds Replicator.mu.
-func (s *peerState) waited(id LogID, w way, now time.Time) bool {
+// comesBeside reports whether all who give the log have given little in the turns that they have now, while the peer waited.
+// The caller holds Replicator.mu.
+func (s *peerState) comesBeside(id LogID, givers []event.SiteID) bool {
+	slow := s.slow[id]
+	return len(givers) > 0 && !slices.ContainsFunc(givers, func(g event.SiteID) bool { return !slices.Contains(slow, g) })
+}
+
+// noteSlow notes that those who give the log have given little while the peer waited. The caller holds Replicator.mu.
+func (s *peerState) noteSlow(id LogID, givers []event.SiteID) {
+	if len(givers) == 0 {
+		return
+	}
+	if s.slow == nil {
+		s.slow = make(map[LogID][]event.SiteID)
+	}
+	s.slow[id] = slices.Clone(givers)
+}
+
+// forgetSlow forgets that the giver has given little: its turn has ended, or has brought a page. The caller holds r.mu.
+func (r *Replicator) forgetSlow(giver event.SiteID, id LogID) {
+	for _, s := range r.peers {
+		slow, ok := s.slow[id]
+		if !ok {
+			continue
+		}
+		if slow = slices.DeleteFunc(slow, func(o event.SiteID) bool { return o == giver }); len(slow) == 0 {
+			delete(s.slow, id)
+			continue
+		}
+		s.slow[id] = slow
+	}
+}
+
+// waited reports whether the peer has waited long enough for others, so many, that give little; it begins to wait if it did
+// not yet. The caller holds Replicator.mu.
+func (s *peerState) waited(id LogID, w way, now time.Time, givers int) bool {
 	q := s.waits[id]
 	if q == nil {
 		if s.waits == nil {
 			s.waits = make(map[LogID]*waiting)
 		}
-		s.waits[id] = &waiting{first: now, since: now}
+		s.waits[id] = &waiting{first: now, since: now, dry: now}
 		return false
 	}
 	wait, part := w.patience()
@@ -98,7 +170,7 @@ func (s *peerState) waited(id LogID, w way, now time.Time) bool {
 	if rate == 0 {
 		rate = assumedRate
 	}
-	if float64(q.came) < part*rate*took.Seconds() {
+	if !w.believes(now.Sub(q.dry), givers) || float64(q.came) < part*rate*took.Seconds() {
 		return true
 	}
 	q.since, q.came = now, 0
@@ -110,6 +182,7 @@ func (r *Replicator) unclaim(peer event.SiteID, id LogID, w way, whole bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.busy[id] = slices.DeleteFunc(r.busy[id], func(o event.SiteID) bool { return o == peer })
+	r.forgetSlow(peer, id)
 	if len(r.busy[id]) > 0 {
 		return
 	}
@@ -146,6 +219,19 @@ func (r *Replicator) noteGiven(peer event.SiteID, id LogID, bytes int) {
 			q.came = max(0, q.came+bytes)
 		}
 	}
+}
+
+// noteWhole notes that a peer has given whole pages of a log.
+func (r *Replicator) noteWhole(peer event.SiteID, id LogID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.steady()
+	for other, s := range r.peers {
+		if q := s.waits[id]; q != nil && other != peer {
+			q.dry = now
+		}
+	}
+	r.forgetSlow(peer, id)
 }
 
 // stopWaiting forgets that the peer waits for logs of that way that are not wanted of it any more. The caller holds

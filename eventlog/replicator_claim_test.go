@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/eventlog"
+	"codeberg.org/holdfast/holdfast/eventlog/logtest"
 )
 
 // announces makes a site say that it has a million pages of a log.
@@ -56,17 +58,35 @@ func (s *testSite) drips(log eventlog.LogID, pause time.Duration) {
 
 // behind makes the pages of a site come over a line of so many bytes per second, and counts them.
 func (s *testSite) behind(rate int) (carried func() int) {
-	honest := s.rep.Serve(eventlog.VerbPages)
+	return behindOneLine(rate, "", []*testSite{s}, eventlog.VerbPages)
+}
+
+// behindOneLine makes the answers of some sites to such questions come over one line, to one site only if that is named, and
+// counts the bytes.
+func behindOneLine(rate int, to event.SiteID, sites []*testSite, verbs ...string) (carried func() int) {
 	line := make(chan int, 1)
 	line <- 0
-	s.port.Handle(eventlog.VerbPages, func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
-		answer, err := honest(ctx, peer, body)
+	for _, s := range sites {
+		for _, verb := range verbs {
+			s.port.Handle(verb, overLine(line, rate, to, s.rep.Serve(verb)))
+		}
+	}
+	return func() int { n := <-line; line <- n; return n }
+}
+
+type handler = func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error)
+
+func overLine(line chan int, rate int, to event.SiteID, serve handler) handler {
+	return func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+		answer, err := serve(ctx, peer, body)
+		if to != "" && peer != to {
+			return answer, err
+		}
 		n := <-line
 		time.Sleep(time.Duration(float64(len(answer)) / float64(rate) * float64(time.Second)))
 		line <- n + len(answer)
 		return answer, err
-	})
-	return func() int { n := <-line; line <- n; return n }
+	}
 }
 
 // runs lets sites run until the function returns.
@@ -132,6 +152,135 @@ func TestWhoGivesByDropsKeepsNoLogFromComing(t *testing.T) {
 					for i := range 5 {
 						time.Sleep(20*time.Second + time.Duration(i)*300*time.Millisecond)
 						took := a.arrives(ctx, t, test.write(a, fmt.Sprint(i)))
+						t.Logf("%d: %v", i, took)
+						if took > test.within {
+							t.Errorf("it came after %v", took)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+// largeAlarm returns how long an alarm of 150 KiB takes from so many holders to a site behind one line of 64 kbit/s, and
+// how many bytes are sent.
+func largeAlarm(t *testing.T, holders int) (took time.Duration, sent int) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "d", "e", "g", "h", "i"}
+		f := newFederation(t, append([]string{"c"}, names[:holders]...)...)
+		f.running = true
+		c, a := f.sites[0], f.sites[1]
+		carried := behindOneLine(8000, c.name, f.sites[1:], eventlog.VerbPages, eventlog.VerbHeads)
+		f.runs(t, f.sites, func(context.Context) {
+			time.Sleep(20 * time.Second)
+			began, before := time.Now(), carried()
+			var drafts []event.Draft
+			for i := range 3 {
+				drafts = append(drafts, event.Draft{Subject: "note/large", Kind: "note.Written", Mode: event.Test, Data: logtest.Dense(49<<10, i), Urgent: true})
+			}
+			r, err := a.log.Append(t.Context(), "nordtal", event.Operations, drafts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			has := func(h eventlog.Head) bool { return h.Branch.LogID == r.Log && h.Page >= r.Last.Page }
+			for !slices.ContainsFunc(c.log.Heads(), has) {
+				time.Sleep(100 * time.Millisecond)
+				if time.Since(began) > time.Hour {
+					t.Fatal("the alarm does not come")
+				}
+			}
+			took, sent = time.Since(began), carried()-before
+		})
+	})
+	return took, sent
+}
+
+func TestALargeAlarmTakesNoLongerTheMoreHoldIt(t *testing.T) {
+	alone, bytes := largeAlarm(t, 1)
+	for _, holders := range []int{2, 3, 7} {
+		took, sent := largeAlarm(t, holders)
+		t.Logf("%d holders: %v and %d bytes, from one alone %v and %d", holders, took, sent, alone, bytes)
+		if took > alone*8/5 {
+			t.Errorf("from %d holders it took %v, from one %v", holders, took, alone)
+		}
+	}
+}
+
+// floods makes a site give garbage, the beginning of a page that is as large as one may be, as fast as a line of its own is.
+func (s *testSite) floods(log eventlog.LogID, rate int) {
+	s.announces(log)
+	var mu sync.Mutex
+	n := 0
+	s.gives(func() (*eventlog.Hash, []byte) {
+		part := make([]byte, 4096)
+		mu.Lock()
+		if n%128 == 0 {
+			part = append([]byte{0, 7, 0xff, 0xff}, part[4:]...)
+		}
+		n++
+		mu.Unlock()
+		time.Sleep(time.Duration(float64(len(part)) / float64(rate) * float64(time.Second)))
+		return nil, part
+	})
+}
+
+// In a turn that goes on by drops, only the first page waits: its giver has shown what it gives.
+func TestWhoGivesByDropsDelaysReceiptsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFederation(t, "a", "b", "m")
+		f.running = true
+		a, b, m := f.sites[0], f.sites[1], f.sites[2]
+		log := a.append("nordtal", "zero").Log
+		f.net.Cut(a.name, m.name)
+		m.drips(log, 4*time.Second)
+		f.runs(t, []*testSite{a, b}, func(ctx context.Context) {
+			time.Sleep(20 * time.Second)
+			late := 0
+			for i := range 20 {
+				took := a.arrives(ctx, t, a.append("nordtal", fmt.Sprint(i)))
+				if took > time.Second {
+					late++
+				}
+				t.Logf("%d: %v", i, took)
+				if took > 4*time.Second {
+					t.Errorf("it came after %v", took)
+				}
+				time.Sleep(time.Second)
+			}
+			if late > 2 {
+				t.Errorf("%d of 20 receipts were late", late)
+			}
+		})
+	})
+}
+
+// What a giver of garbage sends looks like a large page until all of it is here.
+func TestWhoGivesGarbageAsFastAsTheLineIsKeepsNoAlarmFromComing(t *testing.T) {
+	for name, test := range map[string]struct {
+		members int
+		within  time.Duration
+	}{"One": {1, 6 * time.Second}, "Two": {2, 40 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFederation(t, append([]string{"a", "b"}, []string{"m", "m2"}[:test.members]...)...)
+				f.running = true
+				a, b := f.sites[0], f.sites[1]
+				next := a.alarm("zero")
+				log := next.Log
+				a.behind(8000)
+				f.net.Cut(a.name, b.name)
+				for _, m := range f.sites[2:] {
+					f.net.Cut(a.name, m.name)
+					m.floods(log, 8000)
+				}
+				f.runs(t, []*testSite{a, b}, func(ctx context.Context) {
+					time.Sleep(5 * time.Second) // the garbage has begun
+					f.net.Heal(a.name, b.name)
+					for i := range 5 {
+						took := a.arrives(ctx, t, next)
+						time.Sleep(20*time.Second + time.Duration(i)*300*time.Millisecond)
+						next = a.alarm(fmt.Sprint(i))
 						t.Logf("%d: %v", i, took)
 						if took > test.within {
 							t.Errorf("it came after %v", took)
@@ -300,17 +449,17 @@ func TestWhoAsksForMuchAndTakesLittleIsReadForInBounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ask := func(s *testSite, from int) error {
-			q := fmt.Sprintf(`{"log":%s,"after":{"page":0,"hash":"%s"},"target":{"page":1,"hash":%s},"maxBytes":256,"stretch":true,"from":%d}`,
-				logJSON(r.Log), eventlog.Hash{}, target, from)
+		ask := func(s *testSite, how string) error {
+			q := fmt.Sprintf(`{"log":%s,"after":{"page":0,"hash":"%s"},"target":{"page":1,"hash":%s},%s}`, logJSON(r.Log), eventlog.Hash{}, target, how)
 			_, err := rep.Serve(eventlog.VerbPages)(t.Context(), s.name, []byte(q))
 			return err
 		}
 		var wg sync.WaitGroup
-		for _, m := range f.sites[2:] {
+		for i, m := range f.sites[2:] {
+			how := []string{`"maxBytes":256,"stretch":true,"from":2600000`, `"maxBytes":700000`}[i%2]
 			for range 64 {
 				wg.Go(func() {
-					if err := ask(m, 2600000); err != nil {
+					if err := ask(m, how); err != nil {
 						t.Error(err)
 					}
 				})
@@ -318,16 +467,15 @@ func TestWhoAsksForMuchAndTakesLittleIsReadForInBounds(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond) // all of them wait or are read for
 		began := time.Now()
-		if err := ask(b, 0); err != nil {
+		if err := ask(b, `"maxBytes":256,"stretch":true`); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("who asks for little waited %v", took)
 		}
-		t.Logf("%v, %d", time.Since(began), log.most)
+		wg.Wait()
 		if log.most > 32<<20 {
 			t.Errorf("%d bytes were read at once", log.most)
 		}
-		wg.Wait()
 	})
 }

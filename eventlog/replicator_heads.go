@@ -68,6 +68,7 @@ type peerState struct {
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
 	waits     map[LogID]*waiting         // logs at which another peer has the turn
+	slow      map[LogID][]event.SiteID   // who has given little of a log, in a turn that is not over, while this peer waited
 	apart     map[event.SiteID]time.Time // until when it does not go on with what these have given
 	reading   *semaphore.Weighted        // bytes of pages that are read for answers to it
 	lastHeard time.Time

@@ -102,6 +102,41 @@ func TestAPageThatWasHalfHereIsGoneOnWithAtAnotherHolder(t *testing.T) {
 	}
 }
 
+// TestTwoLargeBranchesOfALogComeOverASlowLine has a site that was restored and went on: both pages after the same one are large,
+// and come in turns.
+func TestTwoLargeBranchesOfALogComeOverASlowLine(t *testing.T) {
+	f := newFederation(t, "a", "b", "c")
+	a, b, c := f.sites[0], f.sites[1], f.sites[2]
+	a.largePage(event.Register, 50<<10)
+	f.exchange()
+	image, incarnation := a.disk.Snapshot(), a.incarnation
+	f.net.Cut(a.name, c.name)
+	f.net.Cut(b.name, c.name)
+	a.largePage(event.Register, 500<<10)
+	f.exchangeBetween(b, a)
+	a.disk, a.incarnation = eventlog.NewMemory(f.clock), incarnation
+	a.disk.Restore(image)
+	a.start()
+	f.now = f.now.Add(time.Minute)
+	a.largePage(event.Register, 500<<10)
+	for range 5 {
+		_, _ = b.rep.Step(t.Context(), a.name) // a fork is no news
+	}
+	f.net.Heal(b.name, c.name)
+	line := f.slow(4000)
+	for range 40 {
+		if _, err := c.rep.Step(t.Context(), b.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := c.content(), b.content(); got != want || len(c.log.Heads()) < 2 {
+		t.Errorf("of two branches there is\n%s\nwant\n%s", got, want)
+	}
+	if pages := 2 * 500 << 10; line.pages > pages*11/10 {
+		t.Errorf("%d bytes were sent for pages of %d: what had come of one was fetched again", line.pages, pages)
+	}
+}
+
 func (f *federation) exchangeBetween(to, from *testSite) {
 	f.t.Helper()
 	for range 100 {

@@ -31,12 +31,12 @@ func (p piece) fits(o piece) bool {
 	return p.after == o.after && (p.first == o.first || p.first == Hash{} || o.first == Hash{})
 }
 
-// pieceKey says whose piece of which log it is. What a peer has given itself is kept beside what it has added to what others
-// gave: nobody's bytes are worth less because somebody else gave garbage.
+// pieceKey says whose piece of which branch it is: the beginnings of two branches of a log differ. What a peer has given itself
+// is kept beside what it has added to what others gave: nobody's bytes are worth less because somebody else gave garbage.
 type pieceKey struct {
-	log   LogID
-	giver event.SiteID
-	mixed bool
+	branch Branch
+	giver  event.SiteID
+	mixed  bool
 }
 
 // pieces keeps pieces of logs until they are gone on with: after a cut, at the next turn, or at another holder. What is
@@ -88,9 +88,10 @@ func (k *pieces) drop(key pieceKey) {
 }
 
 // dropAll forgets what has been kept of a page that is here now, whoever gave it.
-func (k *pieces) dropAll(id LogID, after spot) {
+func (k *pieces) dropAll(id LogID, after spot, page Hash) {
+	here := piece{after: after, first: page}
 	for _, key := range slices.Clone(k.order) {
-		if key.log == id && k.of[key].after == after {
+		if key.branch.LogID == id && k.of[key].fits(here) {
 			k.drop(key)
 		}
 	}
@@ -110,19 +111,19 @@ func (k *pieces) victim() pieceKey {
 // find returns what the peer itself has given of the stretch behind the page, and what to go on with: that, or a longer piece
 // to which others have given whom it may go on with. It must be longer by the least answer: less is not worth
 // the doubt.
-func (k *pieces) find(id LogID, peer event.SiteID, after spot, trusts func(event.SiteID) bool) (own, best piece) {
+func (k *pieces) find(b Branch, peer event.SiteID, after spot, trusts func(event.SiteID) bool) (own, best piece) {
 	own = piece{after: after}
-	if p, ok := k.of[pieceKey{log: id, giver: peer}]; ok && p.after == after {
+	if p, ok := k.of[pieceKey{branch: b, giver: peer}]; ok && p.after == after {
 		own = p
 	}
 	best = own
 	doubts := func(o event.SiteID) bool { return !trusts(o) }
-	if p := k.of[pieceKey{id, peer, true}]; p.fits(own) && len(p.bytes) > len(own.bytes) && !slices.ContainsFunc(p.from, doubts) {
+	if p := k.of[pieceKey{b, peer, true}]; p.fits(own) && len(p.bytes) > len(own.bytes) && !slices.ContainsFunc(p.from, doubts) {
 		best = p
 	}
 	for _, key := range k.order {
 		p := k.of[key]
-		if key.log != id || key.giver == peer || !p.fits(own) || len(p.bytes) < len(best.bytes)+minAnswerBytes/2 {
+		if key.branch.LogID != b.LogID || key.giver == peer || !p.fits(own) || len(p.bytes) < len(best.bytes)+minAnswerBytes/2 {
 			continue
 		}
 		p.from, p.mine = others(append(slices.Clone(p.from), key.giver), peer), len(p.bytes)

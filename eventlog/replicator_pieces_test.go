@@ -11,8 +11,8 @@ import (
 
 func TestNobodysPiecesPushOutThoseOfAnother(t *testing.T) {
 	var k pieces
-	log := func(i int) LogID {
-		return LogID{Authority: "nordtal", Class: event.Record, Site: "a", Incarnation: fmt.Sprint(i)}
+	log := func(i int) Branch {
+		return Branch{LogID: LogID{Authority: "nordtal", Class: event.Record, Site: "a", Incarnation: fmt.Sprint(i)}}
 	}
 	k.put(pieceKey{log(0), "a", false}, piece{bytes: make([]byte, 400<<10)})
 	for i := range 100 {

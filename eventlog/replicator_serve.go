@@ -93,8 +93,13 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 		most = maxAnswerBytes
 	}
 	most = max(most, leastAnswer)
+	release, err := r.roomToRead(ctx, peer, q.reads(most))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if q.Stretch {
-		return r.serveStretch(ctx, peer, way, q, most)
+		return r.serveStretch(ctx, way, q, most)
 	}
 	pages, err := r.readWay(ctx, way, q.After.Page, most)
 	if err != nil {
@@ -106,17 +111,25 @@ func (r *Replicator) servePages(ctx context.Context, peer event.SiteID, body []b
 // leastAnswer is what an answer may have however little is asked for: reading pages for less would cost too much.
 const leastAnswer = 256
 
-// serveStretch answers with a part of a stretch.
-func (r *Replicator) serveStretch(ctx context.Context, peer event.SiteID, way []segment, q pagesRequest, most int) ([]byte, error) {
-	raw := most
+// raw is how many bytes of the stretch go into an answer that may have so many.
+func (q pagesRequest) raw(most int) int {
 	if q.Pack > 0 {
-		raw = min(max(q.Pack, most), maxGain*most, maxAnswerBytes)
+		return min(max(q.Pack, most), maxGain*most, maxAnswerBytes)
 	}
-	release, err := r.roomToRead(ctx, peer, q.From+raw)
-	if err != nil {
-		return nil, err
+	return most
+}
+
+// reads is how many bytes of pages are read for such an answer.
+func (q pagesRequest) reads(most int) int {
+	if q.Stretch {
+		return q.From + q.raw(most)
 	}
-	defer release()
+	return most
+}
+
+// serveStretch answers with a part of a stretch.
+func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesRequest, most int) ([]byte, error) {
+	raw := q.raw(most)
 	pages, err := r.readStretch(ctx, way, q.After.Page, q.From+raw)
 	if err != nil {
 		return nil, err
@@ -147,7 +160,7 @@ const (
 	maxReadingOfPeer = 8 << 20
 )
 
-// roomToRead waits, in the order in which they have come, until so many bytes of a stretch may be read for the peer, at
+// roomToRead waits, in the order in which they have come, until so many bytes of pages may be read for the peer, at
 // most until ctx ends. The returned function gives the room back.
 func (r *Replicator) roomToRead(ctx context.Context, peer event.SiteID, bytes int) (release func(), err error) {
 	n := int64(bytes + MaxPageBytes) // pages are read whole

@@ -74,19 +74,35 @@ func (f *fetch) goOn(p piece) {
 }
 
 // key says where the piece in hand is kept.
-func (f *fetch) key() pieceKey { return pieceKey{f.target.Branch.LogID, f.peer, f.mixed()} }
+func (f *fetch) key() pieceKey { return pieceKey{f.target.Branch, f.peer, f.mixed()} }
 
 // resume goes on with what has been kept of the log, if it follows the page that we have.
-func (r *Replicator) resume(f *fetch) {
-	after := r.firstGuess(f.target)
+func (r *Replicator) resume(ctx context.Context, f *fetch) {
+	after := r.begun(ctx, f)
 	r.mu.Lock()
 	s, now := r.peer(f.peer), r.steady()
 	// An alarm is short, and must not wait until it is seen that its beginning is worth nothing.
 	trusts := func(o event.SiteID) bool { return f.way != urgentWay && !now.Before(s.apart[o]) }
-	own, best := r.pieces.find(f.target.Branch.LogID, f.peer, after, trusts)
+	own, best := r.pieces.find(f.target.Branch, f.peer, after, trusts)
 	r.mu.Unlock()
 	f.own = own
 	f.goOn(best)
+}
+
+// begun returns the page behind which the peer has begun to give the branch. Where another branch has grown as long, our
+// heads do not tell it.
+func (r *Replicator) begun(ctx context.Context, f *fetch) spot {
+	guess := r.firstGuess(f.target)
+	r.mu.Lock()
+	p := r.pieces.of[pieceKey{branch: f.target.Branch, giver: f.peer}]
+	r.mu.Unlock()
+	if p.after.Page <= guess.Page || p.after.Page >= f.target.Page {
+		return guess
+	}
+	if _, held, err := r.cfg.Log.Holds(ctx, f.target.Branch.LogID, p.after.Page, p.after.Hash); err != nil || !held {
+		return guess
+	}
+	return p.after
 }
 
 // keep keeps what is in hand, so that it can be gone on with, at any holder, even while this one is still giving.
@@ -167,7 +183,7 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 	// If these are pages of our own that we do not have, we were restored or cloned, and Accept gives the incarnation up. A
 	// head alone does not: it is only a claim, and each would cost a new log of every authority.
 	ctx, cancel := context.WithCancel(ctx)
-	r.resume(f)
+	r.resume(ctx, f)
 	defer r.leave(f)
 	defer cancel() // what is still under way after an error is of no use
 	rounds := maxRoundsPerLog
@@ -338,9 +354,7 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 	}
 	f.moved = true
 	r.notePart(f.peer, f.target.Branch.LogID)
-	if f.way != urgentWay { // there only whole pages count
-		r.noteGiven(f.peer, f.target.Branch.LogID, len(rep.part))
-	}
+	r.noteGiven(f.peer, f.target.Branch.LogID, len(rep.part))
 	f.bytes = append(f.bytes, rep.part...)
 	if len(rep.part) < q.size {
 		f.next = f.end() // the question that is under way leaves a gap
@@ -391,11 +405,11 @@ func (r *Replicator) takeWhole(ctx context.Context, f *fetch) (pulled int, err e
 		return pulled, err
 	}
 	r.mu.Lock()
-	r.pieces.dropAll(f.target.Branch.LogID, f.after)
+	r.pieces.dropAll(f.target.Branch.LogID, f.after, sha256.Sum256(raw[0]))
 	r.mu.Unlock()
 	whole := len(f.bytes) - len(rest)
-	if f.way == urgentWay && pulled > 0 {
-		r.noteGiven(f.peer, f.target.Branch.LogID, whole)
+	if pulled > 0 {
+		r.noteWhole(f.peer, f.target.Branch.LogID)
 	}
 	f.base += int64(whole)
 	// A copy, since the log keeps the bytes that it has accepted. What is behind a page came from this peer.
