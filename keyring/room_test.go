@@ -62,15 +62,21 @@ func TestKeysOfOneSiteUseUpNobodyElsesRoom(t *testing.T) {
 
 			n.allow(a, b)
 			a.forbid(t, a, b)
-			after := a.newKey(t)
-			b.pull(t, a)
-			b.want(t, after.ID, nil)
-			b.forbid(t, a, b)
-			back := b.newKey(t)
-			a.pull(t, b)
-			a.want(t, back.ID, nil)
+			wantReadable(t, a, b)
 		})
 	}
+}
+
+// wantReadable has two sites that may hold the authority read what the other one makes, also after the second one has renewed its key.
+func wantReadable(t *testing.T, a, b *testSite) {
+	t.Helper()
+	after := a.newKey(t)
+	b.pull(t, a)
+	b.want(t, after.ID, nil)
+	b.forbid(t, a, b)
+	back := b.newKey(t)
+	a.pull(t, b)
+	a.want(t, back.ID, nil)
 }
 
 // The room of an honest site may be full from the days before what it grants on was bounded.
@@ -138,13 +144,7 @@ func TestKeysOfASiteThatHasDrawnManyAreStillRead(t *testing.T) {
 			t.Fatalf("round %d: generation %d seals: this test sees nothing", i, generation)
 		}
 	}
-	k := a.newKey(t)
-	b.pull(t, a)
-	b.want(t, k.ID, nil)
-	b.forbid(t, a, b)
-	back := b.newKey(t)
-	a.pull(t, b)
-	a.want(t, back.ID, nil)
+	wantReadable(t, a, b)
 }
 
 // In a full room of keys whose origin is not allowed, what opens a record that is here has a place.
