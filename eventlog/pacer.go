@@ -258,6 +258,16 @@ func (p *pacer) knowsDelay() bool {
 	return p.measured
 }
 
+// underWay returns how long the line needs for what was asked for and has not come, 0 if that is not known.
+func (p *pacer) underWay() time.Duration {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	if p.rate == 0 {
+		return 0
+	}
+	return time.Duration(min(float64(p.flying)/p.rate, maxPatience.Seconds()) * float64(time.Second))
+}
+
 // carries returns what the line is known to carry in bytes per second, 0 if that is not known.
 func (p *pacer) carries() float64 {
 	p.in.mu.Lock()

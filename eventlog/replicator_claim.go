@@ -15,8 +15,10 @@ import (
 //
 //   - Who was refused gets a turn beside the other as soon as what came meanwhile is much less than its own line carries, and
 //     again at once as long as the other one has that same turn and has brought no whole page.
-//   - On the urgent way bytes of which no page has become whole count for two seconds: they may be garbage, and an alarm must
-//     not wait until that shows. But each giver takes its part of the line, so they count longer the more give already.
+//   - On the urgent way bytes of which no page has become whole count for two seconds, or for four if the page says that it is
+//     whole by then: they may be garbage, and an alarm must not wait until that shows. But each giver takes its part of the
+//     line, so they count longer the more give already.
+//   - There it is looked after a second; a second later only while what was asked for can still be on the line.
 //   - After a turn that brought no whole page the next one is kept a moment for who has waited longest. What has come of the
 //     page is gone on with.
 //   - A peer that may not know the authority keeps nobody out. It is still asked: it may have to hand over what it holds.
@@ -36,6 +38,7 @@ type waiting struct {
 	first time.Time // when it was refused first
 	since time.Time // since when what the others give is counted
 	came  int       // what they have given since, in bytes
+	left  int       // what the last who gave has left to give of its page, as the page says
 	dry   time.Time // since when they have given no whole page
 	kept  time.Time // until when the next turn is kept for this peer; zero if it is not
 }
@@ -52,16 +55,16 @@ func (w way) patience() (wait time.Duration, part float64) {
 	return waitBulk, 0.25
 }
 
-// believes reports whether bytes count of which no page has become whole for so long, from so many givers.
-func (w way) believes(dry time.Duration, givers int) bool {
-	if w != urgentWay {
+// believes reports whether bytes count of which no page has become whole for so long, from so many givers, if the page would be
+// whole after so much more.
+func (w way) believes(dry, more time.Duration, givers int) bool {
+	switch {
+	case w != urgentWay:
 		return true
+	case givers > 1:
+		return dry < believedOfTwo<<min(givers-2, 10)
 	}
-	limit := believed
-	if givers > 1 {
-		limit = believedOfTwo << min(givers-2, 10)
-	}
-	return dry < limit
+	return dry < believed || dry+more < 2*believed
 }
 
 // claim gives the peer a turn at a log, unless another one is to give it now.
@@ -73,7 +76,7 @@ func (r *Replicator) claim(peer event.SiteID, id LogID, w way) bool {
 	}
 	s, now := r.peer(peer), r.steady()
 	if r.taken(peer, id, now) && !s.comesBeside(id, r.busy[id]) {
-		if !s.waited(id, w, now, len(r.busy[id])) {
+		if !s.waited(id, w, now, len(r.busy[id]), r.underWay(id, w)) {
 			return false
 		}
 		s.noteSlow(id, r.busy[id])
@@ -150,9 +153,21 @@ func (r *Replicator) forgetSlow(giver event.SiteID, id LogID) {
 	}
 }
 
+// underWay returns how much longer than else to wait for those who give the log: what was asked of them at once takes its time
+// on a slow line. The caller holds r.mu.
+func (r *Replicator) underWay(id LogID, w way) (longer time.Duration) {
+	if w != urgentWay {
+		return 0 // the others wait longer than that
+	}
+	for _, giver := range r.busy[id] {
+		longer = max(longer, r.peer(giver).down.underWay())
+	}
+	return min(longer, waitUrgent)
+}
+
 // waited reports whether the peer has waited long enough for others, so many, that give little; it begins to wait if it did
-// not yet. The caller holds Replicator.mu.
-func (s *peerState) waited(id LogID, w way, now time.Time, givers int) bool {
+// not yet. longer is added to how long that is. The caller holds Replicator.mu.
+func (s *peerState) waited(id LogID, w way, now time.Time, givers int, longer time.Duration) bool {
 	q := s.waits[id]
 	if q == nil {
 		if s.waits == nil {
@@ -163,14 +178,15 @@ func (s *peerState) waited(id LogID, w way, now time.Time, givers int) bool {
 	}
 	wait, part := w.patience()
 	took := now.Sub(q.since)
-	if took < wait {
+	if took < wait || q.came == 0 && took < wait+longer {
 		return false
 	}
 	rate := s.down.carries()
 	if rate == 0 {
 		rate = assumedRate
 	}
-	if !w.believes(now.Sub(q.dry), givers) || float64(q.came) < part*rate*took.Seconds() {
+	more := time.Duration(float64(took) * float64(q.left) / float64(max(q.came, 1)))
+	if !w.believes(now.Sub(q.dry), more, givers) || float64(q.came) < part*rate*took.Seconds() {
 		return true
 	}
 	q.since, q.came = now, 0
@@ -209,14 +225,14 @@ func (r *Replicator) longestWaiting(but event.SiteID, id LogID) (next event.Site
 	return next
 }
 
-// noteGiven counts what a peer has given of a log, for those that wait for a turn at it; what turns out to be of no use is
-// taken back.
-func (r *Replicator) noteGiven(peer event.SiteID, id LogID, bytes int) {
+// noteGiven counts what a peer has given of a log, for those that wait for a turn at it, and what it has left to give of its
+// page; what turns out to be of no use is taken back.
+func (r *Replicator) noteGiven(peer event.SiteID, id LogID, bytes, left int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for other, s := range r.peers {
 		if q := s.waits[id]; q != nil && other != peer {
-			q.came = max(0, q.came+bytes)
+			q.came, q.left = max(0, q.came+bytes), left
 		}
 	}
 }

@@ -163,9 +163,9 @@ func TestWhoGivesByDropsKeepsNoLogFromComing(t *testing.T) {
 	}
 }
 
-// largeAlarm returns how long an alarm of 150 KiB takes from so many holders to a site behind one line of 64 kbit/s, and
-// how many bytes are sent.
-func largeAlarm(t *testing.T, holders int) (took time.Duration, sent int) {
+// alarmOf returns how long an alarm of three times so many KiB takes from so many holders to a site behind one line
+// of 64 kbit/s, and how many bytes are sent.
+func alarmOf(t *testing.T, kib, holders int) (took time.Duration, sent int) {
 	synctest.Test(t, func(t *testing.T) {
 		names := []string{"a", "b", "d", "e", "g", "h", "i"}
 		f := newFederation(t, append([]string{"c"}, names[:holders]...)...)
@@ -177,7 +177,7 @@ func largeAlarm(t *testing.T, holders int) (took time.Duration, sent int) {
 			began, before := time.Now(), carried()
 			var drafts []event.Draft
 			for i := range 3 {
-				drafts = append(drafts, event.Draft{Subject: "note/large", Kind: "note.Written", Mode: event.Test, Data: logtest.Dense(49<<10, i), Urgent: true})
+				drafts = append(drafts, event.Draft{Subject: "note/large", Kind: "note.Written", Mode: event.Test, Data: logtest.Dense(kib<<10, i), Urgent: true})
 			}
 			r, err := a.log.Append(t.Context(), "nordtal", event.Operations, drafts...)
 			if err != nil {
@@ -197,13 +197,23 @@ func largeAlarm(t *testing.T, holders int) (took time.Duration, sent int) {
 }
 
 func TestALargeAlarmTakesNoLongerTheMoreHoldIt(t *testing.T) {
-	alone, bytes := largeAlarm(t, 1)
+	alone, bytes := alarmOf(t, 49, 1)
 	for _, holders := range []int{2, 3, 7} {
-		took, sent := largeAlarm(t, holders)
+		took, sent := alarmOf(t, 49, holders)
 		t.Logf("%d holders: %v and %d bytes, from one alone %v and %d", holders, took, sent, alone, bytes)
 		if took > alone*8/5 {
 			t.Errorf("from %d holders it took %v, from one %v", holders, took, alone)
 		}
+	}
+}
+
+// A page that says that it will soon be whole is waited for, and so is what is still on the line.
+func TestAnAlarmOfThreeSecondsComesFromOneHolder(t *testing.T) {
+	alone, bytes := alarmOf(t, 10, 1)
+	took, sent := alarmOf(t, 10, 2)
+	t.Logf("2 holders: %v and %d bytes, from one alone %v and %d", took, sent, alone, bytes)
+	if sent > bytes*6/5 || took > alone*6/5 {
+		t.Errorf("from 2 holders it took %v and %d bytes, from one %v and %d", took, sent, alone, bytes)
 	}
 }
 

@@ -67,6 +67,14 @@ func (f *fetch) begin(after spot) {
 // end is where in the era the piece ends.
 func (f *fetch) end() int64 { return f.base + int64(len(f.bytes)) }
 
+// left returns how much of the page in hand is still to come, as its beginning says.
+func (f *fetch) left() int {
+	if len(f.bytes) < 4 {
+		return MaxPageBytes
+	}
+	return max(0, 4+int(binary.BigEndian.Uint32(f.bytes))-len(f.bytes))
+}
+
 // goOn makes the fetch go on with a piece.
 func (f *fetch) goOn(p piece) {
 	f.begin(p.after)
@@ -354,8 +362,8 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 	}
 	f.moved = true
 	r.notePart(f.peer, f.target.Branch.LogID)
-	r.noteGiven(f.peer, f.target.Branch.LogID, len(rep.part))
 	f.bytes = append(f.bytes, rep.part...)
+	r.noteGiven(f.peer, f.target.Branch.LogID, len(rep.part), f.left())
 	if len(rep.part) < q.size {
 		f.next = f.end() // the question that is under way leaves a gap
 	}
@@ -363,7 +371,7 @@ func (r *Replicator) takePart(ctx context.Context, f *fetch, q *question, rep re
 	if pulled, err = r.takeWhole(ctx, f); err != nil {
 		kind := fault.KindOf(err)
 		foreign := f.mixed() && (kind == fault.Invalid || kind == fault.Forbidden)
-		r.noteGiven(f.peer, f.target.Branch.LogID, -len(f.bytes))
+		r.noteGiven(f.peer, f.target.Branch.LogID, -len(f.bytes), MaxPageBytes)
 		r.unmix(f) // these bytes are of no use and must not be kept
 		if foreign {
 			return pulled, nil // those of two holders do not fit; the one that is here now is asked for the rest of its own
