@@ -2,19 +2,13 @@
 
 package eventlog
 
-import (
-	"bytes"
-	"compress/flate"
-	"io"
-	"sync"
-)
+import "codeberg.org/holdfast/holdfast/packed"
 
 // # Parts that travel packed
 //
 // Pages of an alarm are hundreds of receipts that differ in a few numbers, and on a slow line they decide how soon the other
-// sites know who has been called. So where the line is slow, a part of a stretch is asked for deflated (RFC 1951). How much
-// of the stretch goes into an answer of the size that the line takes is learned from the answers before: see gain. On a good
-// line nothing is packed: there, the processor would be what is waited for.
+// sites know who has been called. So where the line is slow, a part of a stretch is asked for packed. How much
+// of the stretch goes into an answer of the size that the line takes is learned from the answers before: see gain.
 
 // gain is how many bytes of a stretch one byte of an answer has been worth lately; 0 is unknown, and counts as one.
 type gain float64
@@ -46,23 +40,15 @@ func (g gain) next(asked, bytes, raw int) gain {
 	return (3*g + sample) / 4
 }
 
-var packers = sync.Pool{New: func() any {
-	w, err := flate.NewWriter(nil, flate.DefaultCompression)
-	if err != nil {
-		panic(err) // the level is a constant of the package itself
-	}
-	return w
-}}
-
 // packPart returns as much of a part as fits into so many bytes, packed if that makes it shorter, and how much that is. It
 // rather gives a quarter more than it cuts the part: the asker has already asked for what follows all of it.
-func packPart(part []byte, most int) (body []byte, packed bool, used int) {
+func packPart(part []byte, most int) (body []byte, shorter bool, used int) {
 	used = len(part)
 	for range 2 {
 		if used < minPacked {
 			break
 		}
-		body = deflate(part[:used])
+		body = packed.Deflate(part[:used])
 		if len(body) <= most+most/4 && len(body) < used {
 			return body, true, used
 		}
@@ -73,23 +59,12 @@ func packPart(part []byte, most int) (body []byte, packed bool, used int) {
 	return part[:used], false, used
 }
 
-func deflate(b []byte) []byte {
-	w := packers.Get().(*flate.Writer)
-	defer packers.Put(w)
-	var out bytes.Buffer
-	w.Reset(&out)
-	_, _ = w.Write(b) // a bytes.Buffer takes everything
-	_ = w.Close()
-	return out.Bytes()
-}
-
 // unpack returns the part of that length, and errAnswer if the bytes do not hold exactly that.
 func unpack(b []byte, length int) ([]byte, error) {
 	if length < 0 || length > maxAnswerBytes {
 		return nil, errAnswer.Because("a part of %d bytes", length)
 	}
-	r := flate.NewReader(bytes.NewReader(b))
-	part, err := io.ReadAll(io.LimitReader(r, int64(length)+1))
+	part, err := packed.Inflate(b, length)
 	if err != nil || len(part) != length {
 		return nil, errAnswer.Because("a packed part has %d bytes instead of %d", len(part), length).With(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/packed"
 )
 
 // receipts is text such as a log of receipts has; noise is what nobody can pack.
@@ -43,12 +44,12 @@ func TestAPartIsPackedIntoTheAnswersSize(t *testing.T) {
 		"a short one is no use": {receipts(2), 4096, len(receipts(2))},
 		"nothing":               {nil, 4096, 0},
 	} {
-		body, packed, used := packPart(c.part, c.most)
+		body, shorter, used := packPart(c.part, c.most)
 		if len(body) > c.most*5/4 || used < c.used || used > len(c.part) {
 			t.Errorf("%s: %d bytes of at most %d for %d of a part, want at least %d", name, len(body), c.most, used, c.used)
 		}
 		got, err := body, error(nil)
-		if packed {
+		if shorter {
 			got, err = unpack(body, used)
 		}
 		if err != nil || !bytes.Equal(got, c.part[:used]) {
@@ -58,14 +59,14 @@ func TestAPartIsPackedIntoTheAnswersSize(t *testing.T) {
 }
 
 func TestAPackedPartIsBounded(t *testing.T) {
-	bomb := deflate(make([]byte, 64<<20))
+	bomb := packed.Deflate(make([]byte, 64<<20))
 	for name, c := range map[string]struct {
 		b      []byte
 		length int
 	}{
 		"longer than it says":  {bomb, 1000},
 		"longer than may be":   {bomb, 64 << 20},
-		"shorter than it says": {deflate([]byte("short")), 10},
+		"shorter than it says": {packed.Deflate([]byte("short")), 10},
 		"negative":             {bomb, -1},
 		"no deflate":           {[]byte("what is this"), 12},
 		"cut off":              {bomb[:100], maxAnswerBytes},
@@ -100,7 +101,7 @@ func TestTheGainIsLearned(t *testing.T) {
 
 func FuzzDecodePages(f *testing.F) {
 	f.Add(encodePart(pagesAnswer{Stretch: true, More: true}, []byte("part")))
-	f.Add(encodePart(pagesAnswer{Stretch: true, Packed: 14600}, deflate(receipts(100))))
+	f.Add(encodePart(pagesAnswer{Stretch: true, Packed: 14600}, packed.Deflate(receipts(100))))
 	f.Add(encodePages(pagesAnswer{Diverged: true}, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r := decodePages(b); r.err == nil && len(r.part) > max(maxAnswerBytes, len(b)) {

@@ -143,8 +143,8 @@ func (r *Replicator) serveStretch(ctx context.Context, way []segment, q pagesReq
 	}
 	part, rest := cutPart(pages, q.From, raw)
 	if q.Pack > 0 {
-		body, packed, used := packPart(part, most)
-		if rest = rest || used < len(part); packed {
+		body, shorter, used := packPart(part, most)
+		if rest = rest || used < len(part); shorter {
 			a.Packed = used
 		}
 		part = body
