@@ -490,6 +490,7 @@ func FuzzMerge(f *testing.F) {
 	must(f, a.Found(context.Background(), nordtal))
 	f.Add([]byte(`{"given":[{"authority":"lk-nordtal","records":[{"i":"00000000000000ff","e":5}],"next":{"epoch":"x","after":3}}]}`))
 	f.Add([]byte(`{"want":[{"authority":"lk-nordtal","epoch":"e","after":-1}],"hint":true}`))
+	f.Add(pack([]byte(`{"given":[{"authority":"lk-nordtal","next":{"epoch":"x","after":3},"next":{"epoch":"x","after":3}}]}`)))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		ctx := context.Background()
 		if out, err := a.sync.Serve(ctx, a.Self(), raw); err == nil && len(out) > 768<<10 {

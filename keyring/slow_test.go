@@ -3,7 +3,9 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,12 +17,13 @@ import (
 // metered is a link that counts bytes of answers.
 type metered struct {
 	Link
-	largest, requests int
+	largest, requests, bytes int
 }
 
 func (m *metered) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
 	answer, err := m.Link.Request(ctx, to, verb, body)
 	m.largest = max(m.largest, len(answer))
+	m.bytes += len(answer)
 	m.requests++
 	return answer, err
 }
@@ -62,6 +65,52 @@ func TestKeysComeInPartsThatTheLineTakes(t *testing.T) {
 	must(t, err)
 	if len(missing) > 0 {
 		t.Errorf("%d keys have not come", len(missing))
+	}
+}
+
+// unpacking answers as a site of the version before does, which packs nothing.
+type unpacking struct{ Link }
+
+func (u unpacking) Request(ctx context.Context, to event.SiteID, verb string, body []byte) ([]byte, error) {
+	return u.Link.Request(ctx, to, verb, bytes.Replace(body, []byte(`,"pack":true`), nil, 1))
+}
+
+func TestKeysTakeLessOfASlowLine(t *testing.T) {
+	came := func(t *testing.T, over func(Link) Link) int {
+		a, b, ids := slowPair(t, 300)
+		link := &metered{Link: over(b.sync.Link)}
+		b.sync.Link = link
+		b.takes(4 << 10)
+		for range 10 {
+			b.pull(t, a)
+		}
+		missing, err := b.Missing(t.Context(), nordtal, ids)
+		must(t, err)
+		if len(missing) > 0 {
+			t.Errorf("%d keys have not come", len(missing))
+		}
+		return link.bytes
+	}
+	plain := came(t, func(l Link) Link { return unpacking{l} })
+	packed := came(t, func(l Link) Link { return l })
+	t.Logf("%d bytes, by the version before %d", packed, plain)
+	if packed > plain*7/10 {
+		t.Errorf("300 keys take %d bytes, by the version before %d", packed, plain)
+	}
+}
+
+func TestAPackedAnswerThatIsNoneIsRefused(t *testing.T) {
+	a, b, _ := slowPair(t, 1)
+	for name, answer := range map[string][]byte{
+		"too much":    pack(make([]byte, 64<<20)),
+		"not packed":  {packedMark, 'w', 'h', 'a', 't'},
+		"nothing":     {packedMark},
+		"packed dots": pack(bytes.Repeat([]byte("."), 1000)),
+	} {
+		b.sync.Link = parrot(answer)
+		if _, err := b.sync.Step(t.Context(), a.Self()); !errors.Is(err, ErrRecord) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -79,6 +79,8 @@ type request struct {
 	Need []needed `json:"need,omitempty"`
 	// MaxBytes is about how long the answer may be, since the line is slow; 0 is as long as it can be.
 	MaxBytes int `json:"maxBytes,omitempty"`
+	// Pack says that the answer may be packed, see pack. A version that does not know it answers plainly.
+	Pack bool `json:"pack,omitempty"`
 	// Hint tells that the asking site has something new itself.
 	Hint bool `json:"hint,omitempty"`
 }
@@ -196,7 +198,7 @@ func (s *Syncer) ask(ctx context.Context, peer event.SiteID, urgent bool, build 
 	}
 	err = s.paced(ctx, peer, urgent, func(ctx context.Context, size int) (int, error) {
 		req := build(size)
-		req.MaxBytes = min(size, answerBytes)
+		req.MaxBytes, req.Pack = min(size, answerBytes), size < answerBytes
 		body, err := json.Marshal(req)
 		if err != nil {
 			return 0, err
@@ -205,7 +207,11 @@ func (s *Syncer) ask(ctx context.Context, peer event.SiteID, urgent bool, build 
 		if err != nil {
 			return 0, err
 		}
-		if err := json.Unmarshal(raw, &a); err != nil {
+		plain, err := unpack(raw)
+		if err != nil {
+			return 0, err
+		}
+		if err := json.Unmarshal(plain, &a); err != nil {
 			return 0, ErrRecord.With(err)
 		}
 		return len(raw), nil
@@ -238,10 +244,7 @@ func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]b
 		s.wake(peer)
 	}
 	var a answer
-	room, refused := answerBytes, 0
-	if req.MaxBytes > 0 {
-		room = min(room, req.MaxBytes)
-	}
+	room, refused := req.room(), 0
 	if err := s.giveNamed(ctx, peer, req.Need, &room, &a); err != nil {
 		return nil, err
 	}
@@ -261,7 +264,22 @@ func (s *Syncer) Serve(ctx context.Context, peer event.SiteID, body []byte) ([]b
 	if refused > 0 && refused == len(req.Want) {
 		return nil, ErrForbidden
 	}
-	return json.Marshal(a)
+	plain, err := json.Marshal(a)
+	if err != nil || !req.Pack {
+		return plain, err
+	}
+	return pack(plain), nil
+}
+
+// room returns how many bytes the answer may have before it is packed.
+func (req request) room() int {
+	switch {
+	case req.MaxBytes <= 0:
+		return answerBytes
+	case req.Pack:
+		return min(answerBytes, packedGain*req.MaxBytes)
+	}
+	return min(answerBytes, req.MaxBytes)
 }
 
 func (s *Syncer) give(ctx context.Context, peer event.SiteID, w wanted, room int) (given, error) {
