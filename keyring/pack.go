@@ -2,9 +2,7 @@
 
 package keyring
 
-import (
-	"codeberg.org/holdfast/holdfast/packed"
-)
+import "codeberg.org/holdfast/holdfast/packed"
 
 // packedGain is how many times shorter an answer gets that is packed: in JSON the bytes of ids and keys stand as letters, and
 // the same authority key seals one person's key after the other.
@@ -24,8 +22,9 @@ func pack(plain []byte) []byte {
 	return plain
 }
 
-// unpack returns the plain answer, and ErrRecord if it is none or too long.
-func unpack(raw []byte) ([]byte, error) {
+// Unpack returns an answer to Verb as it was before it was packed, and ErrRecord if it is none or too long. It is safe for
+// concurrent use.
+func Unpack(raw []byte) ([]byte, error) {
 	if len(raw) == 0 || raw[0] != packedMark {
 		return raw, nil
 	}

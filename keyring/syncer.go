@@ -207,7 +207,7 @@ func (s *Syncer) ask(ctx context.Context, peer event.SiteID, urgent bool, build 
 		if err != nil {
 			return 0, err
 		}
-		plain, err := unpack(raw)
+		plain, err := Unpack(raw)
 		if err != nil {
 			return 0, err
 		}

@@ -264,7 +264,8 @@ func givesKeys(answer []byte, id event.AuthorityID) bool {
 			Records   []json.RawMessage
 		}
 	}
-	if json.Unmarshal(answer, &a) != nil {
+	plain, err := keyring.Unpack(answer)
+	if err != nil || json.Unmarshal(plain, &a) != nil {
 		return true
 	}
 	for _, g := range a.Given {

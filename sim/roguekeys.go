@@ -87,7 +87,8 @@ func (r *rogue) plantInto(answer []byte) []byte {
 			Refused   bool              `json:"refused,omitempty"`
 		} `json:"given,omitempty"`
 	}
-	if json.Unmarshal(answer, &a) != nil {
+	plain, err := keyring.Unpack(answer)
+	if err != nil || json.Unmarshal(plain, &a) != nil {
 		return answer
 	}
 	for i := range a.Given {
