@@ -229,7 +229,7 @@ func (l *Log) Room(id LogID, vouched bool) error {
 		return nil
 	}
 	why := ordinary
-	if vouched || id.Incarnation == l.intakeOf(id.Site).present {
+	if vouched || isOf(id.Incarnation, l.intakeOf(id.Site).present) {
 		why = known
 	}
 	return l.roomFor(id, why)
