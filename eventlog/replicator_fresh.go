@@ -235,6 +235,9 @@ func (r *Replicator) endSilence(peer event.SiteID, s *peerState, now time.Time) 
 		c.since, c.patient, c.answered, c.charged = now, true, false, true
 		c.began = now.Add(-c.held)
 		r.askAtOnce(peer)
+	case c != nil && !s.heard.Before(c.since): // what answers now may have been sent before the silence
+		c.since, c.patient, c.charged = now, true, true
+		r.askAtOnce(peer)
 	case c == nil && s.known && !s.holdsUp(now) && r.waited.owes(now, paybackAll) < mayOwe:
 		r.beginCatchUp(peer, s, now, true)
 		s.catch.charged = true
