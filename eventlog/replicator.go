@@ -26,6 +26,7 @@ const (
 	maxHeadsPerPeer = 200000 // what one peer may make us remember, about 80 MB; what is beyond is counted and told
 	maxLogsAtOnce   = 64
 	maxRoundsPerLog = 12 // answers of pages taken from one log in one turn; a page of any size is whole after two turns
+	maxRoundsBrief  = 4  // the same of an urgent log while others are wanted
 	maxRoundsDeep   = 32 // the same on a slow line: between two turns the line idles for a moment
 	maxPartsPerStep = 8  // parts of heads exchanged in one step
 	maxProbes       = 16

@@ -160,7 +160,9 @@ func (r *Replicator) underWay(id LogID, w way) (longer time.Duration) {
 		return 0 // the others wait longer than that
 	}
 	for _, giver := range r.busy[id] {
-		longer = max(longer, r.peer(giver).down.underWay())
+		if s := r.peers[giver]; s != nil {
+			longer = max(longer, s.down.underWay())
+		}
 	}
 	return min(longer, waitUrgent)
 }

@@ -21,10 +21,12 @@ import (
 func (r *Replicator) pull(ctx context.Context, peer event.SiteID, w way, workers int) (moved int, err error) {
 	wanted := r.wants(peer, w)
 	results := make([]pullResult, len(wanted))
-	pullOne := func(i int) { results[i] = r.pullTurn(ctx, peer, wanted[i], w, workers > 0) }
-	if workers < 1 { // in the caller's goroutine, so that a simulation stays in order
+	pullOne := func(i int) { results[i] = r.pullTurn(ctx, peer, wanted[i], w, workers > 0, len(wanted) > 1) }
+	if workers < 1 || w == urgentWay && workers == 1 { // in the caller's goroutine, so that a simulation stays in order
 		for i := range wanted {
-			pullOne(i)
+			if pullOne(i); workers > 0 && results[i].moved > 0 {
+				break // what is the most urgent now may have come up meanwhile
+			}
 		}
 	} else {
 		var wg sync.WaitGroup
@@ -60,13 +62,15 @@ type pullResult struct {
 	err   error
 }
 
-// pullTurn gives one log its turn: some answers, unless another peer is to give us the log right now.
-func (r *Replicator) pullTurn(ctx context.Context, peer event.SiteID, target Head, w way, loop bool) pullResult {
+// pullTurn gives one log its turn: some answers, unless another peer is to give us the log right now. In a loop several may be
+// under way at once. others says that it is not the only one that is wanted.
+func (r *Replicator) pullTurn(ctx context.Context, peer event.SiteID, target Head, w way, loop, others bool) pullResult {
 	if !r.claim(peer, target.Branch.LogID, w) {
 		return pullResult{}
 	}
 	down, _ := r.paces(peer)
-	f := &fetch{peer: peer, target: target, way: w, deep: loop && !down.fast()}
+	f := &fetch{peer: peer, target: target, way: w, deep: loop && !down.fast(), brief: others && w == urgentWay}
+	defer r.noteServed(peer, target.Branch.Site)
 	pulled, err := r.pullLog(ctx, f)
 	r.noteResult(peer, target, err)
 	r.unclaim(peer, target.Branch.LogID, w, pulled > 0)
@@ -77,7 +81,7 @@ func (r *Replicator) pullTurn(ctx context.Context, peer event.SiteID, target Hea
 }
 
 // wants returns the peer's heads that we lack, may hold and fetch this way, at most 64: the most urgent first, troublesome
-// ones last.
+// ones last. No origin can fill the list: see share.
 func (r *Replicator) wants(peer event.SiteID, w way) []Head {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,13 +98,49 @@ func (r *Replicator) wants(peer event.SiteID, w way) []Head {
 		}
 	}
 	slices.SortFunc(out, func(a, b Head) int {
-		return cmp.Or(cmp.Compare(s.failures[a.Branch].count, s.failures[b.Branch].count),
-			cmp.Compare(rank(a.Branch), rank(b.Branch)), compareBranches(a.Branch, b.Branch))
+		return cmp.Or(cmp.Compare(s.failures[a.Branch].count, s.failures[b.Branch].count), cmp.Compare(rank(a.Branch), rank(b.Branch)),
+			cmp.Compare(s.served[a.Branch.Site], s.served[b.Branch.Site]), compareBranches(a.Branch, b.Branch))
 	})
-	out = out[:min(len(out), maxLogsAtOnce)]
 	s.stopWaiting(w, out)
-	return out
+	out = r.share(out, w)
+	return out[:min(len(out), maxLogsAtOnce)]
 }
+
+// share keeps a few logs of each origin, as many as come in one round on that way: a site that has begun many, of however
+// many authorities, would have an alarm of another one wait for all of them. What somebody else is giving is no part of it. The
+// caller holds r.mu.
+func (r *Replicator) share(wanted []Head, w way) []Head {
+	if w == bulkWay {
+		return wanted
+	}
+	most := map[way]int{urgentWay: 1, operationsWay: operationsAtOnce}[w]
+	taken := make(map[event.SiteID]int)
+	return slices.DeleteFunc(wanted, func(h Head) bool {
+		if len(r.busy[h.Branch.LogID]) > 0 {
+			return false
+		}
+		taken[h.Branch.Site]++
+		return taken[h.Branch.Site] > most
+	})
+}
+
+// operationsAtOnce is how many logs of operations of one origin come in one round.
+const operationsAtOnce = 4
+
+// noteServed notes that a log of the origin has had a turn at the peer: the others are next.
+func (r *Replicator) noteServed(peer, origin event.SiteID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.peer(peer)
+	if s.served == nil || len(s.served) > maxServed {
+		s.served = make(map[event.SiteID]uint64)
+	}
+	s.turns++
+	s.served[origin] = s.turns
+}
+
+// maxServed bounds of how many origins is known when they were served.
+const maxServed = 1024
 
 // The ranks of logs.
 const (

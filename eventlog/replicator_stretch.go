@@ -31,6 +31,7 @@ type fetch struct {
 	target Head
 	way    way
 	deep   bool // two questions may be under way, each in a goroutine
+	brief  bool // others wait for a turn
 	moved  bool // something has come
 	more   bool // the last answer said that there is more
 	ended  bool // there is nothing more to ask for now
@@ -161,10 +162,7 @@ func (f *fetch) rejoin() {
 // overtaken goes on behind what has come from another peer meanwhile.
 func (r *Replicator) overtaken(ctx context.Context, f *fetch) {
 	id := f.target.Branch.LogID
-	r.mu.Lock()
-	others := len(r.busy[id]) > 1
-	r.mu.Unlock()
-	if !others || f.first == (Hash{}) {
+	if f.first == (Hash{}) {
 		return
 	}
 	in, held, err := r.cfg.Log.Holds(ctx, id, f.after.Page+1, f.first)
@@ -195,7 +193,10 @@ func (r *Replicator) pullLog(ctx context.Context, f *fetch) (pulled int, err err
 	defer r.leave(f)
 	defer cancel() // what is still under way after an error is of no use
 	rounds := maxRoundsPerLog
-	if f.deep {
+	switch {
+	case f.brief:
+		rounds = maxRoundsBrief
+	case f.deep:
 		rounds = maxRoundsDeep
 	}
 	for round := 0; ; round++ {
@@ -339,9 +340,20 @@ func (r *Replicator) takePages(ctx context.Context, f *fetch, raw [][]byte) (pul
 	if pulled, err = r.cfg.Log.Accept(ctx, raw); err != nil {
 		return pulled, err
 	}
+	if pulled > 0 {
+		r.noteGiven(f.peer, f.target.Branch.LogID, lengthOf(raw), 0)
+		r.noteWhole(f.peer, f.target.Branch.LogID)
+	}
 	f.begin(spot{f.after.Page + uint64(len(raw)), sha256.Sum256(raw[len(raw)-1])})
 	f.ended = f.after.Page >= f.target.Page
 	return pulled, nil
+}
+
+func lengthOf(pages [][]byte) (bytes int) {
+	for _, p := range pages {
+		bytes += len(p)
+	}
+	return bytes
 }
 
 // takePart adds a part to the piece and takes in the pages that are complete with it.
