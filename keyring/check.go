@@ -68,8 +68,10 @@ func fileAt(path string) salvage.File {
 	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Unread: nothingRead, Keep: maxAside}
 }
 
-// nothingRead asks of a fresh file whether no key, or no box with an authority key, was read: without either no key opens.
-const nothingRead = `SELECT NOT EXISTS (SELECT 1 FROM secret WHERE erased = 0) OR NOT EXISTS (SELECT 1 FROM box)`
+// nothingRead asks of a fresh file whether of no key, or of no box with an authority key, both row and bytes were read: without
+// either no key opens.
+const nothingRead = `SELECT NOT EXISTS (SELECT 1 FROM secret JOIN vault USING (slot) WHERE erased = 0)
+	OR NOT EXISTS (SELECT 1 FROM box JOIN vault USING (slot))`
 
 // keepLayout keeps where the tables of the file lie. A site without that opens all the same: it is written at the next opening.
 func (r *Ring) keepLayout(path string) {

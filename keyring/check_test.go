@@ -172,7 +172,7 @@ func (d *damaged) sealed(k Key) []byte {
 // Erasing is for ever: what was kept for its other keys must not keep this one.
 func TestErasingAKeyDestroysTheDamagedFilesThatAreKept(t *testing.T) {
 	d := newDamaged(t)
-	d.change(func(f []byte) []byte { copy(f[4096:], bytes.Repeat([]byte{0xff}, 300)); return f })
+	d.change(tornFirstPage)
 	found := d.reopen()
 	if found == nil {
 		t.Fatal("the damage was not found")
