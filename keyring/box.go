@@ -237,6 +237,18 @@ func (r *Ring) openBoxes(ctx context.Context, q querier, authority event.Authori
 // openBox opens a box that is sealed to us. It returns seal.ErrOpen also for a key that is not the one its origin has
 // signed for.
 func (r *Ring) openBox(authority event.AuthorityID, rec Record) (seal.Key, error) {
+	secret, err := r.openSealed(authority, rec)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	if rec.Origin != "" && !bytes.Equal(rec.Digest, digestOf(authority, secret)) {
+		return seal.Key{}, seal.ErrOpen
+	}
+	return secret, nil
+}
+
+// openSealed returns the key that is in a box, whatever its origin has signed for.
+func (r *Ring) openSealed(authority event.AuthorityID, rec Record) (seal.Key, error) {
 	plain, err := r.cfg.Identity.Open(boxContext(authority, rec.ID, r.self), rec.Sealed)
 	if err != nil {
 		return seal.Key{}, err
@@ -244,11 +256,7 @@ func (r *Ring) openBox(authority event.AuthorityID, rec Record) (seal.Key, error
 	if len(plain) != len(seal.Key{}) {
 		return seal.Key{}, seal.ErrOpen
 	}
-	secret := seal.Key(plain)
-	if rec.Origin != "" && !bytes.Equal(rec.Digest, digestOf(authority, secret)) {
-		return seal.Key{}, seal.ErrOpen
-	}
-	return secret, nil
+	return seal.Key(plain), nil
 }
 
 func boxContext(authority event.AuthorityID, id event.KeyID, site event.SiteID) string {

@@ -318,17 +318,11 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 		return 0, err
 	}
 	for _, b := range boxes {
-		opens := func(sealed []byte) bool {
-			rec := b.record
-			rec.Sealed = sealed
-			_, err := r.openBox(b.authority, rec)
-			return err == nil
-		}
-		if opens(b.record.Sealed) { // a box for this site is stored only if it opens
+		if _, err := r.openBox(b.authority, b.record); err == nil { // a box for this site is stored only if it opens
 			continue
 		}
 		damaged++
-		whole, ok := byTrial(b.record.Sealed, anyBit, opens)
+		whole, ok := r.wholeBox(b)
 		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) (bool, error) {
 			if ok {
 				return w.restoreBox(b, whole)
@@ -340,6 +334,22 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 		}
 	}
 	return damaged, nil
+}
+
+// wholeBox returns the record of a damaged box as it was, if only its digest was changed, of which the id is a part, or a single bit
+// of the sealed key.
+func (r *Ring) wholeBox(b ownBox) (whole Record, ok bool) {
+	whole = b.record
+	if secret, err := r.openSealed(b.authority, whole); err == nil {
+		whole.Digest = digestOf(b.authority, secret)
+		return whole, idOf(whole.Digest) == b.id
+	}
+	whole.Sealed, ok = byTrial(b.record.Sealed, anyBit, func(sealed []byte) bool {
+		whole.Sealed = sealed
+		_, err := r.openBox(b.authority, whole)
+		return err == nil
+	})
+	return whole, ok
 }
 
 // ownBox is an authority key that is sealed to this site.
@@ -398,11 +408,16 @@ func (w *writer) restore(p place, slot int64, sealed []byte) (still bool, err er
 }
 
 // restoreBox makes a box whole. What came while it did not open is looked at again, as when a box comes.
-func (w *writer) restoreBox(b ownBox, sealed []byte) (still bool, err error) {
+func (w *writer) restoreBox(b ownBox, whole Record) (still bool, err error) {
 	if still, err = w.hasBox(b); err != nil || !still {
 		return still, err
 	}
-	if _, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, b.slot); err != nil {
+	_, err = w.ExecContext(w.ctx, `UPDATE box SET digest = ? WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
+		bytesOf(whole.Digest), b.authority, b.id, whole.Site, whole.Maker)
+	if err != nil {
+		return false, err
+	}
+	if _, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, whole.Sealed, b.slot); err != nil {
 		return false, err
 	}
 	return true, w.opened(b.authority, b.id)

@@ -266,6 +266,30 @@ func TestADamagedBoxCostsNoKey(t *testing.T) {
 	}
 }
 
+// The digest lies beside what is sealed. Where no other site has the authority's key, nothing brings back a box that was given up.
+func TestABoxWhoseDigestWasChangedIsWholeAgain(t *testing.T) {
+	n := newNetwork()
+	a := n.add(t, t.TempDir())
+	n.allow(a)
+	must(t, a.Found(t.Context(), nordtal))
+	k := a.newKey(t)
+	box, err := a.boxOf(t, a)
+	must(t, err)
+	_, err = a.db.Exec(`UPDATE box SET digest = ?`, append(bytes.Clone(box.Digest[:31]), box.Digest[31]^1))
+	must(t, err, a.Close())
+	a.open(t)
+	a.want(t, k.ID, ErrMissing)
+	for _, want := range []int{1, 0} {
+		if n, err := a.Check(t.Context(), noRest); n != want || err != nil {
+			t.Errorf("%d damaged, %v, want %d", n, err, want)
+		}
+	}
+	a.reads(t, k)
+	if again, err := a.boxOf(t, a); err != nil || !again.signed(nordtal) || !bytes.Equal(again.Sealed, box.Sealed) {
+		t.Errorf("the box is another one: %v", err)
+	}
+}
+
 // A damaged page that is met while the site runs is the keyring's trouble alone: the key is missing, and nothing stops.
 func TestAKeyringThatCannotBeReadWhileTheSiteRunsIsToldAndStopsNobody(t *testing.T) {
 	d := newDamaged(t)
@@ -413,7 +437,7 @@ func TestTheCheckGivesUpNoBoxThatHasComeMeanwhile(t *testing.T) {
 	b.slot += 1000
 	must(t, d.site.write(t.Context(), func(w *writer) error {
 		gone, err := w.giveUpBox(b)
-		back, err2 := w.restoreBox(b, []byte("torn"))
+		back, err2 := w.restoreBox(b, Record{Site: b.record.Site, Maker: b.record.Maker, Sealed: []byte("torn")})
 		if gone || back {
 			t.Error("a box that is another one by now was settled")
 		}
