@@ -257,8 +257,8 @@ func (r *Ring) checkKeys(ctx context.Context, rest func(context.Context) error) 
 }
 
 func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE erased = 0 AND giver = '' AND (authority, id) > (?, ?)
-		ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
+	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE giver = '' AND (erased = 0 OR slot > 0)
+		AND (authority, id) > (?, ?) ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -278,10 +278,10 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	r.fill.Lock()
 	_, err = r.load(ctx, p.authority, p.id)
 	r.fill.Unlock()
-	if err == nil || errors.Is(err, ErrErased) {
+	if err == nil {
 		return false, nil
 	}
-	if !errors.Is(err, ErrMissing) {
+	if !errors.Is(err, ErrMissing) && !errors.Is(err, ErrErased) {
 		return false, err
 	}
 	row, err := findSecret(ctx, r.db, p.authority, p.id)
@@ -291,22 +291,38 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	held, err := r.authorityKeys(ctx, r.db, p.authority, row.by)
+	if row.erased > 0 {
+		return r.checkErased(ctx, p, row)
+	}
+	whole, ok, err := r.wholeKey(ctx, p, row)
 	if err != nil {
 		return false, nil // without the authority's key nobody can tell
 	}
-	whole, ok := byTrial(row.sealed, anyByte, func(sealed []byte) bool {
-		return slices.ContainsFunc(held, func(h heldKey) bool {
-			_, err := openSecret(h.secret, p.authority, p.id, row.name, sealed)
-			return err == nil
-		})
-	})
 	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) (bool, error) {
 		if ok {
 			return w.restore(p, row.slot, whole)
 		}
 		return w.giveUp(p, row.slot)
 	})
+}
+
+// wholeKey returns what is sealed of a damaged key as it was, if a single byte of it was changed, or none.
+func (r *Ring) wholeKey(ctx context.Context, p place, row secretRow) (whole []byte, ok bool, err error) {
+	held, err := r.authorityKeys(ctx, r.db, p.authority, row.by)
+	if err != nil {
+		return nil, false, err
+	}
+	opens := func(sealed []byte) bool {
+		return slices.ContainsFunc(held, func(h heldKey) bool {
+			_, err := openSecret(h.secret, p.authority, p.id, row.name, sealed)
+			return err == nil
+		})
+	}
+	if opens(row.sealed) {
+		return row.sealed, true, nil
+	}
+	whole, ok = byTrial(row.sealed, anyByte, opens)
+	return whole, ok, nil
 }
 
 func keyDetail(p place) string { return fmt.Sprintf("key %s of %s", p.id, p.authority) }
@@ -401,10 +417,11 @@ func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, d
 	return nil
 }
 
-// restore makes a key whole, if it is still the one that was read: an erasure in between has burnt it for ever.
+// restore makes a key whole, if it is still the one that was read: an erasure in between has burnt it for ever, and its row names no
+// slot any more.
 func (w *writer) restore(p place, slot int64, sealed []byte) (still bool, err error) {
 	return w.changes(`UPDATE vault SET sealed = ? WHERE slot = ? AND EXISTS (
-		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot AND erased = 0)`, sealed, slot, p.authority, p.id)
+		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot)`, sealed, slot, p.authority, p.id)
 }
 
 // restoreBox makes a box whole. What came while it did not open is looked at again, as when a box comes.
@@ -426,7 +443,7 @@ func (w *writer) restoreBox(b ownBox, whole Record) (still bool, err error) {
 // giveUp makes a key that does not open a missing one, if it is still the one that was read. All other sites are asked for
 // everything again. Its bytes are burnt: they are nearly those of the key, and no later erasure would find them.
 func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
-	still, err = w.changes(`DELETE FROM secret WHERE authority = ? AND id = ? AND slot = ? AND erased = 0`, p.authority, p.id, slot)
+	still, err = w.changes(`DELETE FROM secret WHERE authority = ? AND id = ? AND slot = ? AND (erased = 0 OR slot > 0)`, p.authority, p.id, slot)
 	if err != nil || !still {
 		return still, err
 	}
