@@ -334,7 +334,13 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 		return 0, err
 	}
 	for _, b := range boxes {
-		if _, err := r.openBox(b.authority, b.record); err == nil { // a box for this site is stored only if it opens
+		if secret, err := r.openBox(b.authority, b.record); err == nil { // a box for this site is stored only if it opens
+			if b.genuine && !gives(b.authority, secret, b.id) { // it came before the true one
+				err = r.write(ctx, func(w *writer) error { _, err := w.giveUpBox(b); return err })
+			}
+			if err != nil {
+				return damaged, err
+			}
 			continue
 		}
 		damaged++
@@ -371,13 +377,14 @@ func (r *Ring) wholeBox(b ownBox) (whole Record, ok bool) {
 // ownBox is an authority key that is sealed to this site.
 type ownBox struct {
 	place
-	slot   int64
-	record Record
+	slot    int64
+	record  Record
+	genuine bool // a secret was here that gives the id
 }
 
 func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT b.authority, b.id, b.slot, b.maker, b.generation, b.origin, b.digest, v.sealed
-		FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
+	rows, err := r.db.QueryContext(ctx, `SELECT b.authority, b.id, b.slot, b.maker, b.generation, b.origin, b.digest, v.sealed,
+		EXISTS (SELECT 1 FROM genuine g WHERE g.authority = b.authority AND g.id = b.id) FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
 	if err != nil {
 		return nil, err
 	}
@@ -385,7 +392,8 @@ func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
 	for rows.Next() {
 		var b ownBox
 		rec := &b.record
-		if err := rows.Scan(&b.authority, &b.id, &b.slot, &rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Sealed); err != nil {
+		err := rows.Scan(&b.authority, &b.id, &b.slot, &rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Sealed, &b.genuine)
+		if err != nil {
 			return nil, err
 		}
 		rec.ID, rec.Site = b.id, r.self
