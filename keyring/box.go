@@ -215,18 +215,19 @@ func (r *Ring) authorityKeys(ctx context.Context, q querier, authority event.Aut
 }
 
 func (r *Ring) openBoxes(ctx context.Context, q querier, authority event.AuthorityID, id event.KeyID) (list []heldKey, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT b.maker, b.generation, b.origin, b.digest, b.birth, v.sealed FROM box b
-		JOIN vault v ON v.slot = b.slot WHERE b.authority = ? AND b.id = ? AND b.site = ? ORDER BY b.maker`, authority, id, r.self)
+	rows, err := q.QueryContext(ctx, `SELECT b.maker, b.generation, b.origin, b.digest, b.birth, v.sealed,
+		EXISTS (SELECT 1 FROM genuine g WHERE g.authority = b.authority AND g.id = b.id) FROM box b JOIN vault v ON v.slot = b.slot
+		WHERE b.authority = ? AND b.id = ? AND b.site = ? ORDER BY b.maker`, authority, id, r.self)
 	if err != nil {
 		return nil, err
 	}
 	defer closeRows(rows, &err)
 	for rows.Next() {
-		rec := Record{ID: id, Site: r.self}
-		if err := rows.Scan(&rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Birth, &rec.Sealed); err != nil {
+		rec, genuine := Record{ID: id, Site: r.self}, false
+		if err := rows.Scan(&rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Birth, &rec.Sealed, &genuine); err != nil {
 			return nil, err
 		}
-		if secret, err := r.openBox(authority, rec); err == nil {
+		if secret, err := r.openBox(authority, rec); err == nil && (!genuine || gives(authority, secret, id)) {
 			rec.Sealed = nil
 			list = append(list, heldKey{secret, rec})
 		}
@@ -237,6 +238,18 @@ func (r *Ring) openBoxes(ctx context.Context, q querier, authority event.Authori
 // openBox opens a box that is sealed to us. It returns seal.ErrOpen also for a key that is not the one its origin has
 // signed for.
 func (r *Ring) openBox(authority event.AuthorityID, rec Record) (seal.Key, error) {
+	secret, err := r.openSealed(authority, rec)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	if rec.Origin != "" && !bytes.Equal(rec.Digest, digestOf(authority, secret)) {
+		return seal.Key{}, seal.ErrOpen
+	}
+	return secret, nil
+}
+
+// openSealed returns the key that is in a box, whatever its origin has signed for.
+func (r *Ring) openSealed(authority event.AuthorityID, rec Record) (seal.Key, error) {
 	plain, err := r.cfg.Identity.Open(boxContext(authority, rec.ID, r.self), rec.Sealed)
 	if err != nil {
 		return seal.Key{}, err
@@ -244,11 +257,7 @@ func (r *Ring) openBox(authority event.AuthorityID, rec Record) (seal.Key, error
 	if len(plain) != len(seal.Key{}) {
 		return seal.Key{}, seal.ErrOpen
 	}
-	secret := seal.Key(plain)
-	if rec.Origin != "" && !bytes.Equal(rec.Digest, digestOf(authority, secret)) {
-		return seal.Key{}, seal.ErrOpen
-	}
-	return secret, nil
+	return seal.Key(plain), nil
 }
 
 func boxContext(authority event.AuthorityID, id event.KeyID, site event.SiteID) string {
@@ -287,7 +296,7 @@ func (w *writer) insertBox(authority event.AuthorityID, rec Record) error {
 	_, err = w.ExecContext(w.ctx, `INSERT INTO box (authority, id, generation, site, slot, change, maker, signature, origin, digest, birth)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, authority, rec.ID, rec.Generation, rec.Site, slot, w.next(),
 		rec.Maker, bytesOf(rec.Signature), rec.Origin, bytesOf(rec.Digest), bytesOf(rec.Birth))
-	return err
+	return errors.Join(err, w.noteGenuine(authority, rec))
 }
 
 // bytesOf returns b, or no bytes in the place of nil, which SQLite would take for NULL.
@@ -317,6 +326,10 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 		if secret, err = w.ring.openBox(authority, rec); err != nil {
 			w.refuse(refusedBox)
 			return nil
+		}
+		if no, err := w.isFalse(authority, rec.ID, secret); err != nil || no {
+			w.refuse(refusedBox)
+			return err
 		}
 	}
 	if known { // it takes the place of the one that is here

@@ -68,8 +68,10 @@ func fileAt(path string) salvage.File {
 	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Unread: nothingRead, Keep: maxAside}
 }
 
-// nothingRead asks of a fresh file whether no key, or no box with an authority key, was read: without either no key opens.
-const nothingRead = `SELECT NOT EXISTS (SELECT 1 FROM secret WHERE erased = 0) OR NOT EXISTS (SELECT 1 FROM box)`
+// nothingRead asks of a fresh file whether of no key, or of no box with an authority key, both row and bytes were read: without
+// either no key opens.
+const nothingRead = `SELECT NOT EXISTS (SELECT 1 FROM secret JOIN vault USING (slot) WHERE erased = 0)
+	OR NOT EXISTS (SELECT 1 FROM box JOIN vault USING (slot))`
 
 // keepLayout keeps where the tables of the file lie. A site without that opens all the same: it is written at the next opening.
 func (r *Ring) keepLayout(path string) {
@@ -255,8 +257,8 @@ func (r *Ring) checkKeys(ctx context.Context, rest func(context.Context) error) 
 }
 
 func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE erased = 0 AND giver = '' AND (authority, id) > (?, ?)
-		ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
+	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE giver = '' AND (erased = 0 OR slot > 0)
+		AND (authority, id) > (?, ?) ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -276,10 +278,10 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	r.fill.Lock()
 	_, err = r.load(ctx, p.authority, p.id)
 	r.fill.Unlock()
-	if err == nil || errors.Is(err, ErrErased) {
+	if err == nil {
 		return false, nil
 	}
-	if !errors.Is(err, ErrMissing) {
+	if !errors.Is(err, ErrMissing) && !errors.Is(err, ErrErased) {
 		return false, err
 	}
 	row, err := findSecret(ctx, r.db, p.authority, p.id)
@@ -289,22 +291,38 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	held, err := r.authorityKeys(ctx, r.db, p.authority, row.by)
+	if row.erased > 0 {
+		return r.checkErased(ctx, p, row)
+	}
+	whole, ok, err := r.wholeKey(ctx, p, row)
 	if err != nil {
 		return false, nil // without the authority's key nobody can tell
 	}
-	whole, ok := byTrial(row.sealed, anyByte, func(sealed []byte) bool {
-		return slices.ContainsFunc(held, func(h heldKey) bool {
-			_, err := openSecret(h.secret, p.authority, p.id, row.name, sealed)
-			return err == nil
-		})
-	})
 	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) (bool, error) {
 		if ok {
 			return w.restore(p, row.slot, whole)
 		}
 		return w.giveUp(p, row.slot)
 	})
+}
+
+// wholeKey returns what is sealed of a damaged key as it was, if a single byte of it was changed, or none.
+func (r *Ring) wholeKey(ctx context.Context, p place, row secretRow) (whole []byte, ok bool, err error) {
+	held, err := r.authorityKeys(ctx, r.db, p.authority, row.by)
+	if err != nil {
+		return nil, false, err
+	}
+	opens := func(sealed []byte) bool {
+		return slices.ContainsFunc(held, func(h heldKey) bool {
+			_, err := openSecret(h.secret, p.authority, p.id, row.name, sealed)
+			return err == nil
+		})
+	}
+	if opens(row.sealed) {
+		return row.sealed, true, nil
+	}
+	whole, ok = byTrial(row.sealed, anyByte, opens)
+	return whole, ok, nil
 }
 
 func keyDetail(p place) string { return fmt.Sprintf("key %s of %s", p.id, p.authority) }
@@ -316,17 +334,17 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 		return 0, err
 	}
 	for _, b := range boxes {
-		opens := func(sealed []byte) bool {
-			rec := b.record
-			rec.Sealed = sealed
-			_, err := r.openBox(b.authority, rec)
-			return err == nil
-		}
-		if opens(b.record.Sealed) { // a box for this site is stored only if it opens
+		if secret, err := r.openBox(b.authority, b.record); err == nil { // a box for this site is stored only if it opens
+			if b.genuine && !gives(b.authority, secret, b.id) { // it came before the true one
+				err = r.write(ctx, func(w *writer) error { _, err := w.giveUpBox(b); return err })
+			}
+			if err != nil {
+				return damaged, err
+			}
 			continue
 		}
 		damaged++
-		whole, ok := byTrial(b.record.Sealed, anyBit, opens)
+		whole, ok := r.wholeBox(b)
 		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) (bool, error) {
 			if ok {
 				return w.restoreBox(b, whole)
@@ -340,16 +358,33 @@ func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 	return damaged, nil
 }
 
+// wholeBox returns the record of a damaged box as it was, if only its digest was changed, of which the id is a part, or a single bit
+// of the sealed key.
+func (r *Ring) wholeBox(b ownBox) (whole Record, ok bool) {
+	whole = b.record
+	if secret, err := r.openSealed(b.authority, whole); err == nil {
+		whole.Digest = digestOf(b.authority, secret)
+		return whole, idOf(whole.Digest) == b.id
+	}
+	whole.Sealed, ok = byTrial(b.record.Sealed, anyBit, func(sealed []byte) bool {
+		whole.Sealed = sealed
+		_, err := r.openBox(b.authority, whole)
+		return err == nil
+	})
+	return whole, ok
+}
+
 // ownBox is an authority key that is sealed to this site.
 type ownBox struct {
 	place
-	slot   int64
-	record Record
+	slot    int64
+	record  Record
+	genuine bool // a secret was here that gives the id
 }
 
 func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT b.authority, b.id, b.slot, b.maker, b.generation, b.origin, b.digest, v.sealed
-		FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
+	rows, err := r.db.QueryContext(ctx, `SELECT b.authority, b.id, b.slot, b.maker, b.generation, b.origin, b.digest, v.sealed,
+		EXISTS (SELECT 1 FROM genuine g WHERE g.authority = b.authority AND g.id = b.id) FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
 	if err != nil {
 		return nil, err
 	}
@@ -357,7 +392,8 @@ func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
 	for rows.Next() {
 		var b ownBox
 		rec := &b.record
-		if err := rows.Scan(&b.authority, &b.id, &b.slot, &rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Sealed); err != nil {
+		err := rows.Scan(&b.authority, &b.id, &b.slot, &rec.Maker, &rec.Generation, &rec.Origin, &rec.Digest, &rec.Sealed, &b.genuine)
+		if err != nil {
 			return nil, err
 		}
 		rec.ID, rec.Site = b.id, r.self
@@ -389,18 +425,24 @@ func (r *Ring) settleDamage(ctx context.Context, detail string, restored bool, d
 	return nil
 }
 
-// restore makes a key whole, if it is still the one that was read: an erasure in between has burnt it for ever.
+// restore makes a key whole, if it is still the one that was read: an erasure in between has burnt it for ever, and its row names no
+// slot any more.
 func (w *writer) restore(p place, slot int64, sealed []byte) (still bool, err error) {
 	return w.changes(`UPDATE vault SET sealed = ? WHERE slot = ? AND EXISTS (
-		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot AND erased = 0)`, sealed, slot, p.authority, p.id)
+		SELECT 1 FROM secret WHERE authority = ? AND id = ? AND slot = vault.slot)`, sealed, slot, p.authority, p.id)
 }
 
 // restoreBox makes a box whole. What came while it did not open is looked at again, as when a box comes.
-func (w *writer) restoreBox(b ownBox, sealed []byte) (still bool, err error) {
+func (w *writer) restoreBox(b ownBox, whole Record) (still bool, err error) {
 	if still, err = w.hasBox(b); err != nil || !still {
 		return still, err
 	}
-	if _, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, sealed, b.slot); err != nil {
+	_, err = w.ExecContext(w.ctx, `UPDATE box SET digest = ? WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
+		bytesOf(whole.Digest), b.authority, b.id, whole.Site, whole.Maker)
+	if err != nil {
+		return false, err
+	}
+	if _, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = ? WHERE slot = ?`, whole.Sealed, b.slot); err != nil {
 		return false, err
 	}
 	return true, w.opened(b.authority, b.id)
@@ -409,7 +451,7 @@ func (w *writer) restoreBox(b ownBox, sealed []byte) (still bool, err error) {
 // giveUp makes a key that does not open a missing one, if it is still the one that was read. All other sites are asked for
 // everything again. Its bytes are burnt: they are nearly those of the key, and no later erasure would find them.
 func (w *writer) giveUp(p place, slot int64) (still bool, err error) {
-	still, err = w.changes(`DELETE FROM secret WHERE authority = ? AND id = ? AND slot = ? AND erased = 0`, p.authority, p.id, slot)
+	still, err = w.changes(`DELETE FROM secret WHERE authority = ? AND id = ? AND slot = ? AND (erased = 0 OR slot > 0)`, p.authority, p.id, slot)
 	if err != nil || !still {
 		return still, err
 	}

@@ -172,7 +172,7 @@ func (d *damaged) sealed(k Key) []byte {
 // Erasing is for ever: what was kept for its other keys must not keep this one.
 func TestErasingAKeyDestroysTheDamagedFilesThatAreKept(t *testing.T) {
 	d := newDamaged(t)
-	d.change(func(f []byte) []byte { copy(f[4096:], bytes.Repeat([]byte{0xff}, 300)); return f })
+	d.change(tornFirstPage)
 	found := d.reopen()
 	if found == nil {
 		t.Fatal("the damage was not found")
@@ -263,6 +263,127 @@ func TestADamagedBoxCostsNoKey(t *testing.T) {
 				t.Errorf("%d keys are missing", n)
 			}
 		})
+	}
+}
+
+// The digest lies beside what is sealed. Where no other site has the authority's key, nothing brings back a box that was given up.
+func TestABoxWhoseDigestWasChangedIsWholeAgain(t *testing.T) {
+	n := newNetwork()
+	a := n.add(t, t.TempDir())
+	n.allow(a)
+	must(t, a.Found(t.Context(), nordtal))
+	k := a.newKey(t)
+	box, err := a.boxOf(t, a)
+	must(t, err)
+	_, err = a.db.Exec(`UPDATE box SET digest = ?`, append(bytes.Clone(box.Digest[:31]), box.Digest[31]^1))
+	must(t, err, a.Close())
+	a.open(t)
+	a.want(t, k.ID, ErrMissing)
+	for _, want := range []int{1, 0} {
+		if n, err := a.Check(t.Context(), noRest); n != want || err != nil {
+			t.Errorf("%d damaged, %v, want %d", n, err, want)
+		}
+	}
+	a.reads(t, k)
+	if again, err := a.boxOf(t, a); err != nil || !again.signed(nordtal) || !bytes.Equal(again.Sealed, box.Sealed) {
+		t.Errorf("the box is another one: %v", err)
+	}
+}
+
+// seemsErased makes the row of a key say that it is erased, as one bit does: the serial type of a column goes from 8 (0) to 9 (1).
+func (d *damaged) seemsErased(k Key) {
+	d.t.Helper()
+	d.change(func(f []byte) []byte {
+		done := 0
+		row := []byte(string(nordtal) + string(k.ID))
+		for at := bytes.Index(f, row); at >= 0; {
+			head := f[at-20 : at] // in an index it is another one
+			if i := bytes.Index(head, []byte{0x21, 0x2d, 0x0d, 0x2d}); i >= 0 && head[i+5] == 8 {
+				head[i+5] = 9
+				done++
+			}
+			next := bytes.Index(f[at+1:], row)
+			if next < 0 {
+				break
+			}
+			at += 1 + next
+		}
+		if done != 1 {
+			d.t.Fatalf("%d rows found", done)
+		}
+		return f
+	})
+}
+
+func TestAKeyThatOneBitErasesIsAliveAgain(t *testing.T) {
+	for name, erased := range map[string]bool{"a living one": false, "one that was erased meanwhile": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDamaged(t)
+			k := d.own[150] // no other site has it
+			sealed := d.sealed(k)
+			d.seemsErased(k)
+			if found := d.reopen(); found != nil {
+				t.Fatalf("SQLite itself has found %+v", found)
+			}
+			d.site.want(t, k.ID, ErrErased)
+			d.other.pull(t, d.site)
+			if erased {
+				must(t, d.site.erase(k.ID))
+			}
+			for _, want := range []int{1, 0} {
+				if n, err := d.site.Check(t.Context(), noRest); n != want || err != nil {
+					t.Errorf("%d damaged keys, %v, want %d", n, err, want)
+				}
+			}
+			d.other.pull(t, d.site)
+			if !erased {
+				d.site.reads(t, k)
+				d.other.reads(t, k)
+				return
+			}
+			d.site.want(t, k.ID, ErrErased)
+			if d.site.holds(t, sealed) {
+				t.Error("the bytes of an erased key are still in the files")
+			}
+		})
+	}
+}
+
+func TestAKeyThatSeemsErasedAndDoesNotOpenComesAgain(t *testing.T) {
+	d := newDamaged(t)
+	k := d.shared[150]
+	d.seemsErased(k)
+	torn := d.sealed(k)
+	d.change(func(f []byte) []byte {
+		i := bytes.Index(f, torn)
+		f[i+9], f[i+30] = ^f[i+9], ^f[i+30]
+		return f
+	})
+	d.reopen()
+	if n, err := d.site.Check(t.Context(), noRest); n != 1 || err != nil {
+		t.Errorf("%d damaged keys, %v", n, err)
+	}
+	d.site.pull(t, d.other)
+	d.site.reads(t, k)
+}
+
+// A mark that names a slot by damage stays one, and the key whose bytes lie there can be erased.
+func TestAMarkThatNamesASlotStaysAMark(t *testing.T) {
+	d := newDamaged(t)
+	d.reopen()
+	sealed := d.sealed(d.own[10])
+	_, err := d.site.db.Exec(`UPDATE secret SET slot = (SELECT slot FROM secret WHERE id = ?) WHERE id = ?`, d.own[10].ID, d.erased.ID)
+	must(t, err)
+	for _, want := range []int{1, 0} {
+		if n, err := d.site.Check(t.Context(), noRest); n != want || err != nil {
+			t.Errorf("%d damaged, %v, want %d", n, err, want)
+		}
+	}
+	d.site.want(t, d.erased.ID, ErrErased)
+	d.site.reads(t, d.own[10])
+	must(t, d.site.erase(d.own[10].ID))
+	if d.site.holds(t, sealed) {
+		t.Error("the bytes of an erased key are still in the files")
 	}
 }
 
@@ -413,7 +534,7 @@ func TestTheCheckGivesUpNoBoxThatHasComeMeanwhile(t *testing.T) {
 	b.slot += 1000
 	must(t, d.site.write(t.Context(), func(w *writer) error {
 		gone, err := w.giveUpBox(b)
-		back, err2 := w.restoreBox(b, []byte("torn"))
+		back, err2 := w.restoreBox(b, Record{Site: b.record.Site, Maker: b.record.Maker, Sealed: []byte("torn")})
 		if gone || back {
 			t.Error("a box that is another one by now was settled")
 		}

@@ -71,8 +71,8 @@
 // Key:  seal.Key.Seal(authority key, context "holdfast key <authority> <id> <name>", 32 bytes)
 // Box:  seal.SealTo(site, context "holdfast authority key <authority> <id> <site>", 32 bytes)
 //
-// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id. So is
-// that of every other key, of a digest over authority, name and secret. With some four billion trials somebody can make two
+// The id of a signed authority key is the beginning of its digest, so that nobody can give another key under the id, also
+// when the true one is lost (genuine.go). So is that of every other key, of a digest over authority, name and secret. With some four billion trials somebody can make two
 // keys of one id, both theirs; for the id of another's key it takes that squared, and even then the first one stays.
 // Signatures are those of seal.Identity.Sign under the purposes "keyring-mark", "keyring-box" and "keyring-birth", see
 // record.go. A store of the version before is brought to this form when it is opened, in place (migrate.go); that

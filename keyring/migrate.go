@@ -52,6 +52,9 @@ func migrate(db *sql.DB, self event.SiteID) (err error) {
 			return fmt.Errorf("bring the keys to today's form: %w", err)
 		}
 	}
+	if err := noteGenuine(tx, self); err != nil {
+		return fmt.Errorf("look which keys are those of their ids: %w", err)
+	}
 	return tx.Commit()
 }
 

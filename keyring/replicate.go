@@ -174,8 +174,9 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	if known {
 		old := Record{ID: rec.ID, Name: row.name, By: event.KeyID(row.by), Sealed: row.sealed}
 		before, judged := w.opens(authority, old)
-		// A key that counted while its authority key was here, which is given up, gives way to none that proves nothing.
-		if before >= worth || !judged && row.giver == "" && worth < proven {
+		// A key that counted while its authority key was here, which is given up, gives way to none that proves nothing. Nor does one
+		// that the version before has kept: it may have counted.
+		if before >= worth || !judged && (row.giver == "" || row.giver == unknownGiver) && worth < proven {
 			return nil
 		}
 		return w.replace(authority, row, rec)

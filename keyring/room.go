@@ -5,6 +5,7 @@ package keyring
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
@@ -134,8 +135,9 @@ func (w *writer) dropBox(authority event.AuthorityID, b boxRow) error {
 	}
 	if b.site == w.ring.self {
 		w.ring.forgetHeld()
+		err = w.forgetGenuine(authority, b.id)
 	}
-	return w.burn(slot)
+	return errors.Join(err, w.burn(slot))
 }
 
 // opensSomething reports whether a living key that is here is sealed with the authority key of the id.

@@ -106,3 +106,11 @@ CREATE TABLE IF NOT EXISTS crowded (
 -- Whose bytes a slot's are. Last, so that the tables before them stay where they were in new files.
 CREATE INDEX IF NOT EXISTS secret_slot ON secret (slot) WHERE slot > 0;
 CREATE INDEX IF NOT EXISTS box_slot ON box (slot);
+
+-- Authority keys of which this site has had a secret that gives the id. Under such an id no other one counts, also when the box is
+-- lost; a row goes when neither a box nor a key needs it.
+CREATE TABLE IF NOT EXISTS genuine (
+	authority TEXT NOT NULL,
+	id        TEXT NOT NULL,
+	PRIMARY KEY (authority, id)
+) WITHOUT ROWID;

@@ -216,15 +216,17 @@ func TestWhatAnEarlierVersionRefusedIsAskedForAgain(t *testing.T) {
 	}
 }
 
-// At the upgrade a site's own keys, whose box is damaged, are among those of which nobody knows who gave them.
-func TestNothingLetsGoOfKeysThatTheVersionBeforeHasKept(t *testing.T) {
+// upgradedWithoutBox is a site whose own keys, which no other site has yet, are among those of which nobody knows who gave them: at
+// the upgrade its box is damaged. Site b has the authority's key.
+func upgradedWithoutBox(t *testing.T, keys int) (a, b, rogue *testSite, own []Key) {
+	t.Helper()
 	ctx := context.Background()
 	n := newNetwork()
-	a, b := n.add(t, t.TempDir()), n.add(t, "")
-	n.allow(a, b)
+	a, b, rogue = n.add(t, t.TempDir()), n.add(t, ""), n.add(t, "")
+	n.allow(a, b, rogue)
 	must(t, a.Found(ctx, nordtal), a.Grant(ctx, nordtal, b.Self(), b.pub()))
 	b.pull(t, a)
-	own, err := a.NewKeys(ctx, nordtal, maxOrphans+10) // no other site has them yet
+	own, err := a.NewKeys(ctx, nordtal, keys)
 	must(t, err)
 	_, err = a.db.Exec(`UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot IN (SELECT slot FROM box WHERE site = ?)`, a.Self())
 	must(t, err)
@@ -235,10 +237,15 @@ func TestNothingLetsGoOfKeysThatTheVersionBeforeHasKept(t *testing.T) {
 	_, err = a.db.Exec(`DROP INDEX secret_giver; ALTER TABLE secret DROP COLUMN giver`)
 	must(t, err, a.Ring.Close())
 	a.open(t)
-	if n := count(t, a, `SELECT count(*) FROM secret WHERE giver = '?'`); n <= maxOrphans {
+	if n := count(t, a, `SELECT count(*) FROM secret WHERE giver = '?'`); n < keys {
 		t.Fatalf("%d keys of unknown givers: this test sees nothing", n)
 	}
-	must(t, a.Tidy(ctx, nordtal))
+	return a, b, rogue, own
+}
+
+func TestNothingLetsGoOfKeysThatTheVersionBeforeHasKept(t *testing.T) {
+	a, b, _, own := upgradedWithoutBox(t, maxOrphans+10)
+	must(t, a.Tidy(context.Background(), nordtal))
 	b.grant(t, a)
 	a.pull(t, b)
 	for _, k := range own {
@@ -246,5 +253,15 @@ func TestNothingLetsGoOfKeysThatTheVersionBeforeHasKept(t *testing.T) {
 	}
 	if n := count(t, a, `SELECT count(*) FROM secret WHERE giver = '?'`); n != 0 {
 		t.Errorf("%d keys of unknown givers are left", n)
+	}
+}
+
+func TestKeysThatTheVersionBeforeHasKeptGiveWayToNoneThatProvesNothing(t *testing.T) {
+	a, b, rogue, own := upgradedWithoutBox(t, 3)
+	rogue.sends(t, a, rogue.falseFor(t, a, idsOf(own)...)...)
+	b.grant(t, a)
+	a.pull(t, b)
+	for _, k := range own {
+		a.reads(t, k)
 	}
 }
