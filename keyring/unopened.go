@@ -336,13 +336,7 @@ func (r *Ring) orphans(ctx context.Context, q querier, authority event.Authority
 // letGo takes away the keys that a site gave and that do not open here. An authority key that opens one of them brings it
 // back, since everything is asked for again with it.
 func (w *writer) letGo(authority event.AuthorityID, giver event.SiteID) error {
-	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot IN (
-		SELECT slot FROM secret WHERE authority = ? AND giver = ? AND giver <> '')`, authority, giver)
-	if err != nil {
-		return err
-	}
-	w.burnt = true
-	_, err = w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND giver = ? AND giver <> ''`, authority, giver)
+	_, err := w.takeAway(`secret WHERE authority = ? AND giver = ? AND giver <> ''`, authority, giver)
 	return err
 }
 

@@ -5,6 +5,7 @@ package keyring
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -183,7 +184,7 @@ func (w *writer) burn(slot int64) error {
 		return nil
 	}
 	burnt, err := w.burnLost(`slot = ?`, slot)
-	if err == nil && !burnt {
+	if err == nil && burnt == 0 {
 		w.ring.watch.suspected.Store(true)
 	}
 	return err
@@ -195,11 +196,33 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM box b WHERE b.slot = vault.slot)`
 )
 
-// burnLost overwrites, in place, bytes that no row points to: a row of the same size never moves.
-func (w *writer) burnLost(where string, args ...any) (burnt bool, err error) {
-	burnt, err = w.changes(lostBytes+where+isLost, args...)
-	w.burnt = w.burnt || burnt
-	return burnt, err
+// burnLost overwrites, in place, bytes that no row points to: a row of the same size never moves. It returns of how many slots.
+func (w *writer) burnLost(where string, args ...any) (slots int64, err error) {
+	res, err := w.ExecContext(w.ctx, lostBytes+where+isLost, args...)
+	if err != nil {
+		return 0, err
+	}
+	slots, err = res.RowsAffected()
+	w.burnt = w.burnt || slots > 0
+	return slots, err
+}
+
+// takeAway deletes rows that point to secret bytes, and then overwrites what they have pointed to, as burn does. It returns how many
+// rows there were.
+func (w *writer) takeAway(rows string, args ...any) (n int, err error) {
+	slots, err := column[string](w.ctx, w, `DELETE FROM `+rows+` RETURNING slot`, args...)
+	if err != nil || len(slots) == 0 {
+		return 0, err
+	}
+	list, err := json.Marshal(slots)
+	if err != nil {
+		return 0, err
+	}
+	burnt, err := w.burnLost(`slot IN (SELECT CAST(value AS INTEGER) FROM json_each(?))`, string(list))
+	if err == nil && burnt < int64(len(slots)) {
+		w.ring.watch.suspected.Store(true)
+	}
+	return len(slots), err
 }
 
 // newKey draws a key and stores it sealed by the given authority key.
