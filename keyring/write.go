@@ -87,7 +87,7 @@ func (w *writer) QueryRowContext(ctx context.Context, query string, args ...any)
 }
 
 // write runs do in one synced transaction; then it clears the caches and the write-ahead log of what was erased, tells
-// subscribers, and settles what may open now. After do's error nothing has happened.
+// subscribers, and settles what may open now. After do's error nothing has happened. The damaged files that are kept go first, see burnAside.
 func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -112,8 +112,12 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 			return err
 		}
 	}
+	// What is kept aside goes before the commit: after a crash behind it nobody would look there again for a key that bears its mark.
+	// If the commit fails then, nothing was erased, and what could be read of those files is in the keyring still. If they cannot be
+	// destroyed, the key is erased here all the same, and that they are left is told.
+	aside := r.burnAside(w.news)
 	if err := tx.Commit(); err != nil {
-		return err
+		return errors.Join(err, aside)
 	}
 	r.purge(w)
 	r.report(ctx, w)
@@ -122,7 +126,7 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 		// The marks are durable; a cancelled caller must not keep the bytes alive.
 		err = r.forget(context.WithoutCancel(ctx))
 	}
-	err = errors.Join(err, r.burnAside(w.news))
+	err = errors.Join(err, aside)
 	for _, authority := range w.settles {
 		err = errors.Join(err, r.settle(ctx, authority))
 	}
