@@ -194,7 +194,8 @@ func (w *writer) newAuthorityKey(authority event.AuthorityID, generation int64, 
 	return Key{born.ID, secret}, nil
 }
 
-// Drop destroys this site's copies of the authority's keys and boxes, because the authority no longer allows this site.
+// Drop destroys this site's copies of the authority's keys and boxes, because the authority no longer allows this site, and the
+// damaged files that are kept, which have them too (not one of which nothing was read, see burnAside).
 // Erasure marks stay: they hold no secret, and if the site is allowed again they must still win.
 func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 	err := r.write(ctx, func(w *writer) error {
@@ -210,6 +211,7 @@ func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 		if err != nil || keys+boxes == 0 {
 			return err
 		}
+		w.shreds = true
 		w.dropped = append(w.dropped, authority)
 		for _, table := range []string{"cursor", "crowded"} {
 			if _, err := w.ExecContext(ctx, `DELETE FROM `+table+` WHERE authority = ?`, authority); err != nil {

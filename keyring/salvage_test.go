@@ -195,3 +195,14 @@ func TestTheDamagedFilesAreDestroyedBeforeTheMarkIsThere(t *testing.T) {
 		t.Error("the erased key is still in a file")
 	}
 }
+
+func TestADroppedAuthoritysKeysAreInNoDamagedFile(t *testing.T) {
+	d := newDamaged(t)
+	key := d.sealed(d.own[3])
+	d.change(tornFirstPage)
+	d.reopen()
+	must(t, d.site.Drop(t.Context(), nordtal))
+	if d.site.holds(t, key) {
+		t.Error("the dropped authority's keys are still in a file")
+	}
+}

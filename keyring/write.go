@@ -26,6 +26,8 @@ type writer struct {
 	dropped []event.AuthorityID
 	// burnt is set when secret bytes were overwritten: the write-ahead log must go too.
 	burnt bool
+	// shreds is set when keys were erased or dropped, which must not be in a damaged file either.
+	shreds bool
 	// renamed is set when a shared key may now be another one.
 	renamed bool
 	// peer is who sent what is being merged; demanded are the marks among it that have to be judged.
@@ -115,7 +117,10 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	// What is kept aside goes before the commit: after a crash behind it nobody would look there again for a key that bears its mark.
 	// If the commit fails then, nothing was erased, and what could be read of those files is in the keyring still. If they cannot be
 	// destroyed, the key is erased here all the same, and that they are left is told.
-	aside := r.burnAside(w.news)
+	var aside error
+	if w.shreds {
+		aside = r.burnAside()
+	}
 	if err := tx.Commit(); err != nil {
 		return errors.Join(err, aside)
 	}
@@ -267,6 +272,7 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	}
 	w.gone = append(w.gone, keyName{authority, rec.ID})
 	w.news = append(w.news, Changed{authority, rec.ID, true})
+	w.shreds = true
 	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change, maker, signature)
 		VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change, maker = excluded.maker,
