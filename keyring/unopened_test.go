@@ -138,6 +138,22 @@ func TestAnInventedSharedKeyIsNotUsed(t *testing.T) {
 }
 
 // A key that is invented under the id of a true one is not taken for it when what seals it is made known.
+func TestAnInventionIsNotHandedOnByName(t *testing.T) {
+	_, a, b, rogue, keys := world3(t, 1)
+	made := inventions(3)
+	rogue.sends(t, b, made...)
+	records, err := b.recordsOf(t.Context(), nordtal, append(idsOf(keys), made[0].ID), a.Self())
+	must(t, err)
+	for _, rec := range records {
+		if rec.ID == made[0].ID {
+			t.Error("what does not open is handed on")
+		}
+	}
+	if len(records) == 0 {
+		t.Error("what opens is not")
+	}
+}
+
 func TestAnInventionIsMissingStill(t *testing.T) {
 	ctx := context.Background()
 	_, a, b, rogue, _ := world3(t, 1)
