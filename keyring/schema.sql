@@ -106,3 +106,13 @@ CREATE TABLE IF NOT EXISTS crowded (
 -- Whose bytes a slot's are. Last, so that the tables before them stay where they were in new files.
 CREATE INDEX IF NOT EXISTS secret_slot ON secret (slot) WHERE slot > 0;
 CREATE INDEX IF NOT EXISTS box_slot ON box (slot);
+
+-- Who else has signed a mark of a key that is demanded. It goes with the demand.
+CREATE TABLE IF NOT EXISTS cosigner (
+	authority TEXT NOT NULL,
+	id        TEXT NOT NULL,
+	maker     TEXT NOT NULL,
+	peer      TEXT NOT NULL, -- the site that handed it over
+	PRIMARY KEY (authority, id, maker)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cosigner_peer ON cosigner (authority, peer);
