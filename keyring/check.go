@@ -181,6 +181,7 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		r.watch.suspected.Store(true)
 		return 0, ErrDamaged.Because("%s", reason)
 	}
+	left := r.payOff(ctx) // nothing else stays unchecked for it
 	r.tellAside()
 	err = r.burnLeftovers(ctx, rest)
 	if err == nil {
@@ -191,7 +192,7 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		keys, err = r.checkKeys(ctx, rest)
 		damaged += keys
 	}
-	if err != nil {
+	if err = errors.Join(err, left); err != nil {
 		return damaged, fmt.Errorf("check the keyring: %w", err)
 	}
 	r.watch.board.Mend(health.Keyring, health.Failing, "")

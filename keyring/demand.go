@@ -90,6 +90,9 @@ func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...ev
 		_, err = r.judge(ctx, authority, living)
 	}
 	if err == nil {
+		err = r.payOff(ctx) // for keys that were marked before
+	}
+	if err == nil {
 		living, err = r.living(ctx, authority, living)
 	}
 	switch {

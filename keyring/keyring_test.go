@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -254,6 +255,44 @@ func TestAnErasedKeyIsGoneFromTheFiles(t *testing.T) {
 	a.want(t, keys[1].ID, nil)
 	if missing, err := a.Missing(ctx, nordtal, victims); err != nil || len(missing) > 0 {
 		t.Errorf("erased keys count as missing: %v, %v", missing, err)
+	}
+}
+
+// While another process reads the database its log cannot be emptied. A key that bears its mark may be in the log still.
+func TestWhatCouldNotBeDestroyedIsDestroyedLater(t *testing.T) {
+	for name, again := range map[string]func(*testSite, event.KeyID) error{
+		"the next erasure": func(s *testSite, id event.KeyID) error { return s.erase(id) },
+		"the check": func(s *testSite, _ event.KeyID) error {
+			_, err := s.Check(t.Context(), noRest)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork()
+			a := n.add(t, t.TempDir())
+			n.allow(a)
+			must(t, a.Found(t.Context(), nordtal))
+			_, err := a.db.Exec(`PRAGMA busy_timeout = 50`)
+			k := a.newKey(t)
+			key := a.sealed(t, k.ID)
+			must(t, err)
+			db, err := sql.Open("sqlite", a.path)
+			must(t, err)
+			db.SetMaxOpenConns(1)
+			rows, err := db.Query(`SELECT id FROM secret`)
+			must(t, err)
+			rows.Next()
+			if err := a.erase(k.ID); err == nil {
+				t.Error("an erasure is done although bytes are left")
+			}
+			if err := again(a, k.ID); err == nil {
+				t.Error("that bytes are left is told only once")
+			}
+			must(t, rows.Close(), db.Close(), again(a, k.ID))
+			if a.holds(t, key) {
+				t.Error("the erased key is still in a file")
+			}
+		})
 	}
 }
 

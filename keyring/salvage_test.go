@@ -206,3 +206,21 @@ func TestADroppedAuthoritysKeysAreInNoDamagedFile(t *testing.T) {
 		t.Error("the dropped authority's keys are still in a file")
 	}
 }
+
+func TestADamagedFileThatCouldNotBeDestroyedIsDestroyedLater(t *testing.T) {
+	d := newDamaged(t)
+	d.change(tornFirstPage)
+	found := d.reopen()
+	stuck := found.Aside + "-wal" // a directory with something in it is in the way
+	must(t, os.MkdirAll(filepath.Join(stuck, "x"), 0o700))
+	for range 2 {
+		if err := d.site.erase(d.own[3].ID); err == nil {
+			t.Error("an erasure is done although a damaged file is left")
+		}
+	}
+	d.site.want(t, d.own[3].ID, ErrErased)
+	must(t, os.RemoveAll(stuck), d.site.erase(d.own[3].ID))
+	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) > 0 {
+		t.Errorf("still kept: %v, %v", left, err)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -116,10 +118,10 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	}
 	// What is kept aside goes before the commit: after a crash behind it nobody would look there again for a key that bears its mark.
 	// If the commit fails then, nothing was erased, and what could be read of those files is in the keyring still. If they cannot be
-	// destroyed, the key is erased here all the same, and that they are left is told.
+	// destroyed, the key is erased here all the same, that they are left is told, and it is tried again, see pay.
 	var aside error
 	if w.shreds {
-		aside = r.burnAside()
+		aside = r.owed.aside.pay(r.burnAside)
 	}
 	if err := tx.Commit(); err != nil {
 		return errors.Join(err, aside)
@@ -129,7 +131,7 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	r.subs.tell(w.news, w.change != before)
 	if w.burnt {
 		// The marks are durable; a cancelled caller must not keep the bytes alive.
-		err = r.forget(context.WithoutCancel(ctx))
+		err = r.forgetLog(ctx)
 	}
 	err = errors.Join(err, aside)
 	for _, authority := range w.settles {
@@ -148,6 +150,39 @@ func (r *Ring) forget(ctx context.Context) error {
 		return errors.New("truncate the keyring's write-ahead log: another process reads it")
 	}
 	return nil
+}
+
+// owed is what could not be destroyed when it should have been. Erase and Check try again until it is: a mark that is here already
+// says nothing of bytes that are left. A restart empties the log anyway.
+type owed struct{ log, aside debt }
+
+// debt is one thing that is owed.
+type debt struct {
+	paying sync.Mutex // so that nobody's success, of before, takes away what somebody owes since
+	open   atomic.Bool
+}
+
+func (d *debt) pay(do func() error) error {
+	d.paying.Lock()
+	defer d.paying.Unlock()
+	err := do()
+	d.open.Store(err != nil)
+	return err
+}
+
+func (r *Ring) forgetLog(ctx context.Context) error {
+	return r.owed.log.pay(func() error { return r.forget(context.WithoutCancel(ctx)) })
+}
+
+// payOff destroys what is owed.
+func (r *Ring) payOff(ctx context.Context) (err error) {
+	if r.owed.log.open.Load() {
+		err = r.forgetLog(ctx)
+	}
+	if r.owed.aside.open.Load() {
+		err = errors.Join(err, r.owed.aside.pay(r.burnAside))
+	}
+	return err
 }
 
 func (r *Ring) purge(w *writer) {
