@@ -489,7 +489,7 @@ func TestAForgedRecordGivesWayToTheTrueOne(t *testing.T) {
 	k := a.newKey(t)
 	row, err := findSecret(ctx, a.db, nordtal, k.ID)
 	must(t, err)
-	forged := Record{ID: k.ID, By: event.KeyID(row.by), Sealed: make([]byte, 61)}
+	forged := Record{ID: k.ID, By: event.KeyID(row.by), Sealed: bytes.Repeat([]byte{7}, sealedKeyBytes)}
 	_, err = b.Merge(ctx, "somebody", nordtal, []Record{forged}, Cursor{}, Cursor{})
 	must(t, err, a.Grant(ctx, nordtal, b.Self(), b.pub()))
 	b.pull(t, a)

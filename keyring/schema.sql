@@ -116,3 +116,6 @@ CREATE TABLE IF NOT EXISTS cosigner (
 	PRIMARY KEY (authority, id, maker)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cosigner_peer ON cosigner (authority, peer);
+
+-- What was burnt and has room for other bytes of the same length.
+CREATE INDEX IF NOT EXISTS vault_burnt ON vault (length(sealed)) WHERE sealed = zeroblob(length(sealed));

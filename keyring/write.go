@@ -220,6 +220,22 @@ func (w *writer) put(sealed []byte) (int64, error) {
 	return res.LastInsertId()
 }
 
+// putAgain is put for what comes and goes: the bytes take the place of others of that length that were burnt, or the vault would grow
+// with each of them. It is not for a key that opens: whoever has read such a key, and comes back to settle what it has found, knows by
+// the slot whether it still is the one.
+func (w *writer) putAgain(sealed []byte) (slot int64, err error) {
+	err = w.QueryRowContext(w.ctx, `UPDATE vault SET sealed = ?1 WHERE slot = (SELECT slot FROM (SELECT slot FROM vault
+		WHERE length(sealed) = ?2 AND sealed = zeroblob(length(sealed)) ORDER BY slot DESC LIMIT ?3) AS vault WHERE TRUE`+isLost+`
+		LIMIT 1) RETURNING slot`, sealed, len(sealed), burntAtOnce).Scan(&slot)
+	if errors.Is(err, sql.ErrNoRows) {
+		return w.put(sealed)
+	}
+	return slot, err
+}
+
+// burntAtOnce is how many burnt slots putAgain looks at. All but those that damage has left are free: no record that comes is all zeros.
+const burntAtOnce = 16
+
 // burn overwrites the secret bytes that a row has pointed to, which is gone by now or points elsewhere. They stay if another row
 // points to them: of two rows one is damaged, and it must not destroy its neighbour's key. The check tells them apart, and burns
 // what nobody's row points to afterwards.
