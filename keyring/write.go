@@ -224,9 +224,7 @@ func (w *writer) put(sealed []byte) (int64, error) {
 // with each of them. It is not for a key that opens: whoever has read such a key, and comes back to settle what it has found, knows by
 // the slot whether it still is the one.
 func (w *writer) putAgain(sealed []byte) (slot int64, err error) {
-	err = w.QueryRowContext(w.ctx, `UPDATE vault SET sealed = ?1 WHERE slot = (SELECT slot FROM (SELECT slot FROM vault
-		WHERE length(sealed) = ?2 AND sealed = zeroblob(length(sealed)) ORDER BY slot DESC LIMIT ?3) AS vault WHERE TRUE`+isLost+`
-		LIMIT 1) RETURNING slot`, sealed, len(sealed), burntAtOnce).Scan(&slot)
+	err = w.QueryRowContext(w.ctx, againInVault, sealed, len(sealed), burntAtOnce).Scan(&slot)
 	if errors.Is(err, sql.ErrNoRows) {
 		return w.put(sealed)
 	}
@@ -235,6 +233,10 @@ func (w *writer) putAgain(sealed []byte) (slot int64, err error) {
 
 // burntAtOnce is how many burnt slots putAgain looks at. All but those that damage has left are free: no record that comes is all zeros.
 const burntAtOnce = 16
+
+const againInVault = `UPDATE vault SET sealed = ?1 WHERE slot = (SELECT slot FROM (SELECT slot FROM vault
+	WHERE length(sealed) = ?2 AND sealed = zeroblob(length(sealed)) ORDER BY slot DESC LIMIT ?3) AS vault WHERE TRUE` + isLost + `
+	LIMIT 1) RETURNING slot`
 
 // burn overwrites the secret bytes that a row has pointed to, which is gone by now or points elsewhere. They stay if another row
 // points to them: of two rows one is damaged, and it must not destroy its neighbour's key. The check tells them apart, and burns
@@ -335,10 +337,21 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	return w.burn(row.slot)
 }
 
+// The keys that open here; those of them that one authority key seals; and whether it seals any at all. The index leads to these,
+// however many others there are: left to itself SQLite looks at every key of the authority.
+const (
+	livingKeys = `SELECT id FROM secret WHERE authority = ? AND erased = 0 AND giver = ''`
+	sealedBy   = `SELECT id FROM secret INDEXED BY secret_by WHERE authority = ? AND by = ? AND erased = 0 AND giver = ''`
+	usedBy     = `SELECT 1 FROM secret INDEXED BY secret_by WHERE authority = ? AND by = ? AND erased = 0`
+)
+
 // tellAll notes all living keys of the authority, or those that one authority key seals, as news; not those that wait to be settled.
 func (w *writer) tellAll(authority event.AuthorityID, by event.KeyID, erased bool) error {
-	ids, err := column[event.KeyID](w.ctx, w, `SELECT id FROM secret WHERE authority = ?1 AND erased = 0 AND giver = ''
-		AND ?2 IN ('', by)`, authority, by)
+	query, args := livingKeys, []any{authority}
+	if by != "" {
+		query, args = sealedBy, append(args, by)
+	}
+	ids, err := column[event.KeyID](w.ctx, w, query, args...)
 	for _, id := range ids {
 		w.news = append(w.news, Changed{authority, id, erased})
 	}
