@@ -118,6 +118,7 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 		case err != nil && !errors.Is(err, sql.ErrNoRows):
 			return nil, false, err
 		case row.erased > 0:
+			w.shreds = true // a damaged file may be left that could not be destroyed before the site stopped
 			continue
 		case row.name != "":
 			shared = true

@@ -224,3 +224,18 @@ func TestADamagedFileThatCouldNotBeDestroyedIsDestroyedLater(t *testing.T) {
 		t.Errorf("still kept: %v, %v", left, err)
 	}
 }
+
+// A site that stopped could not try again, and does not know that it has to.
+func TestErasingAKeyAgainDestroysADamagedFileThatIsLeft(t *testing.T) {
+	d := newDamaged(t)
+	key := d.sealed(d.own[3])
+	d.change(tornFirstPage)
+	found := d.reopen()
+	kept, err := os.ReadFile(found.Aside)
+	must(t, err, d.site.erase(d.own[3].ID), os.WriteFile(found.Aside, kept, 0o600), d.site.Close())
+	d.reopen()
+	must(t, d.site.erase(d.own[3].ID))
+	if d.site.holds(t, key) {
+		t.Error("the erased key is still in a file")
+	}
+}
