@@ -194,26 +194,27 @@ func (w *writer) newAuthorityKey(authority event.AuthorityID, generation int64, 
 	return Key{born.ID, secret}, nil
 }
 
-// Drop destroys this site's copies of the authority's keys and boxes, because the authority no longer allows this site.
+// Drop destroys this site's copies of the authority's keys and boxes, because the authority no longer allows this site, and the
+// damaged files that are kept, which have them too (not one of which nothing was read, see burnAside).
 // Erasure marks stay: they hold no secret, and if the site is allowed again they must still win.
 func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 	err := r.write(ctx, func(w *writer) error {
-		res, err := w.ExecContext(ctx, `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot IN (
-			SELECT slot FROM secret WHERE authority = ? UNION ALL SELECT slot FROM box WHERE authority = ?)`, authority, authority)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return err
-		}
-		w.burnt = true
-		w.dropped = append(w.dropped, authority)
 		// Not erased: other sites still have them, and if this site is allowed again they come back.
 		if err := w.tellAll(authority, "", false); err != nil {
 			return err
 		}
-		for _, table := range []string{"secret WHERE erased = 0 AND", "box WHERE", "cursor WHERE", "crowded WHERE"} {
-			if _, err := w.ExecContext(ctx, `DELETE FROM `+table+` authority = ?`, authority); err != nil {
+		keys, err := w.takeAway(`secret WHERE authority = ? AND erased = 0`, authority)
+		if err != nil {
+			return err
+		}
+		boxes, err := w.takeAway(`box WHERE authority = ?`, authority)
+		if err != nil || keys+boxes == 0 {
+			return err
+		}
+		w.shreds = true
+		w.dropped = append(w.dropped, authority)
+		for _, table := range []string{"cursor", "crowded"} {
+			if _, err := w.ExecContext(ctx, `DELETE FROM `+table+` WHERE authority = ?`, authority); err != nil {
 				return err
 			}
 		}

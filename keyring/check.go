@@ -97,11 +97,11 @@ const leaveBehind = `
 // lost says of bytes that no row points to them any more. It needs no index: a fresh file has none yet.
 const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
 
-// burnAside destroys the damaged files that are kept when a key was erased, because it must not survive in one of them. What
+// burnAside destroys the damaged files that are kept, because what is erased or dropped must not survive in one of them. What
 // could be read of them is in the keyring. One of which nothing could be read may be the only copy of all other keys: whether it
 // goes is a person's decision (see tellAside).
-func (r *Ring) burnAside(news []Changed) error {
-	if r.watch.path == "" || !slices.ContainsFunc(news, func(c Changed) bool { return c.Erased }) {
+func (r *Ring) burnAside() error {
+	if r.watch.path == "" {
 		return nil
 	}
 	files, err := fileAt(r.watch.path).Aside()
@@ -183,6 +183,7 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		r.watch.suspected.Store(true)
 		return 0, ErrDamaged.Because("%s", reason)
 	}
+	left := r.payOff(ctx) // nothing else stays unchecked for it
 	r.tellAside()
 	err = r.burnLeftovers(ctx, rest)
 	if err == nil {
@@ -193,7 +194,7 @@ func (r *Ring) Check(ctx context.Context, rest func(context.Context) error) (dam
 		keys, err = r.checkKeys(ctx, rest)
 		damaged += keys
 	}
-	if err != nil {
+	if err = errors.Join(err, left); err != nil {
 		return damaged, fmt.Errorf("check the keyring: %w", err)
 	}
 	r.watch.board.Mend(health.Keyring, health.Failing, "")

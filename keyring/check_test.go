@@ -578,6 +578,41 @@ func TestNoRowTakesANeighboursBytesWithIt(t *testing.T) {
 	}
 }
 
+// So does what takes many rows away at once.
+func TestRowsThatGoTogetherTakeNoNeighboursBytesWithThem(t *testing.T) {
+	const other event.AuthorityID = "lk-other"
+	for name, do := range map[string]func(n *network, a *testSite, k Key) error{
+		"an authority is dropped": func(_ *network, a *testSite, k Key) error {
+			must(t, a.Found(t.Context(), other))
+			_, err := a.db.Exec(`UPDATE secret SET slot = (SELECT slot FROM secret WHERE id = ?) WHERE authority = ?`, k.ID, other)
+			return errors.Join(err, a.Drop(t.Context(), other))
+		},
+		"a giver is forbidden": func(n *network, a *testSite, k Key) error {
+			rogue := n.add(t, "")
+			n.allow(a, rogue)
+			rogue.sends(t, a, inventions(maxOrphans+1)...)
+			_, err := a.db.Exec(`UPDATE secret SET slot = (SELECT slot FROM secret WHERE id = ?) WHERE giver <> ''`, k.ID)
+			n.allow(a)
+			return errors.Join(err, a.Tidy(t.Context(), nordtal))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork()
+			a := n.add(t, t.TempDir())
+			n.allow(a)
+			must(t, a.Found(t.Context(), nordtal))
+			k := a.newKey(t)
+			must(t, do(n, a, k))
+			if !a.Suspected() {
+				t.Error("nobody looks for the row that is damaged")
+			}
+			must(t, a.Close())
+			a.open(t)
+			a.reads(t, k)
+		})
+	}
+}
+
 // While one damaged key is given up, or the check looks at the vault, nobody else gets the connection.
 func TestTheCheckHoldsTheConnectionOnlyForAMoment(t *testing.T) {
 	d := newDamaged(t)

@@ -42,7 +42,7 @@ const (
 	tollFloor  = 300
 	tollShare  = 20
 	tollWindow = 24 * time.Hour
-	// maxDemands bounds what may wait here of one authority because of one peer.
+	// maxDemands bounds the marks that may wait here of one authority because of one peer.
 	maxDemands = 20_000
 	judgeBatch = 5_000
 )
@@ -90,6 +90,9 @@ func (r *Ring) Erase(ctx context.Context, authority event.AuthorityID, ids ...ev
 		_, err = r.judge(ctx, authority, living)
 	}
 	if err == nil {
+		err = r.payOff(ctx) // for keys that were marked before
+	}
+	if err == nil {
 		living, err = r.living(ctx, authority, living)
 	}
 	switch {
@@ -115,6 +118,7 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 		case err != nil && !errors.Is(err, sql.ErrNoRows):
 			return nil, false, err
 		case row.erased > 0:
+			w.shreds = true // a damaged file may be left that could not be destroyed before the site stopped
 			continue
 		case row.name != "":
 			shared = true
@@ -132,9 +136,14 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 }
 
 // demand keeps a mark that does not count yet. A signed one takes the place of one that waits; what a person has
-// decided stays.
+// decided stays. Who has signed the one whose place is taken has signed still.
 func (w *writer) demand(authority event.AuthorityID, rec Record) error {
-	_, err := w.ExecContext(w.ctx, `INSERT INTO demand (authority, id, erased, maker, signature, peer, since, state, ordered)
+	_, err := w.ExecContext(w.ctx, `INSERT OR IGNORE INTO cosigner (authority, id, maker, peer) SELECT authority, id, maker, peer
+		FROM demand WHERE authority = ? AND id = ? AND state = 'waiting' AND maker NOT IN ('', ?)`, authority, rec.ID, rec.Maker)
+	if err != nil {
+		return err
+	}
+	_, err = w.ExecContext(w.ctx, `INSERT INTO demand (authority, id, erased, maker, signature, peer, since, state, ordered)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')
 		ON CONFLICT DO UPDATE SET erased = excluded.erased, maker = excluded.maker, signature = excluded.signature,
 			peer = excluded.peer WHERE state = 'waiting'`,
@@ -155,30 +164,56 @@ func (w *writer) mergeMark(authority event.AuthorityID, rec Record) error {
 		return nil
 	}
 	known, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ? AND id = ?`, authority, rec.ID)
-	if err != nil || known {
-		w.demanded = append(w.demanded, rec.ID) // another site may be right where the first one was not
-		return err
-	}
-	if !rec.signed(authority) {
-		w.refuse(refusedSignature)
-		return nil
-	}
-	full, err := w.demandsFull(authority)
 	if err != nil {
 		return err
 	}
-	if full {
-		// Nothing is lost: when this site's facts say that the key is due, the site erases it on its own.
-		w.refuse(refusedDemands)
-		return nil
+	if known {
+		w.demanded = append(w.demanded, rec.ID) // another site may be right where the first one was not
+		return w.cosign(authority, rec)
+	}
+	if ok, err := w.takesMark(authority, rec); err != nil || !ok {
+		return err
 	}
 	w.demanded = append(w.demanded, rec.ID)
 	return w.demand(authority, rec)
 }
 
+// cosign notes who else has signed a mark of a key that is demanded: whose facts do not come any more is believed by its own
+// mark (Unmarked), whoever else has made one before.
+func (w *writer) cosign(authority event.AuthorityID, rec Record) error {
+	if rec.Maker == "" {
+		return nil
+	}
+	noted, err := exists(w.ctx, w, `SELECT 1 FROM demand WHERE authority = ?1 AND id = ?2 AND maker = ?3
+		UNION ALL SELECT 1 FROM cosigner WHERE authority = ?1 AND id = ?2 AND maker = ?3`, authority, rec.ID, rec.Maker)
+	if err != nil || noted {
+		return err
+	}
+	if ok, err := w.takesMark(authority, rec); err != nil || !ok {
+		return err
+	}
+	_, err = w.ExecContext(w.ctx, `INSERT INTO cosigner (authority, id, maker, peer) VALUES (?, ?, ?, ?)`, authority, rec.ID, rec.Maker, w.peer)
+	return err
+}
+
+// takesMark reports whether a mark is signed and the peer has room for one more, which it counts; else it is refused.
+func (w *writer) takesMark(authority event.AuthorityID, rec Record) (bool, error) {
+	if !rec.signed(authority) {
+		w.refuse(refusedSignature)
+		return false, nil
+	}
+	full, err := w.demandsFull(authority)
+	if err == nil && full {
+		// Nothing is lost: when this site's facts say that the key is due, the site erases it on its own.
+		w.refuse(refusedDemands)
+	}
+	return !full, err
+}
+
 func (w *writer) demandsFull(authority event.AuthorityID) (bool, error) {
 	if w.waits < 0 {
-		err := w.QueryRowContext(w.ctx, `SELECT count(*) FROM demand WHERE authority = ? AND peer = ?`, authority, w.peer).Scan(&w.waits)
+		err := w.QueryRowContext(w.ctx, `SELECT (SELECT count(*) FROM demand WHERE authority = ?1 AND peer = ?2)
+			+ (SELECT count(*) FROM cosigner WHERE authority = ?1 AND peer = ?2)`, authority, w.peer).Scan(&w.waits)
 		if err != nil {
 			return false, err
 		}
@@ -251,7 +286,7 @@ func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site eve
 	return n, nil
 }
 
-// Unmarked returns those of ids for which no demand waits here that the site itself has signed. It reads the disk; it is safe
+// Unmarked returns those of ids that are not demanded here, or of which the site itself has signed no mark, whoever else has. It reads the disk; it is safe
 // for concurrent use.
 func (r *Ring) Unmarked(ctx context.Context, authority event.AuthorityID, by event.SiteID, ids []event.KeyID) ([]event.KeyID, error) {
 	list, err := json.Marshal(ids)
@@ -259,7 +294,8 @@ func (r *Ring) Unmarked(ctx context.Context, authority event.AuthorityID, by eve
 		return nil, fmt.Errorf("look for marks of %s: %w", authority, err)
 	}
 	unmarked, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?1) j
-		WHERE NOT EXISTS (SELECT 1 FROM demand d WHERE d.authority = ?2 AND d.id = j.value AND d.maker = ?3)`, string(list), authority, by)
+		WHERE NOT EXISTS (SELECT 1 FROM demand d WHERE d.authority = ?2 AND d.id = j.value AND d.maker = ?3)
+		AND NOT EXISTS (SELECT 1 FROM cosigner c WHERE c.authority = ?2 AND c.id = j.value AND c.maker = ?3)`, string(list), authority, by)
 	if err != nil {
 		return nil, fmt.Errorf("look for marks of %s: %w", authority, err)
 	}

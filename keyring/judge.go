@@ -117,11 +117,21 @@ func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []openDe
 		if err := w.mark(authority, d.Record); err != nil {
 			return 0, err
 		}
-		if _, err := w.ExecContext(w.ctx, `DELETE FROM demand WHERE authority = ? AND id = ?`, authority, d.ID); err != nil {
+		if err := w.undemand(`authority = ? AND id = ?`, authority, d.ID); err != nil {
 			return 0, err
 		}
 	}
 	return len(due), nil
+}
+
+// undemand takes demands away.
+func (w *writer) undemand(which string, args ...any) error {
+	for _, table := range []string{"demand", "cosigner"} {
+		if _, err := w.ExecContext(w.ctx, `DELETE FROM `+table+` WHERE `+which, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hold keeps the keys until a person looks, and what is not here until it has had a day to come.
@@ -195,7 +205,7 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 	if err != nil {
 		return nil, err
 	}
-	_, err = w.ExecContext(w.ctx, `DELETE FROM demand WHERE authority = ?1 AND id IN (SELECT value FROM json_each(?2))
+	err = w.undemand(`authority = ?1 AND id IN (SELECT value FROM json_each(?2))
 		AND id IN (SELECT id FROM secret WHERE authority = ?1 AND (name <> '' OR erased > 0))`, authority, string(text))
 	if err != nil {
 		return nil, err

@@ -96,6 +96,7 @@ type Ring struct {
 	// renewed is when this site last took a new authority key, by authority.
 	renewed map[event.AuthorityID]time.Time
 	subs    subscribers
+	owed    owed
 
 	maxKeys, maxUnopened int // see the constants
 

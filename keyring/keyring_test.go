@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -257,6 +258,44 @@ func TestAnErasedKeyIsGoneFromTheFiles(t *testing.T) {
 	}
 }
 
+// While another process reads the database its log cannot be emptied. A key that bears its mark may be in the log still.
+func TestWhatCouldNotBeDestroyedIsDestroyedLater(t *testing.T) {
+	for name, again := range map[string]func(*testSite, event.KeyID) error{
+		"the next erasure": func(s *testSite, id event.KeyID) error { return s.erase(id) },
+		"the check": func(s *testSite, _ event.KeyID) error {
+			_, err := s.Check(t.Context(), noRest)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork()
+			a := n.add(t, t.TempDir())
+			n.allow(a)
+			must(t, a.Found(t.Context(), nordtal))
+			_, err := a.db.Exec(`PRAGMA busy_timeout = 50`)
+			k := a.newKey(t)
+			key := a.sealed(t, k.ID)
+			must(t, err)
+			db, err := sql.Open("sqlite", a.path)
+			must(t, err)
+			db.SetMaxOpenConns(1)
+			rows, err := db.Query(`SELECT id FROM secret`)
+			must(t, err)
+			rows.Next()
+			if err := a.erase(k.ID); err == nil {
+				t.Error("an erasure is done although bytes are left")
+			}
+			if err := again(a, k.ID); err == nil {
+				t.Error("that bytes are left is told only once")
+			}
+			must(t, rows.Close(), db.Close(), again(a, k.ID))
+			if a.holds(t, key) {
+				t.Error("the erased key is still in a file")
+			}
+		})
+	}
+}
+
 func TestASiteReturningWithAnErasedKeyLosesIt(t *testing.T) {
 	ctx, n, dir := context.Background(), newNetwork(), t.TempDir()
 	a, b := n.add(t, dir), n.add(t, dir)
@@ -450,7 +489,7 @@ func TestAForgedRecordGivesWayToTheTrueOne(t *testing.T) {
 	k := a.newKey(t)
 	row, err := findSecret(ctx, a.db, nordtal, k.ID)
 	must(t, err)
-	forged := Record{ID: k.ID, By: event.KeyID(row.by), Sealed: make([]byte, 61)}
+	forged := Record{ID: k.ID, By: event.KeyID(row.by), Sealed: bytes.Repeat([]byte{7}, sealedKeyBytes)}
 	_, err = b.Merge(ctx, "somebody", nordtal, []Record{forged}, Cursor{}, Cursor{})
 	must(t, err, a.Grant(ctx, nordtal, b.Self(), b.pub()))
 	b.pull(t, a)

@@ -36,8 +36,17 @@ func migrate(db *sql.DB, self event.SiteID) (err error) {
 	if err != nil {
 		return fmt.Errorf("bring the boxes to today's form: %w", err)
 	}
+	cosigners, err := formOf(tx, "cosigner")
+	if err != nil {
+		return err
+	}
 	if _, err := tx.Exec(schema); err != nil {
 		return err
+	}
+	if cosigners == "" {
+		if err := askForMarks(tx); err != nil {
+			return fmt.Errorf("bring the demands to today's form: %w", err)
+		}
 	}
 	if renamed {
 		_, err := tx.Exec(`INSERT INTO box (authority, id, generation, site, slot, change)
@@ -86,6 +95,13 @@ func sortKeys(tx *sql.Tx, self event.SiteID) error {
 	}
 	_, err = tx.Exec(`DELETE FROM cursor WHERE (authority, peer) IN (SELECT authority, peer FROM refusal WHERE reason IN (?, ?))`,
 		refusedKeys, refusedBoxes)
+	return err
+}
+
+// askForMarks has everything asked for again where keys are demanded, in a store that does not tell who else has signed a mark of
+// them: that was left out.
+func askForMarks(tx *sql.Tx) error {
+	_, err := tx.Exec(`DELETE FROM cursor WHERE authority IN (SELECT authority FROM demand)`)
 	return err
 }
 

@@ -122,8 +122,8 @@ func (s *Syncer) giveNamed(ctx context.Context, peer event.SiteID, need []needed
 	return nil
 }
 
-// recordsOf returns the keys of those names that are here, or their marks, behind the boxes that open them for a site. It does
-// not ask any policy.
+// recordsOf returns the keys of those names that are here, or their marks, behind the boxes that open them for a site. What
+// does not open here is handed on to nobody. It does not ask any policy.
 func (r *Ring) recordsOf(ctx context.Context, authority event.AuthorityID, ids []event.KeyID, site event.SiteID) (records []Record, err error) {
 	list, err := json.Marshal(ids)
 	if err != nil {
@@ -131,7 +131,7 @@ func (r *Ring) recordsOf(ctx context.Context, authority event.AuthorityID, ids [
 	}
 	rows, err := r.db.QueryContext(ctx, `
 		WITH found AS (SELECT s.id, s.name, s.by, s.erased, s.slot, s.maker, s.signature FROM json_each(?1) j
-			JOIN secret s ON s.authority = ?2 AND s.id = j.value)
+			JOIN secret s ON s.authority = ?2 AND s.id = j.value AND s.giver = '')
 		SELECT 0, b.id, '', '', 0, b.site, b.generation, v.sealed, b.maker, b.signature, b.origin, b.digest, b.birth
 			FROM box b JOIN vault v ON v.slot = b.slot
 			WHERE b.authority = ?2 AND b.site = ?3 AND b.id IN (SELECT by FROM found)

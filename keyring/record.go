@@ -65,6 +65,8 @@ func (rec Record) check() error {
 		return ErrRecord.Because("a box")
 	case !box && rec.Erased == 0 && (len(rec.Sealed) == 0 || rec.By == ""):
 		return ErrRecord.Because("a key")
+	case len(rec.Sealed) > 0 && len(bytes.Trim(rec.Sealed, "\x00")) == 0:
+		return ErrRecord.Because("bytes that were destroyed")
 	case !rec.signedInForm():
 		return ErrRecord.Because("a signature")
 	}

@@ -296,6 +296,85 @@ func TestDemandsOfOnePeerAreBounded(t *testing.T) {
 	}
 }
 
+// unmarked returns how many of the keys another site has signed no mark for, as this one knows.
+func (s *testSite) unmarked(t *testing.T, by *testSite, ids ...event.KeyID) int {
+	t.Helper()
+	list, err := s.Unmarked(context.Background(), nordtal, by.Self(), ids)
+	must(t, err)
+	return len(list)
+}
+
+// What a site has signed itself counts for the end of its log, whoever else has marked the key before.
+func TestNoMarkHidesAnother(t *testing.T) {
+	n, a, b, rogue, keys := world3(t, 2)
+	late := n.add(t, t.TempDir())
+	n.allow(a, b, rogue, late)
+	n.unfolded[late.Self()] = true // the facts are behind the end of a's log
+	ids := idsOf(keys)
+	must(t, b.erase(ids...), a.erase(ids...))
+	late.pull(t, b)
+	if got := late.unmarked(t, a, ids...); got != 2 {
+		t.Errorf("a has not marked %d keys, want 2: nothing of a has come", got)
+	}
+	forged := a.marksOf(true, ids...)
+	for i := range forged {
+		forged[i].Erased++
+	}
+	rogue.sends(t, late, forged...)
+	late.wantRefused(t, rogue.Self(), refusedSignature, 2)
+	if got := late.unmarked(t, a, ids...); got != 2 {
+		t.Errorf("a has not marked %d keys, want 2: its signatures were forged", got)
+	}
+	late.pull(t, a)
+	for _, by := range []*testSite{a, b} {
+		if got := late.unmarked(t, by, ids...); got > 0 {
+			t.Errorf("of the marks of %s %d are not here", by.Self().Short(), got)
+		}
+	}
+	if err := late.Erase(t.Context(), nordtal, ids...); !errors.Is(err, ErrHeld) { // its own takes the place of b's
+		t.Error(err)
+	}
+	if got := late.unmarked(t, b, ids...); got > 0 {
+		t.Errorf("of b's marks %d are not here any more", got)
+	}
+
+	// A store of the version before knows the first one alone, and asks again.
+	_, err := late.db.Exec(`DROP TABLE cosigner`)
+	must(t, err, late.Close())
+	late.open(t)
+	late.pull(t, a)
+	if got := late.unmarked(t, a, ids...); got > 0 {
+		t.Errorf("after the upgrade %d of a's marks do not come", got)
+	}
+	delete(n.unfolded, late.Self())
+	if erased, err := late.Judge(t.Context()); erased != 2 || err != nil {
+		t.Errorf("%d keys erased, %v", erased, err)
+	}
+	if got := count(t, late, `SELECT count(*) FROM cosigner`); got > 0 {
+		t.Errorf("%d marks are kept for keys that are gone", got)
+	}
+}
+
+func TestFurtherMarksOfOnePeerAreBounded(t *testing.T) {
+	_, a, b, rogue, _ := world3(t, 1)
+	ids := []event.KeyID{"0000000000000001", "0000000000000002"}
+	a.sends(t, b, a.marksOf(true, ids...)...)
+	must(t, b.write(t.Context(), func(w *writer) error {
+		w.peer = rogue.Self()
+		w.waits = maxDemands - 1
+		for _, rec := range rogue.marksOf(true, ids...) {
+			if err := w.merge(nordtal, rec); err != nil {
+				return err
+			}
+		}
+		return w.writeRefusals(nordtal)
+	}))
+	b.wantRefused(t, rogue.Self(), refusedDemands, 1)
+	if got := b.unmarked(t, rogue, ids...); got != 1 {
+		t.Errorf("%d marks found no place, want 1", got)
+	}
+}
+
 // drawn is an authority key that a site has drawn and signed for, as no honest site would.
 func (s *testSite) drawn(t testing.TB, generation int64) heldKey {
 	t.Helper()

@@ -142,7 +142,7 @@ func (w *writer) dropBox(authority event.AuthorityID, b boxRow) error {
 
 // opensSomething reports whether a living key that is here is sealed with the authority key of the id.
 func opensSomething(ctx context.Context, q querier, authority event.AuthorityID, id event.KeyID) (bool, error) {
-	return exists(ctx, q, `SELECT 1 FROM secret WHERE authority = ? AND by = ? AND erased = 0`, authority, id)
+	return exists(ctx, q, usedBy, authority, id)
 }
 
 // ownKey is an authority key that is sealed to this site.

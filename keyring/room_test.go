@@ -5,6 +5,7 @@ package keyring
 import (
 	"context"
 	"crypto/rand"
+	"strings"
 	"testing"
 
 	"codeberg.org/holdfast/holdfast/seal"
@@ -77,6 +78,30 @@ func wantReadable(t *testing.T, a, b *testSite) {
 	back := b.newKey(t)
 	a.pull(t, b)
 	a.want(t, back.ID, nil)
+}
+
+// A box costs the same however many keys the authority has, and a burnt slot is found however many there are.
+func TestAnIndexLeadsToWhatABoxOpensAndToWhatWasBurnt(t *testing.T) {
+	_, _, b, _, _ := world3(t, 1)
+	for query, index := range map[string]string{
+		usedBy:       "USING INDEX secret_by (authority=? AND by=?)",
+		sealedBy:     "USING INDEX secret_by (authority=? AND by=?)",
+		againInVault: "USING INDEX vault_burnt (<expr>=?)",
+	} {
+		rows, err := b.db.Query(`EXPLAIN QUERY PLAN `+query, 1, 2, 3)
+		must(t, err)
+		plan := ""
+		for rows.Next() {
+			var id, parent, unused int
+			var does string
+			must(t, rows.Scan(&id, &parent, &unused, &does))
+			plan += does + "\n"
+		}
+		must(t, rows.Close())
+		if !strings.Contains(plan, index) {
+			t.Errorf("%s\nis done by\n%s", query, plan)
+		}
+	}
 }
 
 // The room of an honest site may be full from the days before what it grants on was bounded.

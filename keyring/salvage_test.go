@@ -5,6 +5,7 @@ package keyring
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,5 +169,77 @@ func TestErasingAKeyDestroysNoDamagedFileOfWhichNothingWasRead(t *testing.T) {
 				t.Errorf("the only copy of a key is gone: %v", err)
 			}
 		})
+	}
+}
+
+// A crash behind the commit leaves a mark, and nobody looks for the bytes of a key again that bears one.
+func TestTheDamagedFilesAreDestroyedBeforeTheMarkIsThere(t *testing.T) {
+	d := newDamaged(t)
+	key := d.sealed(d.own[3])
+	d.change(tornFirstPage)
+	d.reopen()
+	_, err := d.site.db.Exec(`PRAGMA foreign_keys = ON; CREATE TABLE never (n REFERENCES counter (one) DEFERRABLE INITIALLY DEFERRED)`)
+	must(t, err)
+	err = d.site.write(t.Context(), func(w *writer) error {
+		_, err := w.ExecContext(w.ctx, `INSERT INTO never VALUES (2)`) // the commit fails for it, and nothing before
+		return errors.Join(err, w.mark(nordtal, Record{ID: d.own[3].ID, Erased: 5}))
+	})
+	if err == nil {
+		t.Fatal("the transaction is through")
+	}
+	left, err := fileAt(d.site.path).Aside()
+	if must(t, err); len(left) > 0 {
+		t.Errorf("there are still %v", left)
+	}
+	if n := d.lost(d.own); n > 0 {
+		t.Errorf("%d keys are gone although nothing was erased", n)
+	}
+	must(t, d.site.erase(d.own[3].ID))
+	if d.site.holds(t, key) {
+		t.Error("the erased key is still in a file")
+	}
+}
+
+func TestADroppedAuthoritysKeysAreInNoDamagedFile(t *testing.T) {
+	d := newDamaged(t)
+	key := d.sealed(d.own[3])
+	d.change(tornFirstPage)
+	d.reopen()
+	must(t, d.site.Drop(t.Context(), nordtal))
+	if d.site.holds(t, key) {
+		t.Error("the dropped authority's keys are still in a file")
+	}
+}
+
+func TestADamagedFileThatCouldNotBeDestroyedIsDestroyedLater(t *testing.T) {
+	d := newDamaged(t)
+	d.change(tornFirstPage)
+	found := d.reopen()
+	stuck := found.Aside + "-wal" // a directory with something in it is in the way
+	must(t, os.MkdirAll(filepath.Join(stuck, "x"), 0o700))
+	for range 2 {
+		if err := d.site.erase(d.own[3].ID); err == nil {
+			t.Error("an erasure is done although a damaged file is left")
+		}
+	}
+	d.site.want(t, d.own[3].ID, ErrErased)
+	must(t, os.RemoveAll(stuck), d.site.erase(d.own[3].ID))
+	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) > 0 {
+		t.Errorf("still kept: %v, %v", left, err)
+	}
+}
+
+// A site that stopped could not try again, and does not know that it has to.
+func TestErasingAKeyAgainDestroysADamagedFileThatIsLeft(t *testing.T) {
+	d := newDamaged(t)
+	key := d.sealed(d.own[3])
+	d.change(tornFirstPage)
+	found := d.reopen()
+	kept, err := os.ReadFile(found.Aside)
+	must(t, err, d.site.erase(d.own[3].ID), os.WriteFile(found.Aside, kept, 0o600), d.site.Close())
+	d.reopen()
+	must(t, d.site.erase(d.own[3].ID))
+	if d.site.holds(t, key) {
+		t.Error("the erased key is still in a file")
 	}
 }

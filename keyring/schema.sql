@@ -114,3 +114,16 @@ CREATE TABLE IF NOT EXISTS genuine (
 	id        TEXT NOT NULL,
 	PRIMARY KEY (authority, id)
 ) WITHOUT ROWID;
+
+-- Who else has signed a mark of a key that is demanded. It goes with the demand.
+CREATE TABLE IF NOT EXISTS cosigner (
+	authority TEXT NOT NULL,
+	id        TEXT NOT NULL,
+	maker     TEXT NOT NULL,
+	peer      TEXT NOT NULL, -- the site that handed it over
+	PRIMARY KEY (authority, id, maker)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cosigner_peer ON cosigner (authority, peer);
+
+-- What was burnt and has room for other bytes of the same length.
+CREATE INDEX IF NOT EXISTS vault_burnt ON vault (length(sealed)) WHERE sealed = zeroblob(length(sealed));

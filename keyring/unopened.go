@@ -22,6 +22,9 @@ const (
 	maxOrphans = 4096
 )
 
+// sealedKeyBytes is how long every sealed key is. What has another length opens nowhere; what goes leaves room for others of its length alone.
+const sealedKeyBytes = 61
+
 // unknownGiver stands for who gave a key that an earlier version has kept. Such a key may be this site's own, whose box is damaged or
 // not here yet. They were in the file before and do not become more, so that nothing lets go of them: the box settles them.
 const unknownGiver event.SiteID = "?"
@@ -53,6 +56,10 @@ func (w *writer) countKeys(authority event.AuthorityID) error {
 // gave it, not that of keys which open; and it is handed on only when it opens (see settle), or one site's inventions
 // would take up the room of all that hand them on.
 func (w *writer) keepUnopened(authority event.AuthorityID, rec Record) error {
+	if len(rec.Sealed) != sealedKeyBytes {
+		w.refuse(refusedForm)
+		return nil
+	}
 	if w.unopened < 0 {
 		var err error
 		if w.unopened, err = w.countUnopened(authority); err != nil {
@@ -68,7 +75,7 @@ func (w *writer) keepUnopened(authority event.AuthorityID, rec Record) error {
 		return nil
 	}
 	w.unopened++
-	slot, err := w.put(rec.Sealed)
+	slot, err := w.putAgain(rec.Sealed)
 	if err != nil {
 		return err
 	}
@@ -336,13 +343,7 @@ func (r *Ring) orphans(ctx context.Context, q querier, authority event.Authority
 // letGo takes away the keys that a site gave and that do not open here. An authority key that opens one of them brings it
 // back, since everything is asked for again with it.
 func (w *writer) letGo(authority event.AuthorityID, giver event.SiteID) error {
-	_, err := w.ExecContext(w.ctx, `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE slot IN (
-		SELECT slot FROM secret WHERE authority = ? AND giver = ? AND giver <> '')`, authority, giver)
-	if err != nil {
-		return err
-	}
-	w.burnt = true
-	_, err = w.ExecContext(w.ctx, `DELETE FROM secret WHERE authority = ? AND giver = ? AND giver <> ''`, authority, giver)
+	_, err := w.takeAway(`secret WHERE authority = ? AND giver = ? AND giver <> ''`, authority, giver)
 	return err
 }
 

@@ -16,7 +16,7 @@ import (
 // inventions are keys that nobody can open, sealed with an authority key that nobody has.
 func inventions(n int) (records []Record) {
 	for i := range n {
-		records = append(records, Record{ID: event.KeyID(fmt.Sprintf("%016x", i)), By: "00000000000000bb", Sealed: []byte{1}})
+		records = append(records, Record{ID: event.KeyID(fmt.Sprintf("%016x", i)), By: "00000000000000bb", Sealed: bytes.Repeat([]byte{1}, sealedKeyBytes)})
 	}
 	return records
 }
@@ -127,10 +127,62 @@ func TestNobodyPassesTheBoundByGivingTheBoxLast(t *testing.T) {
 	late.want(t, keys[19].ID, nil)
 }
 
+// What has gone leaves its room in the file to what comes, or the file would grow without end.
+func TestInventionsThatComeAndGoTakeTheSameRoomInTheFile(t *testing.T) {
+	n, a, b, rogue, keys := world3(t, 1)
+	b.maxUnopened = 100
+	before := count(t, b, `SELECT count(*) FROM vault`)
+	rounds := 8
+	for round := range rounds {
+		drawn := rogue.drawn(t, 1)
+		records := inventionsUnder(drawn.ID, 100)
+		for i := range records {
+			records[i].Sealed = bytes.Repeat([]byte{byte(9 + round)}, sealedKeyBytes)
+		}
+		odd := Record{ID: "00000000000000cc", By: drawn.ID, Sealed: bytes.Repeat([]byte{8}, sealedKeyBytes-1-round)} // has room of its own
+		rogue.sends(t, b, append([]Record{odd}, records...)...)
+		if got := b.waiting(t); got != 100 {
+			t.Fatalf("%d keys wait", got)
+		}
+		rogue.sends(t, b, rogue.box(t, drawn, b))
+		b.wantBurnt(t, records[0].Sealed)
+	}
+	if got := count(t, b, `SELECT count(*) FROM vault`) - before; got != 100+rounds { // and the boxes
+		t.Errorf("the file has %d rows more", got)
+	}
+	if got := b.waiting(t); got > 0 {
+		t.Errorf("%d keys wait", got)
+	}
+	b.wantRefused(t, rogue.Self(), refusedForm, rounds)
+
+	// Nor does what was burnt bring back a key, or take one's place.
+	must(t, b.erase(keys[0].ID))
+	rogue.sends(t, b, append(inventions(100), Record{ID: randomID(t), By: "00000000000000bb", Sealed: make([]byte, sealedKeyBytes)})...)
+	b.want(t, keys[0].ID, ErrErased)
+	b.wantRefused(t, rogue.Self(), refusedForm, rounds+1)
+	k := a.newKey(t)
+	b.pull(t, a)
+	b.reads(t, k)
+	n.allow(a, b)
+	must(t, b.Tidy(t.Context(), nordtal))
+	b.reads(t, k)
+}
+
+func TestWhatIsBurntIsNotUsedAgainForAKeyThatOpens(t *testing.T) {
+	_, a, b, _, keys := world3(t, 1)
+	slot := count(t, b, `SELECT slot FROM secret WHERE id = ?`, keys[0].ID)
+	must(t, b.erase(keys[0].ID))
+	k := a.newKey(t)
+	b.pull(t, a)
+	if count(t, b, `SELECT slot FROM secret WHERE id = ?`, k.ID) == slot {
+		t.Error("who settles what became of a key cannot tell the two apart")
+	}
+}
+
 func TestAnInventedSharedKeyIsNotUsed(t *testing.T) {
 	_, _, b, rogue, _ := world3(t, 1)
 	shared := b.named(t)
-	rogue.sends(t, b, Record{ID: "0000000000000000", Name: NameID, By: "00000000000000bb", Sealed: []byte{1}})
+	rogue.sends(t, b, Record{ID: "0000000000000000", Name: NameID, By: "00000000000000bb", Sealed: bytes.Repeat([]byte{1}, sealedKeyBytes)})
 	clear(b.Ring.named)
 	if got := b.named(t); !slices.Equal(got, shared) {
 		t.Error("shared keys are others now")
@@ -138,6 +190,22 @@ func TestAnInventedSharedKeyIsNotUsed(t *testing.T) {
 }
 
 // A key that is invented under the id of a true one is not taken for it when what seals it is made known.
+func TestAnInventionIsNotHandedOnByName(t *testing.T) {
+	_, a, b, rogue, keys := world3(t, 1)
+	made := inventions(3)
+	rogue.sends(t, b, made...)
+	records, err := b.recordsOf(t.Context(), nordtal, append(idsOf(keys), made[0].ID), a.Self())
+	must(t, err)
+	for _, rec := range records {
+		if rec.ID == made[0].ID {
+			t.Error("what does not open is handed on")
+		}
+	}
+	if len(records) == 0 {
+		t.Error("what opens is not")
+	}
+}
+
 func TestAnInventionIsMissingStill(t *testing.T) {
 	ctx := context.Background()
 	_, a, b, rogue, _ := world3(t, 1)

@@ -5,8 +5,11 @@ package keyring
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
@@ -25,6 +28,8 @@ type writer struct {
 	dropped []event.AuthorityID
 	// burnt is set when secret bytes were overwritten: the write-ahead log must go too.
 	burnt bool
+	// shreds is set when keys were erased or dropped, which must not be in a damaged file either.
+	shreds bool
 	// renamed is set when a shared key may now be another one.
 	renamed bool
 	// peer is who sent what is being merged; demanded are the marks among it that have to be judged.
@@ -86,7 +91,7 @@ func (w *writer) QueryRowContext(ctx context.Context, query string, args ...any)
 }
 
 // write runs do in one synced transaction; then it clears the caches and the write-ahead log of what was erased, tells
-// subscribers, and settles what may open now. After do's error nothing has happened.
+// subscribers, and settles what may open now. After do's error nothing has happened. The damaged files that are kept go first, see burnAside.
 func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -111,17 +116,24 @@ func (r *Ring) write(ctx context.Context, do func(*writer) error) (err error) {
 			return err
 		}
 	}
+	// What is kept aside goes before the commit: after a crash behind it nobody would look there again for a key that bears its mark.
+	// If the commit fails then, nothing was erased, and what could be read of those files is in the keyring still. If they cannot be
+	// destroyed, the key is erased here all the same, that they are left is told, and it is tried again, see pay.
+	var aside error
+	if w.shreds {
+		aside = r.owed.aside.pay(r.burnAside)
+	}
 	if err := tx.Commit(); err != nil {
-		return err
+		return errors.Join(err, aside)
 	}
 	r.purge(w)
 	r.report(ctx, w)
 	r.subs.tell(w.news, w.change != before)
 	if w.burnt {
 		// The marks are durable; a cancelled caller must not keep the bytes alive.
-		err = r.forget(context.WithoutCancel(ctx))
+		err = r.forgetLog(ctx)
 	}
-	err = errors.Join(err, r.burnAside(w.news))
+	err = errors.Join(err, aside)
 	for _, authority := range w.settles {
 		err = errors.Join(err, r.settle(ctx, authority))
 	}
@@ -138,6 +150,39 @@ func (r *Ring) forget(ctx context.Context) error {
 		return errors.New("truncate the keyring's write-ahead log: another process reads it")
 	}
 	return nil
+}
+
+// owed is what could not be destroyed when it should have been. Erase and Check try again until it is: a mark that is here already
+// says nothing of bytes that are left. A restart empties the log anyway.
+type owed struct{ log, aside debt }
+
+// debt is one thing that is owed.
+type debt struct {
+	paying sync.Mutex // so that nobody's success, of before, takes away what somebody owes since
+	open   atomic.Bool
+}
+
+func (d *debt) pay(do func() error) error {
+	d.paying.Lock()
+	defer d.paying.Unlock()
+	err := do()
+	d.open.Store(err != nil)
+	return err
+}
+
+func (r *Ring) forgetLog(ctx context.Context) error {
+	return r.owed.log.pay(func() error { return r.forget(context.WithoutCancel(ctx)) })
+}
+
+// payOff destroys what is owed.
+func (r *Ring) payOff(ctx context.Context) (err error) {
+	if r.owed.log.open.Load() {
+		err = r.forgetLog(ctx)
+	}
+	if r.owed.aside.open.Load() {
+		err = errors.Join(err, r.owed.aside.pay(r.burnAside))
+	}
+	return err
 }
 
 func (r *Ring) purge(w *writer) {
@@ -175,6 +220,24 @@ func (w *writer) put(sealed []byte) (int64, error) {
 	return res.LastInsertId()
 }
 
+// putAgain is put for what comes and goes: the bytes take the place of others of that length that were burnt, or the vault would grow
+// with each of them. It is not for a key that opens: whoever has read such a key, and comes back to settle what it has found, knows by
+// the slot whether it still is the one.
+func (w *writer) putAgain(sealed []byte) (slot int64, err error) {
+	err = w.QueryRowContext(w.ctx, againInVault, sealed, len(sealed), burntAtOnce).Scan(&slot)
+	if errors.Is(err, sql.ErrNoRows) {
+		return w.put(sealed)
+	}
+	return slot, err
+}
+
+// burntAtOnce is how many burnt slots putAgain looks at. All but those that damage has left are free: no record that comes is all zeros.
+const burntAtOnce = 16
+
+const againInVault = `UPDATE vault SET sealed = ?1 WHERE slot = (SELECT slot FROM (SELECT slot FROM vault
+	WHERE length(sealed) = ?2 AND sealed = zeroblob(length(sealed)) ORDER BY slot DESC LIMIT ?3) AS vault WHERE TRUE` + isLost + `
+	LIMIT 1) RETURNING slot`
+
 // burn overwrites the secret bytes that a row has pointed to, which is gone by now or points elsewhere. They stay if another row
 // points to them: of two rows one is damaged, and it must not destroy its neighbour's key. The check tells them apart, and burns
 // what nobody's row points to afterwards.
@@ -183,7 +246,7 @@ func (w *writer) burn(slot int64) error {
 		return nil
 	}
 	burnt, err := w.burnLost(`slot = ?`, slot)
-	if err == nil && !burnt {
+	if err == nil && burnt == 0 {
 		w.ring.watch.suspected.Store(true)
 	}
 	return err
@@ -195,11 +258,33 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM box b WHERE b.slot = vault.slot)`
 )
 
-// burnLost overwrites, in place, bytes that no row points to: a row of the same size never moves.
-func (w *writer) burnLost(where string, args ...any) (burnt bool, err error) {
-	burnt, err = w.changes(lostBytes+where+isLost, args...)
-	w.burnt = w.burnt || burnt
-	return burnt, err
+// burnLost overwrites, in place, bytes that no row points to: a row of the same size never moves. It returns of how many slots.
+func (w *writer) burnLost(where string, args ...any) (slots int64, err error) {
+	res, err := w.ExecContext(w.ctx, lostBytes+where+isLost, args...)
+	if err != nil {
+		return 0, err
+	}
+	slots, err = res.RowsAffected()
+	w.burnt = w.burnt || slots > 0
+	return slots, err
+}
+
+// takeAway deletes rows that point to secret bytes, and then overwrites what they have pointed to, as burn does. It returns how many
+// rows there were.
+func (w *writer) takeAway(rows string, args ...any) (n int, err error) {
+	slots, err := column[string](w.ctx, w, `DELETE FROM `+rows+` RETURNING slot`, args...)
+	if err != nil || len(slots) == 0 {
+		return 0, err
+	}
+	list, err := json.Marshal(slots)
+	if err != nil {
+		return 0, err
+	}
+	burnt, err := w.burnLost(`slot IN (SELECT CAST(value AS INTEGER) FROM json_each(?))`, string(list))
+	if err == nil && burnt < int64(len(slots)) {
+		w.ring.watch.suspected.Store(true)
+	}
+	return len(slots), err
 }
 
 // newKey draws a key and stores it sealed by the given authority key.
@@ -240,6 +325,7 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	}
 	w.gone = append(w.gone, keyName{authority, rec.ID})
 	w.news = append(w.news, Changed{authority, rec.ID, true})
+	w.shreds = true
 	_, err = w.ExecContext(w.ctx, `INSERT INTO secret (authority, id, name, by, slot, erased, change, maker, signature)
 		VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET slot = 0, erased = excluded.erased, change = excluded.change, maker = excluded.maker,
@@ -251,10 +337,21 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	return w.burn(row.slot)
 }
 
+// The keys that open here; those of them that one authority key seals; and whether it seals any at all. The index leads to these,
+// however many others there are: left to itself SQLite looks at every key of the authority.
+const (
+	livingKeys = `SELECT id FROM secret WHERE authority = ? AND erased = 0 AND giver = ''`
+	sealedBy   = `SELECT id FROM secret INDEXED BY secret_by WHERE authority = ? AND by = ? AND erased = 0 AND giver = ''`
+	usedBy     = `SELECT 1 FROM secret INDEXED BY secret_by WHERE authority = ? AND by = ? AND erased = 0`
+)
+
 // tellAll notes all living keys of the authority, or those that one authority key seals, as news; not those that wait to be settled.
 func (w *writer) tellAll(authority event.AuthorityID, by event.KeyID, erased bool) error {
-	ids, err := column[event.KeyID](w.ctx, w, `SELECT id FROM secret WHERE authority = ?1 AND erased = 0 AND giver = ''
-		AND ?2 IN ('', by)`, authority, by)
+	query, args := livingKeys, []any{authority}
+	if by != "" {
+		query, args = sealedBy, append(args, by)
+	}
+	ids, err := column[event.KeyID](w.ctx, w, query, args...)
 	for _, id := range ids {
 		w.news = append(w.news, Changed{authority, id, erased})
 	}
