@@ -47,6 +47,7 @@ type policy struct {
 	allowed map[event.SiteID]bool
 	closed  map[event.SiteID]map[eventlog.LogID]eventlog.Head
 	live    map[event.SiteID][]allowance
+	was     map[event.SiteID]bool
 	state   AuthorityState
 }
 
@@ -120,17 +121,13 @@ func (s *snapshot) closeRemoved() {
 }
 
 // wasAllowed reports whether the authority allows the site or has done so: what a site has said about logs while it might hold
-// them does not end with that, or it would be set apart again.
+// them does not end with that, or it would be set apart again. Whom a fact names that does not count was never allowed.
 func (s *snapshot) wasAllowed(site event.SiteID, authority event.AuthorityID) bool {
 	if authority == event.Federation {
 		return true // members only are heard at all
 	}
 	p := s.authorities[authority]
-	if p == nil {
-		return false
-	}
-	_, was := p.live[site]
-	return was
+	return p != nil && p.was[site]
 }
 
 // newPolicy returns what the authority's facts come to, nil if its founding is not known (yet).
@@ -144,6 +141,7 @@ func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteI
 		allowed:   make(map[event.SiteID]bool),
 		closed:    make(map[event.SiteID]map[eventlog.LogID]eventlog.Head),
 		live:      st.live,
+		was:       st.was,
 		state:     state,
 	}
 	for _, site := range p.Sites {

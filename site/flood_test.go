@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -320,4 +321,109 @@ func TestADuelOfWithdrawalsEnds(t *testing.T) {
 		t.Errorf("%d passes", n)
 	}
 	s.wantSites(t, 0, 4)
+}
+
+// drawFacts draws what a few sites of a few operators say who have no scruples: what they propose, of which operator, and what that
+// has heard; whom they endorse; what they acknowledge, and how often.
+func drawFacts(t *rapid.T) (list []*fact) {
+	site := func(label string) event.SiteID { return cast[rapid.IntRange(0, 4).Draw(t, label)].Site() }
+	for i := range rapid.IntRange(2, 30).Draw(t, "facts") {
+		s := &saidFact{mark: mark{Page: uint64(i + 1)}, Stamp: event.Stamp(i + 1)}
+		list = append(list, &fact{by: site("by"), incarnation: another, stamp: s.Stamp, said: s})
+	}
+	profile := func(site event.SiteID) Profile {
+		return Profile{Site: site, Operator: fmt.Sprint("Operator ", rapid.SampledFrom([]int{1, 1, 1, 2, 3}).Draw(t, "operator"))}
+	}
+	proposals := make(map[event.SiteID][]*fact)
+	for _, f := range list {
+		switch rapid.IntRange(0, 7).Draw(t, "kind") {
+		case 0:
+			f.Fact.Founded = &Founded{profile(f.by)}
+		case 1, 2:
+			f.Fact.Endorsed = &Endorsed{site("endorsed")}
+		case 3, 4, 5:
+			p := &Proposed{Profile: profile(site("proposed")), Heard: []string{}}
+			for _, o := range rapid.SliceOfDistinct(rapid.SampledFrom(list), func(o *fact) uint64 { return o.Page }).Draw(t, "heard") {
+				p.Heard = append(p.Heard, o.name())
+			}
+			f.Fact.Proposed = p
+			proposals[p.Site] = append(proposals[p.Site], f)
+		}
+	}
+	for _, f := range list {
+		if about := proposals[f.by]; f.Fact == (MembershipFact{}) && len(about) > 0 {
+			o := rapid.SampledFrom(about).Draw(t, "joined")
+			f.Fact.Joined = &Joined{o.by, o.incarnation, o.Page, o.Hash, o.Index}
+		}
+	}
+	return list
+}
+
+// bindEach binds as the rule is told: one binding after the other.
+func bindEach(list []*fact, bindings []*binding, joined acknowledgements) []*fact {
+	for _, b := range bindings {
+		at := slices.Index(list, b.fact)
+		var before, behind []*fact
+		for _, f := range list[:at] {
+			if b.binds(f, joined) {
+				behind = append(behind, f)
+			} else {
+				before = append(before, f)
+			}
+		}
+		list = slices.Concat(before, list[at:at+1], behind, list[at+1:])
+	}
+	return list
+}
+
+// TestBindingAllAtOnceIsBindingOneAfterTheOther holds the sweep to the rule, whatever is said.
+func TestBindingAllAtOnceIsBindingOneAfterTheOther(t *testing.T) {
+	moved := 0
+	rapid.Check(t, func(t *rapid.T) {
+		list, bindings, joined := bindingsIn(drawFacts(t), "")
+		want, got := bindEach(list, bindings, joined), bindAll(list, bindings, joined)
+		if !slices.Equal(want, got) {
+			t.Fatalf("of %d facts with %d bindings the order is\n%s, want\n%s", len(list), len(bindings), pagesOf(got), pagesOf(want))
+		}
+		if len(bindings) > 1 && !slices.Equal(want, list) {
+			moved++
+		}
+	})
+	if moved == 0 {
+		t.Error("nothing was ever moved by several bindings")
+	}
+	t.Logf("several bindings moved something %d times", moved)
+}
+
+func pagesOf(list []*fact) string {
+	var pages []uint64
+	for _, f := range list {
+		pages = append(pages, f.Page)
+	}
+	return fmt.Sprint(pages)
+}
+
+// TestTwoMembersThatBindThousandsOfTimesDoNotSlowTheOthers has one propose the other again and again, which acknowledges each.
+func TestTwoMembersThatBindThousandsOfTimesDoNotSlowTheOthers(t *testing.T) {
+	const logs = 32
+	s, p := new(script), proposalOf(4)
+	s.found()
+	s.admit(0, 2)
+	for i := range logs * maxSaid {
+		p.Heard = []string{fmt.Sprintf("%032x", i)}
+		at := forged{incarnation: fmt.Sprintf("%016x", 16+i/maxSaid), stamp: event.Stamp(100 + i), page: uint64(i + 1)}
+		s.forge(at, 2, KindProposed, p)
+		place := s.entries[len(s.entries)-1].Place
+		at.stamp += logs * maxSaid
+		s.forge(at, 4, KindJoined, Joined{place.Site, place.Incarnation, place.Page, place.Hash, place.Index})
+	}
+	m := s.state()
+	began := processorTime(t)
+	roll := m.Roll("")
+	took := processorTime(t) - began
+	facts := len(m.facts(""))
+	t.Logf("who belongs is calculated from %d facts in %v", facts, took)
+	if facts < 2*logs*maxSaid || took > 2*time.Second || len(roll.Members) != 2 || len(roll.Pending) != 1 {
+		t.Errorf("%d facts take %v and come to %d members, %d pending", facts, took, len(roll.Members), len(roll.Pending))
+	}
 }

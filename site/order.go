@@ -40,16 +40,20 @@ func (m Membership) facts(founder event.SiteID) []*fact {
 		}
 		said[key] = l
 	}
-	list := said.inOrder()
+	list, bindings, joined := bindingsIn(said.inOrder(), founder)
+	return bindAll(list, bindings, joined)
+}
+
+// bindingsIn returns what is to be put in order, still as its stamps have it, and what moves it.
+func bindingsIn(list []*fact, founder event.SiteID) ([]*fact, []*binding, acknowledgements) {
 	joined := acknowledged(list)
 	bindings := firm(list, joined)
 	list = oneFounding(list, bindings, joined)
 	operators, names := operatorsNamed(list, founder), namesOf(list)
 	for _, b := range bindings {
 		b.operators, b.names = operators, names
-		list = b.bind(list, joined)
 	}
-	return list
+	return list, bindings, joined
 }
 
 // oneFounding leaves out all foundings of a site but one: the one that most of its firm proposals have heard of, of equal ones the
@@ -105,14 +109,6 @@ func firm(list []*fact, joined acknowledgements) (found []*binding) {
 		}
 	}
 	return found
-}
-
-func bindingOf(f *fact) *binding {
-	b := &binding{fact: f, heard: make(map[string]bool, len(f.Fact.Proposed.Heard))}
-	for _, name := range f.Fact.Proposed.Heard {
-		b.heard[name] = true
-	}
-	return b
 }
 
 // operators tells which sites are of one operator, from what sites themselves have said: a name counts for a site that has
@@ -190,63 +186,6 @@ func overlap(a, b map[string]bool) bool {
 		}
 	}
 	return false
-}
-
-// binding is a firm proposal with whom it binds.
-type binding struct {
-	*fact
-	heard     map[string]bool
-	operators operators
-	names     map[*fact]string // of all facts: a name is a digest, and each proposal asks for it
-}
-
-func namesOf(list []*fact) map[*fact]string {
-	names := make(map[*fact]string, len(list))
-	for _, f := range list {
-		names[f] = f.name()
-	}
-	return names
-}
-
-// own reports whether the site is of the inviter's operator.
-func (b *binding) own(site event.SiteID) bool {
-	return site == b.by || b.operators.bound(site, b.by)
-}
-
-// bind moves what the proposal binds behind it.
-func (b *binding) bind(list []*fact, joined acknowledgements) []*fact {
-	at := slices.Index(list, b.fact)
-	var before, behind []*fact
-	for _, f := range list[:at] {
-		if b.binds(f, joined) {
-			behind = append(behind, f)
-		} else {
-			before = append(before, f)
-		}
-	}
-	if len(behind) == 0 {
-		return list
-	}
-	return slices.Concat(before, list[at:at+1], behind, list[at+1:])
-}
-
-func (b *binding) binds(f *fact, joined acknowledgements) bool {
-	if !b.own(f.by) || b.heard[b.names[f]] {
-		return false
-	}
-	switch {
-	case f.Fact.Proposed != nil:
-		return !b.exempt(f.Fact.Proposed.Site, joined) || !joined.name(f)
-	case f.Fact.Endorsed != nil:
-		return !b.exempt(f.Fact.Endorsed.Site, joined)
-	}
-	return false
-}
-
-// exempt reports whether what is about a site may stay where it is because the site has acknowledged it. One that has
-// acknowledged different proposals, or consented to be of different operators, has lied: then its word moves nothing to the front.
-func (b *binding) exempt(site event.SiteID, joined acknowledgements) bool {
-	return len(joined[site]) == 1 && len(b.operators.named[site]) < 2
 }
 
 // hasJoined reports whether the site has acknowledged a proposal.

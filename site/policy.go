@@ -93,7 +93,8 @@ func (f *PolicyFact) founds() bool { return f.NameDE != "" }
 // standing is what an authority's facts come to.
 type standing struct {
 	founding *PolicyFact                      // nil: not founded, as far as is known
-	live     map[event.SiteID][]allowance     // allowances by site that were not withdrawn
+	live     map[event.SiteID][]allowance     // allowances by site that were not withdrawn; of sites mentioned, too
+	was      map[event.SiteID]bool            // sites that were allowed at some place, by a fact that counts
 	closings map[event.SiteID][]eventlog.Head // where the logs end of a site that is not allowed any more
 }
 
@@ -161,7 +162,8 @@ func newPasses(list []*ruling, founding *ruling) *passes {
 // pass goes through the facts once, without those that are void. If it finds more that are, it marks them and asks for another
 // pass; there are at most as many passes as withdrawals, and at most maxPasses for those of one site.
 func (p *passes) pass() (st standing, again bool) {
-	st = standing{founding: &p.founding.Fact, live: make(map[event.SiteID][]allowance), closings: make(map[event.SiteID][]eventlog.Head)}
+	st = standing{founding: &p.founding.Fact, live: make(map[event.SiteID][]allowance), was: make(map[event.SiteID]bool),
+		closings: make(map[event.SiteID][]eventlog.Head)}
 	st.allow(p.founding)
 	for i, f := range p.list {
 		if f == p.founding || p.void[i] || len(st.live[f.by]) == 0 {
@@ -223,12 +225,14 @@ func (st standing) allow(f *ruling) {
 		if !slices.ContainsFunc(st.live[site], func(a allowance) bool { return a.by == f.by }) {
 			st.live[site] = append(st.live[site], allowance{f.Fact.ID, f.by})
 		}
+		st.was[site] = true
 		delete(st.closings, site)
 	}
 }
 
 // mention remembers whom a fact names that does not count any more: the site may have believed it for a while, and has to go
-// again. What a site says that nobody is known to have allowed ever is not worth that; the facts may not all be here yet.
+// again. Nothing else comes of it: it was never allowed. What a site says that nobody is known to have allowed ever is not worth
+// that; the facts may not all be here yet.
 func (st standing) mention(f *ruling) {
 	if _, known := st.live[f.by]; !known {
 		return

@@ -329,6 +329,43 @@ func TestNobodyMovesTheEndsOfARemovedSitesLogsLater(t *testing.T) {
 	}
 }
 
+// TestWhomAForbiddenSiteNamesClosesNoLog has a site that the authority does not allow any more name a third one, which was never allowed.
+func TestWhomAForbiddenSiteNamesClosesNoLog(t *testing.T) {
+	s := new(script)
+	s.found()
+	s.admit(0, 2)
+	s.admit(0, 4)
+	s.endorse(2, 4)
+	s.admit(0, 6)
+	s.endorse(2, 6)
+	s.close(0, 4, event.Register, 900)
+	s.close(2, 4, event.Register, 901)
+	s.close(6, 4, event.Operations, 1)
+	s.close(0, 4, event.Operations, 7)
+	log := logOf(4)
+	log.Authority, log.Class = nordtal, event.Operations
+	authority := nordtals(0, 4, 2)
+	founded := authority.entries[0].ID
+	wantEnd := func(when string, want uint64) {
+		t.Helper()
+		if head, closed := endsOf(t, s.state(), authority).Closing(log); !closed || head.Page != want {
+			t.Errorf("%s the log ends at page %d, %v, want %d", when, head.Page, closed, want)
+		}
+	}
+	authority.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: []event.ID{founded}})
+	wantEnd("without the word of the forbidden site", 7)
+	authority.add(2, KindAllowed, Allowed{Site: cast[6].Site()})
+	wantEnd("with the word of the forbidden site", 7)
+	fed := endsOf(t, s.state(), authority)
+	if fed.Allowed(cast[6].Site(), nordtal) || !slices.ContainsFunc(fed.Former(nordtal), func(p Profile) bool { return p.Site == cast[6].Site() }) {
+		t.Error("whom the forbidden site names is let in, or need not delete what it got while that was believed")
+	}
+	given := authority.allow(0, 6)
+	wantEnd("when it is allowed properly", 1)
+	authority.add(0, KindForbidden, Forbidden{Site: cast[6].Site(), Withdraws: given})
+	wantEnd("when that is over", 1)
+}
+
 func TestManyLogsAreClosedInSeveralFacts(t *testing.T) {
 	w := newWorld(t)
 	a, b, c := w.three()
