@@ -89,16 +89,41 @@ func (d *damaged) change(do func(file []byte) []byte) {
 	must(d.t, err, os.WriteFile(d.site.path, do(bytes.Clone(file)), 0o600))
 }
 
+// rowOf returns what stands in the row of a key and in no index.
+func (d *damaged) rowOf(k Key) []byte {
+	row := d.row(k)
+	return []byte(string(nordtal) + string(k.ID) + row.name + row.by)
+}
+
+// onLeaf returns the first of the keys whose row is in a page without other pages' numbers, and that page.
+func (d *damaged) onLeaf(keys []Key, file []byte) (k Key, page []byte) {
+	d.t.Helper()
+	for _, k := range keys {
+		if page := leafWith(file, d.rowOf(k)); page != nil {
+			return k, page
+		}
+	}
+	d.t.Fatal("no page has the row of a key")
+	return Key{}, nil
+}
+
 // pageWith returns the first page that holds the bytes and no other pages' numbers (https://www.sqlite.org/fileformat.html#b_tree_pages),
 // but for the first of all: with one that leads to the others all of them are gone.
 func pageWith(t *testing.T, file, what []byte) []byte {
 	t.Helper()
+	page := leafWith(file, what)
+	if page == nil {
+		t.Fatal("no page has these bytes")
+	}
+	return page
+}
+
+func leafWith(file, what []byte) []byte {
 	for p := 4096; p < len(file); p += 4096 {
 		if leads := file[p] == 2 || file[p] == 5; !leads && bytes.Contains(file[p:p+4096], what) {
 			return file[p : p+4096]
 		}
 	}
-	t.Fatal("no page has these bytes")
 	return nil
 }
 
@@ -116,7 +141,7 @@ func TestADamagedKeyringIsRepairedAndItsKeysAreFetchedAgain(t *testing.T) {
 			return f
 		}, 60},
 		"a page of ids": {func(d *damaged, f []byte) []byte {
-			page := pageWith(d.t, f, []byte(string(nordtal)+string(d.own[150].ID)))
+			_, page := d.onLeaf(d.own[150:], f)
 			copy(page, make([]byte, 4096))
 			return f
 		}, 60},
@@ -159,14 +184,16 @@ func TestADamagedKeyringIsRepairedAndItsKeysAreFetchedAgain(t *testing.T) {
 }
 
 // sealed returns the bytes under which a key lies in the file.
-func (d *damaged) sealed(k Key) []byte {
+func (d *damaged) sealed(k Key) []byte { return d.row(k).sealed }
+
+func (d *damaged) row(k Key) secretRow {
 	d.t.Helper()
 	db, err := sql.Open("sqlite", d.site.path)
 	must(d.t, err)
 	defer db.Close()
 	row, err := findSecret(context.Background(), db, nordtal, k.ID)
 	must(d.t, err)
-	return row.sealed
+	return row
 }
 
 // Erasing is for ever: what was kept for its other keys must not keep this one.
@@ -447,10 +474,13 @@ func TestWhatADamagedKeyHasLeftIsNotInTheFileAfterItsErasure(t *testing.T) {
 	})
 	t.Run("a key whose row was lost", func(t *testing.T) {
 		d := newDamaged(t)
-		lost := d.own[150]
-		sealed := d.sealed(lost)
+		var lost Key
+		var sealed []byte
 		d.change(func(f []byte) []byte {
-			copy(pageWith(t, f, []byte(string(nordtal)+string(lost.ID))), make([]byte, 4096))
+			var page []byte
+			lost, page = d.onLeaf(d.own[150:], f)
+			sealed = d.sealed(lost)
+			copy(page, make([]byte, 4096))
 			return f
 		})
 		if found := d.reopen(); found == nil {
