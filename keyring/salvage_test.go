@@ -42,6 +42,25 @@ func TestErasingAKeyDestroysALogThatHasLostItsFile(t *testing.T) {
 	}
 }
 
+// An erased key must not survive in a damaged file, whatever the folder is called.
+func TestErasingAKeyDestroysADamagedFileInAFolderWithBrackets(t *testing.T) {
+	n := newNetwork()
+	dir := filepath.Join(t.TempDir(), "site[1]")
+	must(t, os.Mkdir(dir, 0o700))
+	d := &damaged{t: t, site: n.add(t, dir)}
+	n.allow(d.site)
+	must(t, d.site.Found(t.Context(), nordtal))
+	key := d.site.newKey(t)
+	sealed := d.site.sealed(t, key.ID)
+	must(t, d.site.Close())
+	d.change(tornFirstPage)
+	found := d.reopen()
+	must(t, d.site.erase(key.ID))
+	if b, err := os.ReadFile(found.Aside); err == nil && bytes.Contains(b, sealed) {
+		t.Error("the erased key is still in the damaged file that is kept")
+	}
+}
+
 // madeBy is a damaged site whose file had other tables when it was made.
 func madeBy(t *testing.T, tables string) *damaged {
 	return newDamagedAfter(t, func(s *testSite) {

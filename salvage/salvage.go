@@ -256,7 +256,16 @@ func (f File) tidy() error {
 // Aside returns the damaged files that are kept, the oldest first. A log that is there without its file is one of them: it holds what
 // the file would.
 func (f File) Aside() ([]string, error) {
-	found, err := filepath.Glob(f.Path + suffixAside + "*")
+	entries, err := os.ReadDir(filepath.Dir(f.Path)) // no pattern: a folder's name may hold what means something in one
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var found []string
+	for _, e := range entries {
+		if name, ours := strings.CutPrefix(e.Name(), filepath.Base(f.Path)); ours && strings.HasPrefix(name, suffixAside) {
+			found = append(found, f.Path+name)
+		}
+	}
 	slices.Sort(found)
 	return slices.DeleteFunc(slices.Clone(found), func(name string) bool {
 		base := withoutLog(name)

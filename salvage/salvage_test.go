@@ -199,6 +199,21 @@ func TestSoManyDamagedFilesAreKept(t *testing.T) {
 	}
 }
 
+// In a pattern, brackets would stand for one of the signs between them.
+func TestDamagedFilesAreFoundInAFolderWithBrackets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "site[1]*")
+	f := File{Path: filepath.Join(dir, "notes[2].db"), Schema: schema, Keep: 2}
+	if found, err := f.Aside(); len(found) > 0 || err != nil {
+		t.Errorf("without the folder: %v, %v", found, err)
+	}
+	must(t, os.Mkdir(dir, 0o700), os.WriteFile(f.Path, []byte(strings.Repeat("nothing ", 1000)), 0o600))
+	d, err := f.Repair(now)
+	must(t, err)
+	if found, err := f.Aside(); err != nil || len(found) != 1 || found[0] != d.Aside {
+		t.Errorf("found are %v, %v; want %s", found, err, d.Aside)
+	}
+}
+
 // What cannot be read because of something else is not damaged.
 func TestAFileThatMayNotBeReadIsNotTakenForDamaged(t *testing.T) {
 	f := newNotes(t, false)
