@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/salvage"
 )
@@ -183,5 +184,30 @@ func TestErasingAKeyDestroysNoDamagedFileOfWhichNothingWasRead(t *testing.T) {
 	kept, err := os.ReadFile(found.Aside)
 	if err != nil || !bytes.Contains(kept, key) {
 		t.Errorf("the only copy of a key is gone: %v", err)
+	}
+}
+
+// Three more repairs would burn it if it were like the others.
+func TestADamagedFileOfWhichNothingWasReadOutlivesLaterRepairs(t *testing.T) {
+	d := newDamaged(t)
+	root := d.rootOf("secret")
+	d.change(func(f []byte) []byte { clear(f[(root-1)*4096 : root*4096]); return f })
+	found := d.reopen()
+	if !salvage.IsUnread(found.Aside) {
+		t.Fatalf("found is %+v", found)
+	}
+	for i := range maxAside {
+		must(t, d.site.Close())
+		d.change(tornFirstPage)
+		again, err := fileAt(d.site.path).Repair(at().Add(time.Duration(i+1) * time.Hour))
+		if must(t, err); again == nil {
+			t.Fatal("the damage was not found")
+		}
+		d.site.open(t)
+		must(t, salvage.Forget(t.Context(), d.site.db))
+		d.site.keepLayout(d.site.path)
+	}
+	if _, err := os.Stat(found.Aside); err != nil {
+		t.Errorf("the only copy of the keys is gone, and no person has decided so: %v", err)
 	}
 }

@@ -18,7 +18,7 @@
 //   - A file that is in order is not touched. One that cannot be read for another reason (no rights, no room) is not taken for
 //     damaged.
 //   - The damaged file is kept, with its write-ahead log moved into it as far as SQLite does that, for its user only; of several
-//     the last File.Keep. A log that has lost its file counts as one.
+//     the last File.Keep, and all of which nothing that matters was read. A log that has lost its file counts as one.
 //   - Where a file's own tables lie is what finds them, and not where those of a new one do (KeepLayout).
 //   - The name of a damaged file tells if nothing that matters was read of it (IsUnread).
 //   - A fresh file bears the note of its repair from its first moment on. Repair returns it at every opening until Forget: no crash,
@@ -69,7 +69,8 @@ type File struct {
 	// Unread is SQL that asks of the fresh file, before Finish, whether nothing of what matters was read: then the damaged file may be
 	// the only copy, see IsUnread. It may be empty.
 	Unread string
-	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it.
+	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it. One of which nothing
+	// that matters was read (IsUnread) stays, and is not counted.
 	Keep int
 
 	// step is called after each change of the disk. It is nil but in tests, which look what a crash would leave there.
@@ -284,8 +285,10 @@ func withoutLog(name string) string {
 	return name
 }
 
+// burnOldest leaves alone what may be the only copy: a person decides about that.
 func (f File) burnOldest() error {
 	files, err := f.Aside()
+	files = slices.DeleteFunc(files, IsUnread)
 	for len(files) > f.Keep && err == nil {
 		err = f.burn(files[0])
 		files = files[1:]
