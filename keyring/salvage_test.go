@@ -211,3 +211,61 @@ func TestADamagedFileOfWhichNothingWasReadOutlivesLaterRepairs(t *testing.T) {
 		t.Errorf("the only copy of the keys is gone, and no person has decided so: %v", err)
 	}
 }
+
+// SQLite finds such a file well formed: every statement that names the column would fail from then on, or every repair.
+func TestAFlippedBitInTheTextOfATableCostsNoKey(t *testing.T) {
+	d := newDamaged(t)
+	whole, err := os.ReadFile(d.site.path)
+	must(t, err)
+	layout, err := os.ReadFile(d.site.path + ".layout")
+	must(t, err)
+	for what, with := range map[string]string{
+		"birth      BLOB NOT": "birti      BLOB NOT", "sealed BLOB": "sealee BLOB", "CHECK (one = 1)": "CHECK (one = 5)",
+		"CREATE TABLE vault": "CREATE TABLE vaumt", "CREATE TABLE secret (": "CREATE TABLE secreu (", "CREATE TABLE cursor": "CREATE TABLE cursos",
+		"maker      TEXT": "makes      TEXT", "id        TEXT NOT": "id        TEXU NOT", "giver <> ''": "giver >> ''",
+	} {
+		for _, kept := range [][]byte{layout, nil} {
+			path := filepath.Join(t.TempDir(), "keyring.db")
+			must(t, os.WriteFile(path, bytes.Replace(whole, []byte(what), []byte(with), 1), 0o600))
+			if !bytes.Contains(whole, []byte(what)) {
+				t.Errorf("%q is not in the file", what)
+			}
+			if kept != nil {
+				must(t, os.WriteFile(path+".layout", kept, 0o600))
+			}
+			d.site.path = path
+			found := d.reopen()
+			if found == nil && kept != nil {
+				t.Errorf("%s: the damage was not found", with)
+			}
+			if n := d.lost(d.own); n > 0 {
+				t.Errorf("%s: %d keys are gone, found is %+v", with, n, found)
+			}
+			if _, err := d.site.Check(t.Context(), noRest); err != nil {
+				t.Errorf("%s: the check says %v", with, err)
+			}
+			must(t, d.site.Close())
+		}
+	}
+}
+
+// Byte 18 forbids to write the file, 19 to read it, and 47 is the form of its rows.
+func TestAFlippedBitInTheHeaderCostsNoKey(t *testing.T) {
+	d := newDamaged(t)
+	whole, err := os.ReadFile(d.site.path)
+	must(t, err)
+	layout, err := os.ReadFile(d.site.path + ".layout")
+	must(t, err)
+	for _, at := range []int{16, 17, 18, 19, 20, 21, 43, 44, 47, 52, 55, 56, 59, 64} {
+		path := filepath.Join(t.TempDir(), "keyring.db")
+		file := bytes.Clone(whole)
+		file[at] ^= 8
+		must(t, os.WriteFile(path, file, 0o600), os.WriteFile(path+".layout", layout, 0o600))
+		d.site.path = path
+		found := d.reopen()
+		if n := d.lost(d.own); n > 0 {
+			t.Errorf("byte %d: %d keys are gone, found is %+v", at, n, found)
+		}
+		must(t, d.site.erase(d.own[at].ID), d.site.Close())
+	}
+}
