@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/salvage"
 )
@@ -40,6 +41,25 @@ func TestErasingAKeyDestroysALogThatHasLostItsFile(t *testing.T) {
 	must(t, d.site.erase(d.own[3].ID))
 	if _, err := os.Stat(log); err == nil {
 		t.Error("the log is still there")
+	}
+}
+
+// An erased key must not survive in a damaged file, whatever the folder is called.
+func TestErasingAKeyDestroysADamagedFileInAFolderWithBrackets(t *testing.T) {
+	n := newNetwork()
+	dir := filepath.Join(t.TempDir(), "site[1]")
+	must(t, os.Mkdir(dir, 0o700))
+	d := &damaged{t: t, site: n.add(t, dir)}
+	n.allow(d.site)
+	must(t, d.site.Found(t.Context(), nordtal))
+	key := d.site.newKey(t)
+	sealed := d.site.sealed(t, key.ID)
+	must(t, d.site.Close())
+	d.change(tornFirstPage)
+	found := d.reopen()
+	must(t, d.site.erase(key.ID))
+	if b, err := os.ReadFile(found.Aside); err == nil && bytes.Contains(b, sealed) {
+		t.Error("the erased key is still in the damaged file that is kept")
 	}
 }
 
@@ -241,5 +261,88 @@ func TestErasingAKeyAgainDestroysADamagedFileThatIsLeft(t *testing.T) {
 	must(t, d.site.erase(d.own[3].ID))
 	if d.site.holds(t, key) {
 		t.Error("the erased key is still in a file")
+	}
+}
+
+// Three more repairs would burn it if it were like the others.
+func TestADamagedFileOfWhichNothingWasReadOutlivesLaterRepairs(t *testing.T) {
+	d := newDamaged(t)
+	root := d.rootOf("secret")
+	d.change(func(f []byte) []byte { clear(f[(root-1)*4096 : root*4096]); return f })
+	found := d.reopen()
+	if !salvage.IsUnread(found.Aside) {
+		t.Fatalf("found is %+v", found)
+	}
+	for i := range maxAside {
+		must(t, d.site.Close())
+		d.change(tornFirstPage)
+		again, err := fileAt(d.site.path).Repair(at().Add(time.Duration(i+1) * time.Hour))
+		if must(t, err); again == nil {
+			t.Fatal("the damage was not found")
+		}
+		d.site.open(t)
+		must(t, salvage.Forget(t.Context(), d.site.db))
+		d.site.keepLayout(d.site.path)
+	}
+	if _, err := os.Stat(found.Aside); err != nil {
+		t.Errorf("the only copy of the keys is gone, and no person has decided so: %v", err)
+	}
+}
+
+// SQLite finds such a file well formed: every statement that names the column would fail from then on, or every repair.
+func TestAFlippedBitInTheTextOfATableCostsNoKey(t *testing.T) {
+	d := newDamaged(t)
+	whole, err := os.ReadFile(d.site.path)
+	must(t, err)
+	layout, err := os.ReadFile(d.site.path + ".layout")
+	must(t, err)
+	for what, with := range map[string]string{
+		"birth      BLOB NOT": "birti      BLOB NOT", "sealed BLOB": "sealee BLOB", "CHECK (one = 1)": "CHECK (one = 5)",
+		"CREATE TABLE vault": "CREATE TABLE vaumt", "CREATE TABLE secret (": "CREATE TABLE secreu (", "CREATE TABLE cursor": "CREATE TABLE cursos",
+		"maker      TEXT": "makes      TEXT", "id        TEXT NOT": "id        TEXU NOT", "giver <> ''": "giver >> ''",
+	} {
+		for _, kept := range [][]byte{layout, nil} {
+			path := filepath.Join(t.TempDir(), "keyring.db")
+			must(t, os.WriteFile(path, bytes.Replace(whole, []byte(what), []byte(with), 1), 0o600))
+			if !bytes.Contains(whole, []byte(what)) {
+				t.Errorf("%q is not in the file", what)
+			}
+			if kept != nil {
+				must(t, os.WriteFile(path+".layout", kept, 0o600))
+			}
+			d.site.path = path
+			found := d.reopen()
+			if found == nil && kept != nil {
+				t.Errorf("%s: the damage was not found", with)
+			}
+			if n := d.lost(d.own); n > 0 {
+				t.Errorf("%s: %d keys are gone, found is %+v", with, n, found)
+			}
+			if _, err := d.site.Check(t.Context(), noRest); err != nil {
+				t.Errorf("%s: the check says %v", with, err)
+			}
+			must(t, d.site.Close())
+		}
+	}
+}
+
+// Byte 18 forbids to write the file, 19 to read it, and 47 is the form of its rows.
+func TestAFlippedBitInTheHeaderCostsNoKey(t *testing.T) {
+	d := newDamaged(t)
+	whole, err := os.ReadFile(d.site.path)
+	must(t, err)
+	layout, err := os.ReadFile(d.site.path + ".layout")
+	must(t, err)
+	for _, at := range []int{16, 17, 18, 19, 20, 21, 43, 44, 47, 52, 55, 56, 59, 64} {
+		path := filepath.Join(t.TempDir(), "keyring.db")
+		file := bytes.Clone(whole)
+		file[at] ^= 8
+		must(t, os.WriteFile(path, file, 0o600), os.WriteFile(path+".layout", layout, 0o600))
+		d.site.path = path
+		found := d.reopen()
+		if n := d.lost(d.own); n > 0 {
+			t.Errorf("byte %d: %d keys are gone, found is %+v", at, n, found)
+		}
+		must(t, d.site.erase(d.own[at].ID), d.site.Close())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -127,4 +128,38 @@ func TestTheNoteOfTheVersionBeforeIsTaken(t *testing.T) {
 	if d := taken(t, s); d != nil {
 		t.Errorf("the repair again: %+v", d)
 	}
+}
+
+// A flipped bit where the entries are listed (in the header, in the text of the table, of its index, of its trigger) costs none of them.
+func TestAFlippedBitWhereTheEntriesAreListedCostsNone(t *testing.T) {
+	t.Parallel() // it waits for the disk most of the time
+	key := seal.Key{1}
+	path := filled(t, &key)
+	whole, err := os.ReadFile(path)
+	ok(t, err)
+	layout, err := os.ReadFile(path + ".layout")
+	ok(t, err)
+	begin := bytes.Index(whole, []byte("CREATE"))
+	for _, at := range append([]int{18, 19, 40, 47, 56, 103, 104, 108, 109, bytes.Index(whole, []byte("SET sum")) + 4}, steps(begin-30, 4096, 37)...) {
+		f := bytes.Clone(whole)
+		f[at] ^= 1 << (at / 37 % 8)
+		path := filepath.Join(t.TempDir(), "local.db")
+		ok(t, os.WriteFile(path, f, 0o600), os.WriteFile(path+".layout", layout, 0o600))
+		s, err := OpenSealed(path, now, key, rand.Reader)
+		if err != nil {
+			t.Errorf("byte %d near %q: %v", at, whole[max(0, at-15):min(at+15, 4096)], err)
+			continue
+		}
+		if n := sessions(t, s); n != 400 {
+			t.Errorf("byte %d near %q: %d sessions", at, whole[max(0, at-15):min(at+15, 4096)], n)
+		}
+		ok(t, s.Put(t.Context(), "session", "token-000", []byte("x"), time.Time{}), s.Close())
+	}
+}
+
+func steps(from, to, by int) (list []int) {
+	for ; from < to; from += by {
+		list = append(list, from)
+	}
+	return list
 }

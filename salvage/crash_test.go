@@ -133,6 +133,7 @@ func TestACrashAtAnyStepLosesNoRowAndNoNote(t *testing.T) {
 		"the page size, with a log": {newNotesInLog, noteCount, "rename to notes.db.damaged-20261130T080000Z-wal", true},
 		"the header":                {harmed(func(b []byte) { clear(b[:100]) }), noteCount, "make a sample", false},
 		"where its tables lie":      {newNotesElsewhere, noteCount, "remove the layout", false},
+		"a column's name":           {harmed(func(b []byte) { copy(b[bytes.Index(b, []byte("body TEXT")):], "bodi") }), noteCount, "commit", false},
 		"one page of rows":          {harmed(func(b []byte) { harmPage(b, 500) }), noteCount - 40, "commit", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,9 +29,15 @@ const headerBytes = 100
 
 // KeepLayout keeps, beside the file, where its tables lie, so that a repair finds them when the pages that say so are damaged: how a
 // file came to its tables (made by which version, brought to today's form or not, repaired once) decides where they are. Call it
-// when the file was opened and is in order, and again when its tables were changed. It writes only when something is new. Without it
-// a repair believes that they lie as in a new file.
+// when the file was opened and is in order, and again when its tables were changed. It writes only when something is new, and nothing
+// in the place of a good one if the tables turn out to be damaged. Without it a repair believes that they lie as in a new file.
 func (f File) KeepLayout(ctx context.Context, db *sql.DB) error {
+	if err := f.probe(ctx, db); err != nil {
+		return err
+	}
+	if err := f.likeKept(ctx, db, smallDamage); err != nil {
+		return err
+	}
 	path := f.Path + suffixLayout
 	l, err := layoutOf(ctx, db)
 	if err == nil {

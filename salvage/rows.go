@@ -27,19 +27,11 @@ func (f File) salvage(from, to string, d Damage) (_ Damage, err error) {
 	if _, err := dst.Exec(`PRAGMA journal_mode = DELETE; BEGIN`); err != nil {
 		return d, err
 	}
-	for _, t := range tables {
-		if _, err := dst.Exec(t.form); err != nil {
-			return d, fmt.Errorf("make the table %s again: %w", t.name, err)
-		}
+	n, err := f.copyTables(src, dst, tables)
+	if err != nil {
+		return d, err
 	}
-	for _, t := range tables {
-		n, err := t.copy(src, dst)
-		if err != nil {
-			return d, fmt.Errorf("copy the table %s: %w", t.name, err)
-		}
-		d.Rows += n
-		f.done("copy the table " + t.name)
-	}
+	d.Rows += n
 	if d.Aside, err = f.nameAside(dst, d.Aside); err != nil {
 		return d, err
 	}
@@ -54,6 +46,31 @@ func (f File) salvage(from, to string, d Damage) (_ Damage, err error) {
 	return d, err
 }
 
+// copyTables makes all tables before it fills one.
+func (f File) copyTables(src, dst *sql.DB, tables []table) (rows int, err error) {
+	today, err := f.today()
+	if err != nil {
+		return 0, err
+	}
+	var copies []copying
+	for _, t := range tables {
+		to, columns := t.target(today, tables)
+		if _, err := dst.Exec(to.form); err != nil {
+			return 0, fmt.Errorf("make the table %s again: %w", to.name, err)
+		}
+		copies = append(copies, copying{t, to.name, columns})
+	}
+	for _, c := range copies {
+		n, err := c.copy(src, dst)
+		if err != nil {
+			return 0, fmt.Errorf("copy the table %s: %w", c.to, err)
+		}
+		rows += n
+		f.done("copy the table " + c.to)
+	}
+	return rows, nil
+}
+
 // nameAside adds to the damaged file's name that nothing was read of what it is kept for.
 func (f File) nameAside(dst *sql.DB, aside string) (string, error) {
 	if f.Unread == "" {
@@ -66,44 +83,46 @@ func (f File) nameAside(dst *sql.DB, aside string) (string, error) {
 	return aside + suffixUnread, nil
 }
 
-// table is a table of the damaged file.
-type table struct {
-	name, form string
-	columns    int
-}
-
-// openDamaged opens a damaged file as far as it goes. If the pages that list its tables are unreadable it gets those that were kept
-// when it was in order, and without them those of a new file.
+// openDamaged opens a damaged file as far as it goes. If the pages that list its tables are damaged it gets those that were kept
+// when it was in order. Without them its own tables are taken as they are and, if none is listed, those of a new file.
 func (f File) openDamaged(path string) (*sql.DB, []table, error) {
-	db, tables, tried := openTables(path)
+	db, tables, tried := openTables(path, f.fits)
 	if tried == nil {
 		return db, tables, nil
 	}
 	if kept := f.keptLayout(); kept != nil {
-		if db, tables, err := f.openPatched(path, kept); err == nil {
+		if db, tables, err := f.openPatched(path, kept, f.fits); err == nil {
 			return db, tables, nil
 		}
+		if err := errors.Join(f.burn(path), f.copyDatabase(f.Path, path)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if db, tables, err := openTables(path, anyTables); err == nil {
+		return db, tables, nil
 	}
 	sample, err := f.sampleLayout(path + suffixSample)
 	if err != nil {
 		return nil, nil, err
 	}
-	db, tables, err = f.openPatched(path, sample)
+	db, tables, err = f.openPatched(path, sample, anyTables)
 	if err == nil {
 		return db, tables, nil
 	}
 	return f.openEmptied(path, errors.Join(tried, err))
 }
 
+func anyTables(*sql.DB) error { return nil }
+
 // openPatched opens a damaged file with so much of the layout as it takes.
-func (f File) openPatched(path string, l layout) (*sql.DB, []table, error) {
+func (f File) openPatched(path string, l layout, fit func(*sql.DB) error) (*sql.DB, []table, error) {
 	var tried error
 	for _, part := range l.parts() {
 		if err := part.patch(path, len(l[0].content)); err != nil {
 			return nil, nil, err
 		}
 		f.done("patch the copy")
-		db, tables, err := openTables(path)
+		db, tables, err := openTables(path, fit)
 		if err == nil {
 			return db, tables, nil
 		}
@@ -128,8 +147,8 @@ func (f File) openEmptied(path string, tried error) (*sql.DB, []table, error) {
 	return db, tables, err
 }
 
-// openTables opens a file whose list of tables can be read.
-func openTables(path string) (*sql.DB, []table, error) {
+// openTables opens a file whose list of tables can be read, and is fit.
+func openTables(path string, fit func(*sql.DB) error) (*sql.DB, []table, error) {
 	db, err := openRaw(path)
 	if err != nil {
 		return nil, nil, err
@@ -138,38 +157,30 @@ func openTables(path string) (*sql.DB, []table, error) {
 	if err == nil && len(tables) == 0 {
 		err = errors.New("no table is listed")
 	}
+	if err == nil {
+		err = fit(db)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return db, tables, nil
 }
 
-// tablesOf returns the owner's tables.
-func tablesOf(db *sql.DB) (list []table, err error) {
-	rows, err := db.Query(`SELECT name, sql, (SELECT count(*) FROM pragma_table_info(s.name)) FROM sqlite_schema s
-		WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> ?`, noteTable)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
-	for rows.Next() {
-		var t table
-		if err := rows.Scan(&t.name, &t.form, &t.columns); err != nil {
-			return nil, err
-		}
-		list = append(list, t)
-	}
-	return list, nil
+// copying is a table, and the columns of another one that take what is in its own.
+type copying struct {
+	table
+	to   string
+	into []string
 }
 
 // copy takes the rows in the order of the primary key and, where that ends at a damaged page, in the opposite order.
-func (t table) copy(src, dst *sql.DB) (rows int, err error) {
-	key, err := t.key(src)
+func (c copying) copy(src, dst *sql.DB) (rows int, err error) {
+	key, err := c.key(src)
 	if err != nil {
 		return 0, nil // what the table is made of cannot be read, so nothing of it can
 	}
 	for _, order := range []string{" ASC", " DESC"} {
-		n, whole, err := t.copyIn(src, dst, strings.Join(key, order+", ")+order)
+		n, whole, err := c.copyIn(src, dst, strings.Join(key, order+", ")+order)
 		rows += n
 		if err != nil || whole {
 			return rows, err
@@ -179,34 +190,26 @@ func (t table) copy(src, dst *sql.DB) (rows int, err error) {
 }
 
 // key returns the columns of the table's primary key.
-func (t table) key(src *sql.DB) (key []string, err error) {
-	rows, err := src.Query(`SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk`, t.name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Err(), rows.Close()) }()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		key = append(key, name)
+func (t table) key(src *sql.DB) ([]string, error) {
+	key, err := column(src, `SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk`, t.name)
+	for i, name := range key {
+		key[i] = quoted(name)
 	}
 	if len(key) == 0 {
 		key = []string{"rowid"}
 	}
-	return key, nil
+	return key, err
 }
 
 // copyIn copies rows until one cannot be read; whole says that all could.
-func (t table) copyIn(src, dst *sql.DB, order string) (rows int, whole bool, err error) {
-	from, err := src.Query(`SELECT * FROM ` + t.name + ` ORDER BY ` + order)
+func (c copying) copyIn(src, dst *sql.DB, order string) (rows int, whole bool, err error) {
+	from, err := src.Query(`SELECT ` + quoted(c.columns...) + ` FROM ` + quoted(c.name) + ` ORDER BY ` + order)
 	if err != nil {
 		return 0, false, nil
 	}
 	defer func() { _ = from.Close() }() // its errors are what is expected here
-	put := `INSERT OR IGNORE INTO ` + t.name + ` VALUES (?` + strings.Repeat(`, ?`, t.columns-1) + `)`
-	values, into := make([]any, t.columns), make([]any, t.columns)
+	put := `INSERT OR IGNORE INTO ` + quoted(c.to) + ` (` + quoted(c.into...) + `) VALUES (?` + strings.Repeat(`, ?`, len(c.into)-1) + `)`
+	values, into := make([]any, len(c.into)), make([]any, len(c.into))
 	for i := range values {
 		into[i] = &values[i]
 	}

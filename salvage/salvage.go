@@ -18,8 +18,10 @@
 //   - A file that is in order is not touched. One that cannot be read for another reason (no rights, no room) is not taken for
 //     damaged.
 //   - The damaged file is kept, with its write-ahead log moved into it as far as SQLite does that, for its user only; of several
-//     the last File.Keep. A log that has lost its file counts as one.
+//     the last File.Keep, and all of which nothing that matters was read. A log that has lost its file counts as one.
 //   - Where a file's own tables lie is what finds them, and not where those of a new one do (KeepLayout).
+//   - A file is in order only if today's statements can use it: a flipped bit in a column's name, in a condition or in the header
+//     leaves it well formed. Tables and columns that only another version has are no damage. No such file's layout is kept.
 //   - The name of a damaged file tells if nothing that matters was read of it (IsUnread).
 //   - A fresh file bears the note of its repair from its first moment on. Repair returns it at every opening until Forget: no crash,
 //     and no owner that could not be opened, takes it away.
@@ -37,7 +39,6 @@ import (
 	"strings"
 	"time"
 
-	"codeberg.org/holdfast/holdfast/fault"
 	"codeberg.org/holdfast/holdfast/synced"
 )
 
@@ -69,7 +70,8 @@ type File struct {
 	// Unread is SQL that asks of the fresh file, before Finish, whether nothing of what matters was read: then the damaged file may be
 	// the only copy, see IsUnread. It may be empty.
 	Unread string
-	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it.
+	// Keep is how many damaged files are kept. Of an older one everything that could be read is in those after it. One of which nothing
+	// that matters was read (IsUnread) stays, and is not counted.
 	Keep int
 
 	// step is called after each change of the disk. It is nil but in tests, which look what a crash would leave there.
@@ -86,7 +88,7 @@ type Damage struct {
 	Rows int
 }
 
-// Repair looks whether the file is well formed, and if it is damaged puts a fresh one with all that can be read in
+// Repair looks whether the file is well formed and has the tables that it was made with, and if it is damaged puts a fresh one with all that can be read in
 // its place. It returns what it has found, at this call or at an earlier one, until Forget; nil for a file that is in order, or not
 // there. It reads the whole file: about a second for 100 MiB.
 func (f File) Repair(now time.Time) (*Damage, error) {
@@ -190,9 +192,12 @@ func (f File) examine() (reason string, noted *Damage, err error) {
 	}
 	defer f.done("examine")
 	defer func() { _ = db.Close() }() // it was only read
-	reason, err = Integrity(context.Background(), db)
+	reason, err = f.complaint(context.Background(), db)
 	if err == nil && reason == "" {
 		noted, err = f.Noted(context.Background(), db)
+	}
+	if damaged(err) {
+		return err.Error(), nil, nil
 	}
 	return reason, noted, err
 }
@@ -205,8 +210,8 @@ func Integrity(ctx context.Context, q Querier) (string, error) {
 	if errors.Is(err, sql.ErrNoRows) { // it answers none
 		err = q.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&said)
 	}
-	switch f := fault.OfDisk(err); {
-	case f != nil && f.Code == fault.ErrFileDamaged.Code:
+	switch {
+	case damaged(err):
 		return err.Error(), nil
 	case err != nil:
 		return "", err
@@ -256,7 +261,16 @@ func (f File) tidy() error {
 // Aside returns the damaged files that are kept, the oldest first. A log that is there without its file is one of them: it holds what
 // the file would.
 func (f File) Aside() ([]string, error) {
-	found, err := filepath.Glob(f.Path + suffixAside + "*")
+	entries, err := os.ReadDir(filepath.Dir(f.Path)) // no pattern: a folder's name may hold what means something in one
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var found []string
+	for _, e := range entries {
+		if name, ours := strings.CutPrefix(e.Name(), filepath.Base(f.Path)); ours && strings.HasPrefix(name, suffixAside) {
+			found = append(found, f.Path+name)
+		}
+	}
 	slices.Sort(found)
 	return slices.DeleteFunc(slices.Clone(found), func(name string) bool {
 		base := withoutLog(name)
@@ -275,8 +289,10 @@ func withoutLog(name string) string {
 	return name
 }
 
+// burnOldest leaves alone what may be the only copy: a person decides about that.
 func (f File) burnOldest() error {
 	files, err := f.Aside()
+	files = slices.DeleteFunc(files, IsUnread)
 	for len(files) > f.Keep && err == nil {
 		err = f.burn(files[0])
 		files = files[1:]

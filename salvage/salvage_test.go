@@ -199,6 +199,38 @@ func TestSoManyDamagedFilesAreKept(t *testing.T) {
 	}
 }
 
+// What may be the only copy goes when a person says so, and not because others came after it.
+func TestADamagedFileOfWhichNothingWasReadIsNotBurntAsTheOldest(t *testing.T) {
+	f := newNotes(t, false)
+	unread := f.Path + suffixAside + "20261101T000000Z" + suffixUnread
+	must(t, os.WriteFile(unread, []byte("old"), 0o600), os.WriteFile(unread+suffixWAL, []byte("old"), 0o600))
+	for i := range 4 {
+		must(t, os.WriteFile(fmt.Sprintf("%s%s2026112%dT000000Z", f.Path, suffixAside, i), []byte("old"), 0o600))
+	}
+	must(t, f.burnOldest())
+	if _, err := os.Stat(unread + suffixWAL); err != nil {
+		t.Errorf("its log is gone: %v", err)
+	}
+	if left, err := f.Aside(); err != nil || len(left) != 3 || left[0] != unread {
+		t.Errorf("kept are %v, %v", left, err)
+	}
+}
+
+// In a pattern, brackets would stand for one of the signs between them.
+func TestDamagedFilesAreFoundInAFolderWithBrackets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "site[1]*")
+	f := File{Path: filepath.Join(dir, "notes[2].db"), Schema: schema, Keep: 2}
+	if found, err := f.Aside(); len(found) > 0 || err != nil {
+		t.Errorf("without the folder: %v, %v", found, err)
+	}
+	must(t, os.Mkdir(dir, 0o700), os.WriteFile(f.Path, []byte(strings.Repeat("nothing ", 1000)), 0o600))
+	d, err := f.Repair(now)
+	must(t, err)
+	if found, err := f.Aside(); err != nil || len(found) != 1 || found[0] != d.Aside {
+		t.Errorf("found are %v, %v; want %s", found, err, d.Aside)
+	}
+}
+
 // What cannot be read because of something else is not damaged.
 func TestAFileThatMayNotBeReadIsNotTakenForDamaged(t *testing.T) {
 	f := newNotes(t, false)
