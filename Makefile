@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: EUPL-1.2
 # make          builds the one binary
+# make fetch    loads all modules and the tool of 'make check'
 # make test     the tests: Go, git and make are all they need, not root
 # make check    formatting, vet, staticcheck, the house's rules, generated files current
 # make sim      the simulator: 300 seeds, or one: make sim SEED=17
@@ -12,11 +13,16 @@
 GO     ?= go
 SEED   ?=
 SEEDS  ?= 300
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export CGO_ENABLED = 0
 
-.PHONY: all test check sim e2e e2e-net bench soak demo fuzz
+.PHONY: all fetch test check sim e2e e2e-net bench soak demo fuzz
 all:
 	$(GO) build -trimpath -o holdfast ./cmd/holdfast
+
+fetch:
+	$(GO) mod download
+	$(GO) run $(STATICCHECK) -version
 
 test:
 	$(GO) test ./...
@@ -25,7 +31,7 @@ check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./e2e/... ./sheet ./driver/oidc
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	$(GO) run $(STATICCHECK) ./...
 	$(GO) test -count=1 -run 'TestImports|TestGround|TestForeign|TestNoGrab|TestDomains|TestEvery|TestFunctions' .
 	$(GO) mod verify
 	$(GO) mod tidy -diff
