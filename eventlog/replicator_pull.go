@@ -19,7 +19,7 @@ import (
 // pull fetches what a peer is known to have and we lack and that goes this way, with at most workers logs at a time. It
 // returns how many logs have moved on: by pages, or by a part of one.
 func (r *Replicator) pull(ctx context.Context, peer event.SiteID, w way, workers int) (moved int, err error) {
-	wanted := r.wants(peer, w)
+	wanted := r.wants(peer, w, workers > 0)
 	results := make([]pullResult, len(wanted))
 	pullOne := func(i int) { results[i] = r.pullTurn(ctx, peer, wanted[i], w, workers > 0, len(wanted) > 1) }
 	if workers < 1 || w == urgentWay && workers == 1 { // in the caller's goroutine, so that a simulation stays in order
@@ -81,8 +81,8 @@ func (r *Replicator) pullTurn(ctx context.Context, peer event.SiteID, target Hea
 }
 
 // wants returns the peer's heads that we lack, may hold and fetch this way, at most 64: the most urgent first, troublesome
-// ones last. No origin can fill the list: see share.
-func (r *Replicator) wants(peer event.SiteID, w way) []Head {
+// ones last. In a loop no origin can fill the list: see share.
+func (r *Replicator) wants(peer event.SiteID, w way, loop bool) []Head {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
@@ -102,26 +102,34 @@ func (r *Replicator) wants(peer event.SiteID, w way) []Head {
 			cmp.Compare(s.served[a.Branch.Site], s.served[b.Branch.Site]), compareBranches(a.Branch, b.Branch))
 	})
 	s.stopWaiting(w, out)
-	out = r.share(out, w)
+	out, later := r.share(out, w)
+	if !loop {
+		out = append(out, later...)
+	}
 	return out[:min(len(out), maxLogsAtOnce)]
 }
 
-// share keeps a few logs of each origin, as many as come in one round on that way: a site that has begun many, of however
-// many authorities, would have an alarm of another one wait for all of them. What somebody else is giving is no part of it. The
-// caller holds r.mu.
-func (r *Replicator) share(wanted []Head, w way) []Head {
+// share tells a few logs of each origin, as many as come in one round on that way, from those that come in the next one: a site
+// that has begun many, of however many authorities, would have an alarm of another one wait for all of them. What somebody
+// else is giving is no part of it. The caller holds r.mu.
+func (r *Replicator) share(wanted []Head, w way) (first, later []Head) {
 	if w == bulkWay {
-		return wanted
+		return wanted, nil
 	}
 	most := map[way]int{urgentWay: 1, operationsWay: operationsAtOnce}[w]
 	taken := make(map[event.SiteID]int)
-	return slices.DeleteFunc(wanted, func(h Head) bool {
+	for _, h := range wanted {
 		if len(r.busy[h.Branch.LogID]) > 0 {
-			return false
+			first = append(first, h)
+			continue
 		}
-		taken[h.Branch.Site]++
-		return taken[h.Branch.Site] > most
-	})
+		if taken[h.Branch.Site]++; taken[h.Branch.Site] > most {
+			later = append(later, h)
+		} else {
+			first = append(first, h)
+		}
+	}
+	return first, later
 }
 
 // operationsAtOnce is how many logs of operations of one origin come in one round.

@@ -232,7 +232,7 @@ func (r *Replicator) fetchOnce(ctx context.Context, peer event.SiteID, w way) (m
 // urgentComes reports whether pages of an urgent log are to be fetched for which the rest is held back: not those that this
 // peer keeps failing to give, and not those of authorities that it may not know.
 func (r *Replicator) urgentComes(peer event.SiteID) bool {
-	wanted := r.wants(peer, urgentWay)
+	wanted := r.wants(peer, urgentWay, true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.peer(peer)
