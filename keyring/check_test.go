@@ -442,7 +442,7 @@ func TestAtMostThreeDamagedFilesAreKept(t *testing.T) {
 	for i := range 6 {
 		must(t, os.WriteFile(fmt.Sprintf("%s.damaged-2026112%dT000000Z", d.site.path, i), []byte("old"), 0o600))
 	}
-	d.change(func(f []byte) []byte { copy(f[4096:], bytes.Repeat([]byte{0xff}, 300)); return f })
+	d.change(tornFirstPage)
 	d.reopen()
 	if left, err := fileAt(d.site.path).Aside(); err != nil || len(left) != maxAside {
 		t.Errorf("kept are %v, %v", left, err)

@@ -22,9 +22,8 @@ func pack(plain []byte) []byte {
 	return plain
 }
 
-// Unpack returns an answer to Verb as it was before it was packed, and ErrRecord if it is none or too long. It is safe for
-// concurrent use.
-func Unpack(raw []byte) ([]byte, error) {
+// unpack returns the plain answer, and ErrRecord if it is none or too long.
+func unpack(raw []byte) ([]byte, error) {
 	if len(raw) == 0 || raw[0] != packedMark {
 		return raw, nil
 	}

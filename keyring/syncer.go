@@ -207,7 +207,7 @@ func (s *Syncer) ask(ctx context.Context, peer event.SiteID, urgent bool, build 
 		if err != nil {
 			return 0, err
 		}
-		plain, err := Unpack(raw)
+		plain, err := unpack(raw)
 		if err != nil {
 			return 0, err
 		}

@@ -87,8 +87,7 @@ func (r *rogue) plantInto(answer []byte) []byte {
 			Refused   bool              `json:"refused,omitempty"`
 		} `json:"given,omitempty"`
 	}
-	plain, err := keyring.Unpack(answer)
-	if err != nil || json.Unmarshal(plain, &a) != nil {
+	if json.Unmarshal(answer, &a) != nil {
 		return answer
 	}
 	for i := range a.Given {

@@ -18,7 +18,7 @@ func (r *rogue) corrupt() {
 	for _, verb := range eventlog.Verbs() {
 		r.port.Handle(verb, r.falsify(verb, r.rep.Serve(verb)))
 	}
-	r.port.Handle(keyring.Verb, r.falsify(keyring.Verb, r.syncer.Serve))
+	r.port.Handle(keyring.Verb, r.falsify(keyring.Verb, unpacked(r.syncer.Serve)))
 }
 
 // falsify changes some of the answers to one verb. It may run in any goroutine, one at a time, and writes no trace.
