@@ -168,7 +168,7 @@ func (r *Replicator) underWay(id LogID, w way) (longer time.Duration) {
 }
 
 // waited reports whether the peer has waited long enough for others, so many, that give little; it begins to wait if it did
-// not yet. longer is added to how long that is. The caller holds Replicator.mu.
+// not yet. As long as nothing has come, longer is added to how long that is. The caller holds Replicator.mu.
 func (s *peerState) waited(id LogID, w way, now time.Time, givers int, longer time.Duration) bool {
 	q := s.waits[id]
 	if q == nil {

@@ -67,9 +67,9 @@ type peerState struct {
 	acked     uint64         // the peer has our changes up to this one
 	heads     map[Branch]*peerHead
 	failures  map[Branch]pullFailure
-	waits     map[LogID]*waiting      // logs at which another peer has the turn
-	served    map[event.SiteID]uint64 // which turn of the peer the last one of a log of the origin was
-	turns     uint64
+	waits     map[LogID]*waiting         // logs at which another peer has the turn
+	served    map[event.SiteID]uint64    // which turn of the peer the last one of a log of the origin was
+	turns     uint64                     // how many turns logs have had at the peer
 	slow      map[LogID][]event.SiteID   // who has given little of a log, in a turn that is not over, while this peer waited
 	apart     map[event.SiteID]time.Time // until when it does not go on with what these have given
 	reading   *semaphore.Weighted        // bytes of pages that are read for answers to it

@@ -22,7 +22,8 @@ func (r *Replicator) pull(ctx context.Context, peer event.SiteID, w way, workers
 	wanted := r.wants(peer, w, workers > 0)
 	results := make([]pullResult, len(wanted))
 	pullOne := func(i int) { results[i] = r.pullTurn(ctx, peer, wanted[i], w, workers > 0, len(wanted) > 1) }
-	if workers < 1 || w == urgentWay && workers == 1 { // in the caller's goroutine, so that a simulation stays in order
+	// In the caller's goroutine: so a simulation stays in order, and an alarm does not wait for what was wanted before it.
+	if workers < 1 || w == urgentWay && workers == 1 {
 		for i := range wanted {
 			if pullOne(i); workers > 0 && results[i].moved > 0 {
 				break // what is the most urgent now may have come up meanwhile
@@ -116,7 +117,10 @@ func (r *Replicator) share(wanted []Head, w way) (first, later []Head) {
 	if w == bulkWay {
 		return wanted, nil
 	}
-	most := map[way]int{urgentWay: 1, operationsWay: operationsAtOnce}[w]
+	most := 1
+	if w == operationsWay {
+		most = operationsAtOnce
+	}
 	taken := make(map[event.SiteID]int)
 	for _, h := range wanted {
 		if len(r.busy[h.Branch.LogID]) > 0 {

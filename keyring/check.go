@@ -385,7 +385,8 @@ type ownBox struct {
 
 func (r *Ring) ownBoxes(ctx context.Context) (list []ownBox, err error) {
 	rows, err := r.db.QueryContext(ctx, `SELECT b.authority, b.id, b.slot, b.maker, b.generation, b.origin, b.digest, v.sealed,
-		EXISTS (SELECT 1 FROM genuine g WHERE g.authority = b.authority AND g.id = b.id) FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
+		EXISTS (SELECT 1 FROM genuine g WHERE g.authority = b.authority AND g.id = b.id)
+		FROM box b JOIN vault v ON v.slot = b.slot WHERE b.site = ? ORDER BY b.authority, b.id, b.maker`, r.self)
 	if err != nil {
 		return nil, err
 	}
