@@ -184,6 +184,9 @@ func NewReplicator(cfg ReplicatorConfig) (*Replicator, error) {
 // zero means there may be more. It returns a fault of kind Unavailable if the peer cannot be reached, and the first trouble
 // otherwise, after doing what could be done. All of it happens in the caller's goroutine.
 func (r *Replicator) Step(ctx context.Context, peer event.SiteID) (pulled int, err error) {
+	if peer == r.cfg.Self {
+		return 0, errOurselves
+	}
 	if _, err := r.exchange(ctx, peer); err != nil {
 		return 0, fmt.Errorf("exchange heads with %s: %w", peer.Short(), err)
 	}
@@ -217,6 +220,8 @@ func (r *Replicator) Serve(verb string) Handler {
 var (
 	errNoMember = fault.New(fault.Forbidden, "replicate.no_member", "the site is not a member of this federation",
 		"join with an invitation of a member, or ask a second operator to admit the site")
+	errOurselves = fault.New(fault.Forbidden, "replicate.ourselves", "a site does not replicate with itself",
+		"look whether another machine runs with this site's key, such as a copy of its disk, and end one of them")
 	errNotAllowed = fault.New(fault.Forbidden, "replicate.not_allowed", "the authority does not allow this site to hold its logs",
 		"the authority's policy decides; see 'holdfast authority'")
 	errRequest = fault.New(fault.Invalid, "replicate.request", "the request of the other site cannot be read",
@@ -227,9 +232,13 @@ var (
 		"nothing is lost; it is passed on as soon as another site can be reached")
 )
 
-// guarded refuses everybody who is no member, and bodies out of bounds, before anything is parsed.
+// guarded refuses everybody who is no member, and bodies out of bounds, before anything is parsed. It refuses ourselves, too, which
+// is a copy of our machine, or our own request come back: what is at this site is not safe at another because we say so.
 func (r *Replicator) guarded(h Handler) Handler {
 	return func(ctx context.Context, peer event.SiteID, body []byte) ([]byte, error) {
+		if peer == r.cfg.Self {
+			return nil, errOurselves
+		}
 		if !r.cfg.Policy.Member(peer) {
 			return nil, errNoMember
 		}

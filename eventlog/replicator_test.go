@@ -5,6 +5,7 @@ package eventlog_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -336,6 +337,32 @@ func TestWhatFollowsADamagedPageStillReachesTheOthers(t *testing.T) {
 	a.step(b)
 	if !a.rep.Elsewhere(a.log.Heads()[0]) {
 		t.Error("the second page has not reached the other site, so the damaged copy can never be given up")
+	}
+}
+
+// A copy of the machine has the site's key, and says of every page that it has it.
+func TestASiteIsNotAnotherSite(t *testing.T) {
+	f := newFederation(t, "north", "south")
+	a := f.sites[0]
+	r := a.append("nordtal", "one")
+	if _, err := a.rep.Step(t.Context(), a.id.Site()); fault.Of(err).Code != "replicate.ourselves" {
+		t.Errorf("a step with itself: %v", err)
+	}
+	head := a.log.Heads()[0]
+	said, err := json.Marshal(map[string]any{"session": "0123", "upTo": 1, "heads": []any{map[string]any{
+		"branch": head.Branch, "page": head.Page, "hash": head.Hash, "durable": head.Page, "version": 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.rep.Serve(eventlog.VerbHeads)(t.Context(), a.id.Site(), said); fault.Of(err).Code != "replicate.ourselves" {
+		t.Errorf("word of itself: %v", err)
+	}
+	if a.rep.Elsewhere(head) || a.rep.Replicated(r.Log, r.Last) {
+		t.Error("what is only here counts as being at another site")
+	}
+	b := f.sites[1] // the same word of another site counts, so the question is well put
+	if _, err := a.rep.Serve(eventlog.VerbHeads)(t.Context(), b.id.Site(), said); err != nil || !a.rep.Elsewhere(head) {
+		t.Errorf("word of another site: %v, elsewhere: %v", err, a.rep.Elsewhere(head))
 	}
 }
 
