@@ -125,7 +125,7 @@ const key = await authenticator(chiefs.page);
 await chiefs.page.goto(here + "/account");
 await chiefs.page.locator("#label").fill("Diensthandy");
 await pressed(chiefs.page, "[data-passkey] [data-ready] button");
-const keys = await key.credentials();
+let keys = await key.credentials();
 await key.awake(false);
 await authenticator(chiefs.page, "usb");
 await chiefs.page.locator("#label").fill("Schlüssel am Bund");
@@ -154,6 +154,20 @@ async function pressed(page, what) {
   const come = page.waitForNavigation({ waitUntil: "load", timeout: 20_000 });
   await page.locator(what).first().click();
   return come;
+}
+
+// young returns the session of whoever looks at a page. The chief signs in again in time: making codes, passkeys and the like takes
+// a sign-in of the last ten minutes, and on a slow machine the walk takes longer.
+let since = Date.now(), renewal = Promise.resolve();
+async function young(who) {
+  if (who === "chief") await (renewal = renewal.then(async () => {
+    if (Date.now() - since < 300_000) return;
+    const v = await byPasskey(here);
+    sessions.chief = await v.context.storageState();
+    await v.context.close();
+    since = Date.now();
+  }));
+  return sessions[who];
 }
 
 async function formSession(url, button, fields = {}) {
@@ -292,10 +306,11 @@ const visitPages = {
   person: { path: person, shot: true },
   "person-without-channel": { path: without },
   merges: { path: "/merges", shot: true, then: async (p) => {
-    const card = await p.locator(".hf-card").first().innerText();
-    must(card.includes(config.sites[2].name), `the merge does not say from where: ${card}`);
-    must(await p.locator(".hf-card time").count() >= 3, "the merge does not say from when");
-    must(/[1-9]/.test(await p.locator(".hf-card h2").first().innerText()), "the merge does not say how much");
+    // On a busy machine what another site has written comes late, too, and is a merge above that of the site that was cut off.
+    const card = p.locator(".hf-card").filter({ hasText: config.sites[2].name }).first();
+    must(await card.count() === 1, `no merge says that it came from where the cut was: ${await p.locator("main").innerText()}`);
+    must(await card.locator("time").count() >= 3, "the merge does not say from when");
+    must(/[1-9]/.test(await card.locator("h2").first().innerText()), "the merge does not say how much");
   } },
   reply: { path: openReply, open: true, shot: true },
   "reply-done": { path: doneURL.pathname + doneURL.search, open: true, shot: true },
@@ -327,7 +342,7 @@ function keptPage(name, language) {
 
 async function visitPage(name, spec, language, width) {
   const label = (check) => `pages/${name}/${language}/${width}/${check}`;
-  const v = await visit({ language, width, state: spec.open ? undefined : sessions[spec.as ?? "operator"] });
+  const v = await visit({ language, width, state: spec.open ? undefined : await young(spec.as ?? "operator") });
   const { page } = v;
   v.expected = spec.expected;
   try {
@@ -404,7 +419,6 @@ await attempt("instruments", async () => {
 });
 
 const only = process.env.HOLDFAST_E2E_ONLY; // the pages to judge, for whoever mends one; they are too few to pass
-// First those that take a young sign-in: making codes, passkeys and the like is refused ten minutes after it.
 const jobs = Object.entries({ ...identityPages, ...visitPages, ...keptPages }).filter(([name]) => !only || name.match(only)).flatMap(([name, spec]) =>
   ["de", "en"].flatMap((language) => [360, 1440].map((width) => () => visitPage(name, spec, language, width))));
 const hand = async () => { for (let job; (job = jobs.shift());) await job(); };
@@ -473,6 +487,7 @@ async function byPasskey(site, options = {}) {
   await v.page.goto(site + "/signin");
   await pressed(v.page, "[data-passkey] [data-ready] button");
   must(v.page.url().startsWith(site) && await v.page.locator("form[action='/signout']").count() === 1, `is at ${v.page.url()}`);
+  keys = await mine.credentials(); // with the counter that the sites have seen
   return v;
 }
 

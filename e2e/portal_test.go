@@ -7,6 +7,7 @@ package e2e_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -89,6 +90,7 @@ func walk(t *testing.T, command []string, config map[string]any, environment ...
 		t.Fatalf("this test needs node (e2e/install.sh): %v", err)
 	}
 	seen, promised := 0, 0
+	var failed []string
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -104,6 +106,7 @@ func walk(t *testing.T, command []string, config map[string]any, environment ...
 		seen++
 		t.Run(c.Name, func(t *testing.T) {
 			if !c.OK {
+				failed = append(failed, fmt.Sprintf("%s: %.600s", c.Name, c.Detail))
 				t.Error(c.Detail)
 			} else if c.Detail != "" && testing.Verbose() {
 				t.Log(c.Detail)
@@ -115,6 +118,9 @@ func walk(t *testing.T, command []string, config map[string]any, environment ...
 	}
 	if seen != promised {
 		t.Errorf("%d checks were made, the script speaks of %d", seen, promised)
+	}
+	if len(failed) > 0 { // once more at the end: whoever sees only that must not look for them among thousands
+		t.Errorf("%d of %d checks failed:\n%s", len(failed), seen, strings.Join(failed[:min(len(failed), 20)], "\n"))
 	}
 	return seen
 }
