@@ -308,7 +308,7 @@ func (s *Service) Forbid(ctx context.Context, authority event.AuthorityID, site 
 	}
 	fact := Forbidden{
 		Site: site, Withdraws: withdraws, Closes: s.headsOf(site, authority),
-		Heard: p.state.heardOf(site), Named: p.state.namesOf(site, p.live),
+		Heard: p.state.heardOf(site), Named: p.state.namesOf(site, p.standing),
 	}
 	if err := s.record(ctx, event.Draft{Subject: SubjectOf(authority), Kind: KindForbidden, Data: fact}); err != nil {
 		return err

@@ -50,6 +50,10 @@
 //   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
 //     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
 //     can be forged, admission takes others.
+//   - Of several foundings of a short name by one site that counts which the withdrawals of the site have heard: of two,
+//     the one that the site heard which was admitted first, of equal ones the first in order. So a founder that was
+//     forbidden does not come back with a founding that nobody has withdrawn. What it founds besides is an allowance like
+//     others.
 //   - Of the foundings in one log the first maxFounded count, along its chain. The states of authorities without a founding that
 //     counts are folded, but not read into the view.
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays, unless
@@ -70,7 +74,9 @@
 // changes nothing. Withdrawals from before there was that field go by page numbers.
 //
 // What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
-// forbid each other the earlier date wins. Facts from before there was Heard, and sites that have not acknowledged anything
+// forbid each other the earlier date wins. If a member says that it had heard
+// another founding of a forbidden founder's, and was admitted before those that forbade the founder, that founding counts.
+// Facts from before there was Heard, and sites that have not acknowledged anything
 // because their program is older, go by dates and the order within a log. So an operator whose second site keeps silent, or
 // lies, can move the time when that became a member, and with it take back what it said for others; and if no more sites have
 // joined by the founder's word than that one and another, it can have an earlier founding of his preferred. A name that a site

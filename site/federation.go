@@ -44,10 +44,9 @@ type snapshot struct {
 // policy is one authority's part of a snapshot.
 type policy struct {
 	Authority
+	standing
 	allowed map[event.SiteID]bool
 	closed  map[event.SiteID]map[eventlog.LogID]eventlog.Head
-	live    map[event.SiteID][]allowance
-	was     map[event.SiteID]bool
 	state   AuthorityState
 }
 
@@ -138,10 +137,9 @@ func newPolicy(id event.AuthorityID, state AuthorityState, rank func(event.SiteI
 	}
 	p := &policy{
 		Authority: Authority{ID: id, NameDE: st.founding.NameDE, NameEN: st.founding.NameEN, Sites: st.sites()},
+		standing:  st,
 		allowed:   make(map[event.SiteID]bool),
 		closed:    make(map[event.SiteID]map[eventlog.LogID]eventlog.Head),
-		live:      st.live,
-		was:       st.was,
 		state:     state,
 	}
 	for _, site := range p.Sites {

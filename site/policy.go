@@ -3,8 +3,8 @@
 package site
 
 import (
-	"cmp"
 	"maps"
+	"math"
 	"slices"
 
 	"codeberg.org/holdfast/holdfast/event"
@@ -93,6 +93,7 @@ func (f *PolicyFact) founds() bool { return f.NameDE != "" }
 // standing is what an authority's facts come to.
 type standing struct {
 	founding *PolicyFact                      // nil: not founded, as far as is known
+	name     string                           // of the founding, see told.name
 	live     map[event.SiteID][]allowance     // allowances by site that were not withdrawn; of sites mentioned, too
 	was      map[event.SiteID]bool            // sites that were allowed at some place, by a fact that counts
 	closings map[event.SiteID][]eventlog.Head // where the logs end of a site that is not allowed any more
@@ -129,15 +130,75 @@ func (s AuthorityState) stand(rank func(event.SiteID) int) standing {
 	}
 }
 
-// foundingOf returns the founding that counts: of two, that of the site which was admitted first. The order of their places does
-// not decide, unless one site has founded twice: anybody could date back and take an authority over.
-func foundingOf(list []*ruling, rank func(event.SiteID) int) (first *ruling) {
+// foundingOf returns the founding that counts: of two, that of the site which was admitted first. The order of their places
+// does not decide, unless one site has founded twice and no withdrawal of it tells them apart: anybody could date back and
+// take an authority over.
+func foundingOf(list []*ruling, rank func(event.SiteID) int) *ruling {
+	var first []*ruling // all foundings of that site
 	for _, f := range list {
-		if f.Fact.founds() && (first == nil || rank(f.by) < rank(first.by)) {
-			first = f
+		switch {
+		case !f.Fact.founds():
+		case len(first) == 0 || rank(f.by) < rank(first[0].by):
+			first = []*ruling{f}
+		case f.by == first[0].by:
+			first = append(first, f)
 		}
 	}
-	return first
+	if len(first) == 0 {
+		return nil
+	}
+	return first[firstHeard(first, list, rank)]
+}
+
+// firstHeard returns the index of that of several foundings by one site which the withdrawals of the site have heard: of
+// two, the one that the site heard which was admitted first, of equal ones the first in order. Without it a founder that
+// was forbidden could date back a founding that nobody has withdrawn. Its own withdrawals are asked last: it can date these
+// back, too.
+//
+// All withdrawals are asked, not only those of sites that are allowed: who is allowed follows from the founding. Each is
+// looked at once, whatever the number of foundings.
+func firstHeard(foundings, list []*ruling, rank func(event.SiteID) int) (best int) {
+	if len(foundings) == 1 {
+		return 0
+	}
+	founder, least := foundings[0].by, math.MaxInt
+	heard := hearing(foundings)
+	for _, f := range list {
+		if f.Fact.Forbids != founder {
+			continue
+		}
+		by := rank(f.by)
+		if f.by == founder {
+			by = math.MaxInt - 1
+		}
+		if i, any := heard(&f.Fact); any && (by < least || by == least && i < best) {
+			best, least = i, by
+		}
+	}
+	return best
+}
+
+// hearing returns what tells which of the foundings, which are in order, is the first one that a withdrawal has heard.
+func hearing(foundings []*ruling) func(*PolicyFact) (first int, any bool) {
+	// Where page numbers tell what was heard, nothing later in a log was heard if its first founding was not.
+	names, logs := make(map[string]int), make(map[string]int)
+	for i, f := range slices.Backward(foundings) {
+		names[f.name()], logs[f.incarnation] = i, i
+	}
+	return func(f *PolicyFact) (first int, any bool) {
+		first = len(foundings)
+		for _, name := range f.Named {
+			if i, is := names[name]; is {
+				first = min(first, i)
+			}
+		}
+		for _, h := range f.Heard {
+			if i, is := logs[h.Incarnation]; f.Named == nil && is && foundings[i].Page <= h.Page {
+				first = min(first, i)
+			}
+		}
+		return first, first < len(foundings)
+	}
 }
 
 // passes is the calculation of a standing.
@@ -162,8 +223,13 @@ func newPasses(list []*ruling, founding *ruling) *passes {
 // pass goes through the facts once, without those that are void. If it finds more that are, it marks them and asks for another
 // pass; there are at most as many passes as withdrawals, and at most maxPasses for those of one site.
 func (p *passes) pass() (st standing, again bool) {
-	st = standing{founding: &p.founding.Fact, live: make(map[event.SiteID][]allowance), was: make(map[event.SiteID]bool),
-		closings: make(map[event.SiteID][]eventlog.Head)}
+	st = standing{
+		founding: &p.founding.Fact,
+		name:     p.founding.name(),
+		live:     make(map[event.SiteID][]allowance),
+		was:      make(map[event.SiteID]bool),
+		closings: make(map[event.SiteID][]eventlog.Head),
+	}
 	st.allow(p.founding)
 	for i, f := range p.list {
 		if f == p.founding || p.void[i] || len(st.live[f.by]) == 0 {
@@ -310,27 +376,30 @@ func (s AuthorityState) heardOf(site event.SiteID) []Heard {
 	return list[:min(len(list), maxHeard)]
 }
 
-// namesOf returns the names of what a site has said about the authority, as far as it is known here, for a withdrawal: first of
-// what still lets somebody in by one of the live allowances. It is never nil and holds at most maxNamedHere.
-func (s AuthorityState) namesOf(site event.SiteID, live map[event.SiteID][]allowance) []string {
+// namesOf returns the names of what a site has said about the authority, as far as it is known here, for a withdrawal:
+// first the founding that counts, so that no other one of the site takes its place, then what still lets somebody in by one
+// of the live allowances. It is never nil and holds at most maxNamedHere.
+func (s AuthorityState) namesOf(site event.SiteID, st standing) []string {
 	counts := make(map[event.ID]bool)
-	for _, allowances := range live {
+	for _, allowances := range st.live {
 		for _, a := range allowances {
 			counts[a.id] = counts[a.id] || a.by == site
 		}
 	}
-	list := slices.DeleteFunc(s.Said.inOrder(), func(f *ruling) bool { return f.by != site })
-	behind := func(f *ruling) int {
-		if counts[f.Fact.ID] {
-			return 0
+	var names [3][]string
+	for _, f := range s.Said.inOrder() {
+		switch name := f.name(); {
+		case f.by != site:
+		case name == st.name:
+			names[0] = append(names[0], name)
+		case counts[f.Fact.ID]:
+			names[1] = append(names[1], name)
+		default:
+			names[2] = append(names[2], name)
 		}
-		return 1
 	}
-	slices.SortStableFunc(list, func(a, b *ruling) int { return cmp.Compare(behind(a), behind(b)) })
-	names := make([]string, 0, min(len(list), maxNamedHere))
-	for _, f := range list[:cap(names)] {
-		names = append(names, f.name())
-	}
-	slices.Sort(names)
-	return names
+	list := append([]string{}, slices.Concat(names[:]...)...)
+	list = list[:min(len(list), maxNamedHere)]
+	slices.Sort(list)
+	return list
 }

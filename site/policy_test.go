@@ -3,6 +3,7 @@
 package site
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -162,7 +163,7 @@ func TestASecondPageOfANumberIsNotHeard(t *testing.T) {
 	founding := s.authority(0, 0, 2, 4)
 	s.allow(2, 5)
 	st := stateOf(t, &s)
-	named := st.namesOf(cast[2].Site(), st.stand(castRank).live)
+	named := st.namesOf(cast[2].Site(), st.stand(castRank))
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: founding, Heard: st.heardOf(cast[2].Site()), Named: named})
 	s.allow(2, 2)
 	s.allow(2, 6)
@@ -183,7 +184,7 @@ func TestWhatLetsSomebodyInIsNamedFirst(t *testing.T) {
 	}
 	s.allow(2, 5)
 	st := stateOf(t, &s)
-	named := st.namesOf(cast[2].Site(), st.stand(castRank).live)
+	named := st.namesOf(cast[2].Site(), st.stand(castRank))
 	if len(named) != maxNamedHere {
 		t.Errorf("%d facts are named, want %d", len(named), maxNamedHere)
 	}
@@ -193,6 +194,125 @@ func TestWhatLetsSomebodyInIsNamedFirst(t *testing.T) {
 	}
 	s.add(0, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: withdraws, Named: named})
 	s.wantSites(t, 0, 5)
+}
+
+// TestAForbiddenFounderDoesNotComeBackByFoundingAgain is a founder that its authority has forbidden, and that founds it
+// again in another log and dates that back.
+func TestAForbiddenFounderDoesNotComeBackByFoundingAgain(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := w.three()
+	must(t, a.AddAuthority(w.ctx, AuthorityDraft{ID: nordtal, NameDE: "Landkreis Nordtal", NameEN: "Nordtal District",
+		Sites: []event.SiteID{a.id.Site(), b.id.Site(), c.id.Site()}}))
+	w.exchange()
+	must(t, b.Forbid(w.ctx, nordtal, a.id.Site()))
+	w.exchange()
+	for _, n := range []*node{b, c} {
+		if n.Federation.Allowed(a.id.Site(), nordtal) || !n.Federation.Allowed(n.id.Site(), nordtal) {
+			t.Fatal("the world is not as it should be")
+		}
+	}
+	data, err := json.Marshal(AuthorityFounded{"Behörde", "Authority", []event.SiteID{a.id.Site()}})
+	must(t, err)
+	page := signed(t, a, eventlog.Header{Log: eventlog.LogID{Incarnation: another}, Number: 1, Wall: w.now.UnixMilli()},
+		event.Event{ID: "00000000000000aa", Subject: SubjectOf(nordtal), Kind: KindAuthorityFounded, Stamp: 5, Data: data})
+	for _, n := range []*node{b, c} {
+		n.accept(page)
+		got, _ := n.Federation.Authority(nordtal)
+		if n.Federation.Allowed(a.id.Site(), nordtal) || len(got.Sites) != 2 || got.NameDE != "Landkreis Nordtal" {
+			t.Errorf("at %s the forbidden site is allowed again, or others are not any more: %+v", n.name, got)
+		}
+		must(t, n.Reconcile(w.ctx))
+	}
+	granted, err := b.Ring.Granted(w.ctx, nordtal)
+	if err != nil || slices.Contains(granted, a.id.Site()) {
+		t.Errorf("b has sealed the authority's newest key, made after the withdrawal, to %v: %v", granted, err)
+	}
+}
+
+// accept has a site take pages as they are, and look at what comes of them.
+func (n *node) accept(pages ...[]byte) {
+	n.w.t.Helper()
+	_, err := n.log.Accept(n.w.ctx, pages)
+	must(n.w.t, err)
+	_, err = n.Model.CatchUp(n.w.ctx)
+	must(n.w.t, err)
+	_, err = n.Refresh(n.w.ctx)
+	must(n.w.t, err)
+}
+
+// TestOfSeveralFoundingsByOneSiteThatCountsWhichWithdrawalsHeard has a founder that was forbidden found its authority
+// again, and date that back.
+func TestOfSeveralFoundingsByOneSiteThatCountsWhichWithdrawalsHeard(t *testing.T) {
+	again := func(s *script, incarnation string, who ...int) {
+		at := forged{incarnation: incarnation, stamp: 0, page: 1}
+		s.forge(at, 0, KindAuthorityFounded, AuthorityFounded{"x", "x", sitesOf(who...)})
+	}
+	named := func(s *script, by int, withdraws []event.ID) {
+		t.Helper()
+		st := stateOf(t, s)
+		names := st.namesOf(cast[0].Site(), st.stand(castRank))
+		s.add(by, KindForbidden, Forbidden{Site: cast[0].Site(), Withdraws: withdraws, Named: names})
+	}
+	for name, who := range map[string][]int{
+		"of itself alone": {0},
+		"of another site": {3},
+		"of nobody":       {},
+		"of all":          {0, 2, 3, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s script
+			named(&s, 2, s.authority(0, 0, 2, 4))
+			again(&s, another, who...)
+			s.wantSites(t, 2, 4)
+		})
+		t.Run(name+", withdrawn by page numbers", func(t *testing.T) {
+			var s script
+			founding := s.authority(0, 0, 2, 4)
+			heard := stateOf(t, &s).heardOf(cast[0].Site())
+			s.add(2, KindForbidden, Forbidden{Site: cast[0].Site(), Withdraws: founding, Heard: heard})
+			again(&s, another, who...)
+			s.wantSites(t, 2, 4)
+		})
+		t.Run(name+", having left by itself", func(t *testing.T) {
+			var s script
+			named(&s, 0, s.authority(0, 0, 2, 4))
+			again(&s, another, who...)
+			s.wantSites(t, 2, 4)
+		})
+		t.Run(name+", with a withdrawal of its own and one of a site that was admitted later", func(t *testing.T) {
+			var s script
+			named(&s, 2, s.authority(0, 0, 2, 4))
+			again(&s, another, append(who, 3)...)
+			heard := []string{nameOf(s.entries[len(s.entries)-1])}
+			for _, by := range []int{0, 3} {
+				at := forged{incarnation: another, stamp: 1, page: 2}
+				s.forge(at, by, KindForbidden, Forbidden{Site: cast[0].Site(), Named: heard})
+			}
+			s.wantSites(t, 2, 4)
+		})
+	}
+	t.Run("the one that was withdrawn where it was heard", func(t *testing.T) {
+		var s script
+		s.authority(0, 0, 2, 4)
+		again(&s, another, 0, 2)
+		again(&s, hex16(7), 0, 3)
+		named(&s, 2, []event.ID{s.entries[1].ID, s.entries[2].ID})
+		again(&s, hex16(8), 0)
+		s.wantSites(t, 2, 3, 4)
+	})
+	t.Run("whatever else it has said before it was forbidden", func(t *testing.T) {
+		var s script
+		founding := s.authority(0, 0, 2)
+		for i := range 3 * maxNamedHere {
+			at := forged{incarnation: hex16(16 + i/maxSaid), stamp: 0, page: uint64(i + 1)}
+			s.forge(at, 0, KindAllowed, Allowed{strangerOf(i)})
+		}
+		named(&s, 2, founding)
+		again(&s, another, 0)
+		if got := stateOf(t, &s).stand(castRank); len(got.live[cast[0].Site()]) > 0 || len(got.live[cast[2].Site()]) != 1 {
+			t.Error("it has come back")
+		}
+	})
 }
 
 func TestFactsWhoseAuthorityIsNotKnownYetLetNobodyLeave(t *testing.T) {
