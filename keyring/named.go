@@ -48,7 +48,7 @@ func (s *Syncer) Fetch(ctx context.Context, peer event.SiteID) (changed int, err
 		if err != nil {
 			return changed, fmt.Errorf("fetch keys from %s: %w", peer.Short(), err)
 		}
-		n, err := s.takeNamed(ctx, peer, a.Named)
+		n, err := s.takeNamed(ctx, peer, need, a.Named)
 		changed += n
 		if err != nil || n == 0 {
 			return changed, err // it has none of them, or none that help
@@ -85,12 +85,17 @@ func firstOf(need []needed, most int) (out []needed) {
 	return out
 }
 
-// takeNamed merges what was asked for by name.
-func (s *Syncer) takeNamed(ctx context.Context, peer event.SiteID, named []given) (changed int, err error) {
+// takeNamed merges what was asked for by name, of each authority once.
+func (s *Syncer) takeNamed(ctx context.Context, peer event.SiteID, need []needed, named []given) (changed int, err error) {
+	asked := make(map[event.AuthorityID]bool, len(need))
+	for _, n := range need {
+		asked[n.Authority] = true
+	}
 	for _, g := range named {
-		if !s.shared(peer, g.Authority) || len(g.Records) == 0 || len(g.Records) > namedRecords {
+		if !asked[g.Authority] || !s.shared(peer, g.Authority) || len(g.Records) == 0 || len(g.Records) > namedRecords {
 			continue
 		}
+		delete(asked, g.Authority)
 		n, err := s.Ring.mergeApart(ctx, peer, g.Authority, g.Records)
 		changed += n
 		if err != nil {

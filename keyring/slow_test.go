@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +113,44 @@ func TestAPackedAnswerThatIsNoneIsRefused(t *testing.T) {
 		if _, err := b.sync.Step(t.Context(), a.Self()); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// An answer of a few kilobytes unpacks to thousands of entries, and each that is taken costs a synced transaction.
+func TestAnAnswerCostsOneTransactionForEachAuthority(t *testing.T) {
+	const other event.AuthorityID = "lk-other"
+	entry := `{"authority":"lk-nordtal","records":[{}]}`
+	of := func(n int) []byte { return []byte(`[` + strings.Repeat(entry+`,`, n-1) + entry + `]`) }
+	many := pack(fmt.Appendf(nil, `{"given":%s}`, of(24_000)))
+	for name, answer := range map[string]struct {
+		body         []byte
+		transactions int
+	}{
+		"thousands of entries": {many, 0},
+		"thousands by name":    {pack(fmt.Appendf(nil, `{"named":%s}`, of(24_000))), 0},
+		"more records than are served": {fmt.Appendf(nil, `{"given":[{"authority":"lk-nordtal","records":[{}%s]}]}`,
+			strings.Repeat(",{}", recordsAtOnce)), 0},
+		"one authority twice":         {fmt.Appendf(nil, `{"given":%s}`, of(2)), 1},
+		"one authority twice by name": {fmt.Appendf(nil, `{"named":%s}`, of(2)), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, ids := slowPair(t, 1)
+			b.net.allowed[other] = b.net.allowed[nordtal]
+			b.sync.Authorities = func() []event.AuthorityID { return []event.AuthorityID{nordtal, other} }
+			b.sync.Urgent = func(context.Context, event.AuthorityID) ([]event.KeyID, error) { return ids, nil }
+			b.takes(4 << 10)
+			b.sync.Link = parrot(answer.body)
+			transactions := 0
+			b.Ring.cfg.Now = func() time.Time { transactions++; return at() } // each asks once, for what it has refused
+			_, stepped := b.sync.Step(t.Context(), a.Self())
+			_, fetched := b.sync.Fetch(t.Context(), a.Self())
+			if transactions != answer.transactions {
+				t.Errorf("%d transactions for an answer of %d bytes, want %d", transactions, len(answer.body), answer.transactions)
+			}
+			if err := errors.Join(stepped, fetched); answer.transactions == 0 && !errors.Is(err, ErrRecord) {
+				t.Errorf("it was not refused: %v", err)
+			}
+		})
 	}
 }
 

@@ -98,6 +98,20 @@ type answer struct {
 	Named []given `json:"named,omitempty"` // what was asked for by name; Next and More mean nothing
 }
 
+// check returns ErrRecord for an answer that has more than was asked for. Packed, it may be some thousand entries on a line
+// that takes a few kilobytes, and each of them costs a synced transaction of its own.
+func (a answer) check(req request) error {
+	if len(a.Given) > len(req.Want) || len(a.Named) > len(req.Need) {
+		return ErrRecord.Because("more authorities than were asked for")
+	}
+	for _, g := range a.Given {
+		if len(g.Records) > recordsAtOnce {
+			return ErrRecord.Because("%d records at once", len(g.Records))
+		}
+	}
+	return nil
+}
+
 // Step pulls from one peer what it has and we lack, of every authority that allows both of us, and returns how many
 // records changed something here. It blocks for the link and the disk and does a bounded amount of work; what is left
 // over comes with the next step.
@@ -162,6 +176,7 @@ func (s *Syncer) pull(ctx context.Context, peer event.SiteID, batch []wanted) (c
 			if !ok || g.Refused || !s.shared(peer, g.Authority) {
 				continue
 			}
+			delete(asked, g.Authority) // it is taken once, however often the answer names it
 			n, err := s.take(ctx, peer, from, g)
 			changed += n
 			if err != nil {
@@ -214,7 +229,7 @@ func (s *Syncer) ask(ctx context.Context, peer event.SiteID, urgent bool, build 
 		if err := json.Unmarshal(plain, &a); err != nil {
 			return 0, ErrRecord.With(err)
 		}
-		return len(raw), nil
+		return len(raw), a.check(req)
 	})
 	return a, err
 }
