@@ -25,6 +25,10 @@ const (
 	maxOfOrigin = 64
 	// maxOfOthers is maxOfOrigin for the keys whose origin is not allowed now, or which nobody has signed for, altogether.
 	maxOfOthers = 256
+	// maxStrangers is how many boxes of one authority key, for this site, are kept of makers that the authority does not
+	// allow. Anybody can make up such makers, each with another false key of the id, and every record that names the id is
+	// tried with all of them. An allowed site is one maker: what it hands over itself always has a place.
+	maxStrangers = 8
 )
 
 // generationStep is how far above the one before it a generation may be and still count. An honest site takes the next
@@ -232,7 +236,25 @@ func (r *Ring) openBoxes(ctx context.Context, q querier, authority event.Authori
 			list = append(list, heldKey{secret, rec})
 		}
 	}
-	return list, nil
+	return distinct(list), nil
+}
+
+// distinct orders a list by the makers of the boxes, and leaves out those that say the same as one before.
+func distinct(list []heldKey) (out []heldKey) {
+	type content struct {
+		secret     seal.Key
+		origin     event.SiteID
+		generation int64
+	}
+	seen := make(map[content]bool, len(list))
+	slices.SortFunc(list, func(a, b heldKey) int { return cmp.Compare(a.Maker, b.Maker) })
+	for _, h := range list {
+		if c := (content{h.secret, h.Origin, h.Generation}); !seen[c] {
+			seen[c] = true
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // openBox opens a box that is sealed to us. It returns seal.ErrOpen also for a key that is not the one its origin has
@@ -272,6 +294,22 @@ func (r *Ring) forgetHeld() {
 	r.held.version++
 }
 
+// forgetHeldOf is forgetHeld for the boxes of one id: whoever sends boxes must not have all others opened again with each of
+// them.
+func (r *Ring) forgetHeldOf(authority event.AuthorityID, id event.KeyID) {
+	r.cache.Lock()
+	defer r.cache.Unlock()
+	delete(r.held.lists, keyName{authority, id})
+	r.held.version++
+}
+
+// rememberHeld puts a list in place that a transaction knows, so that the boxes behind it need not be opened again.
+func (r *Ring) rememberHeld(authority event.AuthorityID, id event.KeyID, list []heldKey) {
+	r.cache.Lock()
+	defer r.cache.Unlock()
+	r.held.lists[keyName{authority, id}] = distinct(list)
+}
+
 // box seals an authority key to a site, in this site's name, and stores the box. What is known of the key's birth goes
 // along.
 func (w *writer) box(authority event.AuthorityID, key heldKey, site event.SiteID, pub seal.PublicKey) error {
@@ -291,7 +329,7 @@ func (w *writer) insertBox(authority event.AuthorityID, rec Record) error {
 		return err
 	}
 	if rec.Site == w.ring.self {
-		w.ring.forgetHeld()
+		w.ring.forgetHeldOf(authority, rec.ID)
 	}
 	_, err = w.ExecContext(w.ctx, `INSERT INTO box (authority, id, generation, site, slot, change, maker, signature, origin, digest, birth)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, authority, rec.ID, rec.Generation, rec.Site, slot, w.next(),
@@ -321,40 +359,91 @@ func (w *writer) mergeBox(authority event.AuthorityID, rec Record) error {
 		w.refuse(refusedSignature)
 		return nil
 	}
-	var secret seal.Key
-	if ours { // before anything gives way to it, or it is counted
-		if secret, err = w.ring.openBox(authority, rec); err != nil {
-			w.refuse(refusedBox)
-			return nil
-		}
-		if no, err := w.isFalse(authority, rec.ID, secret); err != nil || no {
-			w.refuse(refusedBox)
-			return err
-		}
+	if ours {
+		return w.mergeOwnBox(authority, rec, known, slot)
 	}
-	if known { // it takes the place of the one that is here
-		return w.takeOwnBox(authority, rec, secret, known, slot)
-	}
-	switch full, err := w.boxesFull(authority, rec); {
-	case err != nil:
+	if full, err := w.boxesFull(authority, rec); err != nil || full {
 		return err
-	case full:
-		w.refuse(refusedBoxes)
+	}
+	return w.insertBox(authority, rec)
+}
+
+// mergeOwnBox is mergeBox for a box that is sealed to this site. It is opened before anything gives way to it, or it is
+// counted.
+func (w *writer) mergeOwnBox(authority event.AuthorityID, rec Record, known bool, slot int64) error {
+	secret, err := w.ring.openBox(authority, rec)
+	if err != nil {
+		w.refuse(refusedBox)
 		return nil
 	}
-	if !ours {
-		return w.insertBox(authority, rec)
+	if no, err := w.isFalse(authority, rec.ID, secret); err != nil || no {
+		w.refuse(refusedBox)
+		return err
+	}
+	if !known { // else it takes the place of the one that is here
+		if no, err := w.tooStrange(authority, rec, secret); err != nil || no {
+			return err
+		}
+		if full, err := w.boxesFull(authority, rec); err != nil || full {
+			return err
+		}
 	}
 	return w.takeOwnBox(authority, rec, secret, known, slot)
 }
 
+// tooStrange reports whether a box is one too many of makers that the authority does not allow. One with the key that the id
+// is made of has a place as long as that key is not here; one with a key that is here says nothing new, and is left out in
+// silence. A stranger that is allowed later hands its boxes over itself, to a site that has no cursor of it.
+func (w *writer) tooStrange(authority event.AuthorityID, rec Record, secret seal.Key) (bool, error) {
+	if rec.Maker == "" || w.ring.trusts(authority, rec.Maker) { // there is one place for what nobody has signed
+		return false, nil
+	}
+	// As many makers as are allowed, and the one without a name, may stand before them.
+	makers, err := column[event.SiteID](w.ctx, w, `SELECT maker FROM box WHERE authority = ? AND id = ? AND site = ? LIMIT ?`,
+		authority, rec.ID, w.ring.self, maxOfOrigin+1+maxStrangers)
+	if err != nil {
+		return false, err
+	}
+	strangers := 0
+	for _, maker := range makers {
+		if maker != "" && !w.ring.trusts(authority, maker) {
+			strangers++
+		}
+	}
+	if strangers < maxStrangers {
+		return false, nil
+	}
+	held, err := w.heldOf(authority, rec.ID)
+	if err != nil || has(held, secret) {
+		return true, err
+	}
+	if gives(authority, secret, rec.ID) {
+		return false, nil
+	}
+	w.refuse(refusedBoxes)
+	return true, nil
+}
+
+// heldOf is authorityKeys without the error that there are none.
+func (w *writer) heldOf(authority event.AuthorityID, id event.KeyID) ([]heldKey, error) {
+	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(id))
+	if errors.Is(err, ErrMissing) {
+		return nil, nil
+	}
+	return held, err
+}
+
+func has(held []heldKey, secret seal.Key) bool {
+	return slices.ContainsFunc(held, func(h heldKey) bool { return h.secret == secret })
+}
+
 // takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again, see opened.
 func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal.Key, known bool, slot int64) error {
-	held, err := w.ring.authorityKeys(w.ctx, w, authority, string(rec.ID))
-	if err != nil && !errors.Is(err, ErrMissing) {
+	held, err := w.heldOf(authority, rec.ID)
+	if err != nil {
 		return err
 	}
-	same := slices.ContainsFunc(held, func(h heldKey) bool { return h.secret == secret })
+	same := has(held, secret)
 	if known {
 		if same {
 			return nil // it stays for reading only: a forbidden site has it
@@ -362,18 +451,76 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 		if err := w.unbox(authority, rec, slot); err != nil {
 			return err
 		}
+		held, err = w.heldOf(authority, rec.ID) // without that one
 	}
-	if err := w.insertBox(authority, rec); err != nil || same {
+	if err := errors.Join(err, w.insertBox(authority, rec)); err != nil {
 		return err
 	}
-	return w.opened(authority, rec.ID)
+	if !same {
+		held, err = w.clearFalse(authority, heldKey{secret, rec}, held)
+		if err = errors.Join(err, w.opened(authority, rec.ID)); err != nil {
+			return err
+		}
+	}
+	rec.Sealed, rec.Signature = nil, nil // as openBoxes has them
+	w.ring.rememberHeld(authority, rec.ID, append(held, heldKey{secret, rec}))
+	return nil
+}
+
+// clearFalse lets go of all other boxes of an id, once the key has come that it is made of: none of them has that key, or it
+// would have been here. It returns what is left of those that were held.
+func (w *writer) clearFalse(authority event.AuthorityID, key heldKey, held []heldKey) ([]heldKey, error) {
+	if len(held) == 0 || !gives(authority, key.secret, key.ID) {
+		return held, nil
+	}
+	boxes, err := w.ownBoxesOf(authority, key.ID)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := column[event.KeyID](w.ctx, w, sealedBy, authority, key.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range opened { // by the false ones, perhaps
+		w.gone = append(w.gone, keyName{authority, k})
+	}
+	for _, b := range boxes {
+		if b.maker == key.Maker {
+			continue
+		}
+		if err := w.dropBox(authority, b); err != nil {
+			return nil, err
+		}
+		if w.made != nil {
+			w.made[w.ring.roomOf(authority, b.maker, b.origin, b.site)]--
+		}
+	}
+	return nil, nil
+}
+
+// ownBoxesOf returns the boxes of one authority key that are sealed to this site.
+func (w *writer) ownBoxesOf(authority event.AuthorityID, id event.KeyID) (list []boxRow, err error) {
+	rows, err := w.QueryContext(w.ctx, `SELECT maker, origin FROM box WHERE authority = ? AND id = ? AND site = ?`,
+		authority, id, w.ring.self)
+	if err != nil {
+		return nil, err
+	}
+	defer closeRows(rows, &err)
+	for rows.Next() {
+		b := boxRow{id: id, site: w.ring.self}
+		if err := rows.Scan(&b.maker, &b.origin); err != nil {
+			return nil, err
+		}
+		list = append(list, b)
+	}
+	return list, nil
 }
 
 // unbox takes away an authority key that a forbidden site gave and an allowed one does not confirm, and all that it
 // opened from memory. The records come again, since the cursors go with it.
 func (w *writer) unbox(authority event.AuthorityID, rec Record, slot int64) error {
 	w.dropped = append(w.dropped, authority)
-	w.ring.forgetHeld()
+	w.ring.forgetHeldOf(authority, rec.ID)
 	_, err := w.ExecContext(w.ctx, `DELETE FROM box WHERE authority = ? AND id = ? AND site = ? AND maker = ?`,
 		authority, rec.ID, rec.Site, rec.Maker)
 	if err != nil {

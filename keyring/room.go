@@ -30,7 +30,7 @@ func (r *Ring) roomOf(authority event.AuthorityID, maker, origin, site event.Sit
 	return room{maker, origin}
 }
 
-// boxesFull reports whether there is no room for another box, and counts it otherwise. In a room without an origin what
+// boxesFull refuses a box if there is no room for another one, and counts it otherwise. In a room without an origin what
 // opens nothing gives way to what opens a record that is here.
 func (w *writer) boxesFull(authority event.AuthorityID, rec Record) (bool, error) {
 	if err := w.countBoxes(authority); err != nil {
@@ -43,6 +43,7 @@ func (w *writer) boxesFull(authority event.AuthorityID, rec Record) (bool, error
 			return false, err
 		}
 		if !gone {
+			w.refuse(refusedBoxes)
 			w.lack(refusedBoxes, in)
 			return true, nil
 		}
@@ -134,7 +135,7 @@ func (w *writer) dropBox(authority event.AuthorityID, b boxRow) error {
 		return err
 	}
 	if b.site == w.ring.self {
-		w.ring.forgetHeld()
+		w.ring.forgetHeldOf(authority, b.id)
 		err = w.forgetGenuine(authority, b.id)
 	}
 	return errors.Join(err, w.burn(slot))

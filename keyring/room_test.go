@@ -5,9 +5,11 @@ package keyring
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"testing"
 
+	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/seal"
 )
 
@@ -233,4 +235,122 @@ func TestOriginsThatARogueMakesUpUseUpNobodysRoom(t *testing.T) {
 	k := a.newKey(t)
 	b.pull(t, a)
 	b.want(t, k.ID, nil)
+}
+
+// inventedBoxes are boxes for a site under one id, each with another secret and made by another invented site.
+func inventedBoxes(t testing.TB, id event.KeyID, to *testSite, n int) (list []Record) {
+	t.Helper()
+	for range n {
+		who, err := seal.NewIdentity(rand.Reader)
+		must(t, err)
+		secret, err := seal.NewKey(rand.Reader)
+		must(t, err)
+		maker := &testSite{id: who, Ring: &Ring{self: who.Site()}}
+		list = append(list, maker.box(t, heldKey{secret, Record{ID: id, Generation: 1}}, to))
+	}
+	return list
+}
+
+// heldNow returns how many authority keys of an id are in memory: whoever asks for more has to open the boxes again.
+func (r *Ring) heldNow(id event.KeyID) int {
+	r.cache.RLock()
+	defer r.cache.RUnlock()
+	return len(r.held.lists[keyName{nordtal, id}])
+}
+
+// One answer may have thousands of boxes. Each is opened once, however many there are under its id, and none has others opened
+// again.
+func TestBoxesOfInventedMakersCostTheirNumberOnly(t *testing.T) {
+	const id event.KeyID = "00000000000000aa"
+	_, a, b, rogue, keys := world3(t, 1)
+	b.reads(t, keys[0])
+	own := b.held1(t).ID
+	boxes := inventedBoxes(t, id, b, maxStrangers+20)
+	must(t, b.write(t.Context(), func(w *writer) error {
+		w.peer = rogue.Self()
+		for i, rec := range boxes {
+			if err := w.merge(nordtal, rec); err != nil {
+				return err
+			}
+			if got, true1 := b.heldNow(id), b.heldNow(own); got != min(i+1, maxStrangers) || true1 == 0 {
+				return fmt.Errorf("after %d boxes %d of their keys are in memory, and %d of the authority's", i+1, got, true1)
+			}
+		}
+		return w.writeRefusals(nordtal)
+	}))
+	b.wantRefused(t, rogue.Self(), refusedBoxes, 20)
+	remembered, err := b.authorityKeys(t.Context(), b.db, nordtal, string(id))
+	must(t, err)
+	b.forgetHeld()
+	opened, err := b.authorityKeys(t.Context(), b.db, nordtal, string(id))
+	if err != nil || fmt.Sprint(opened) != fmt.Sprint(remembered) {
+		t.Errorf("what is remembered is not what the boxes hold: %v", err)
+	}
+	b.pull(t, a)
+	before, err := b.Cursor(t.Context(), a.Self(), nordtal)
+	must(t, err, b.Tidy(t.Context(), nordtal))
+	if after, err := b.Cursor(t.Context(), a.Self(), nordtal); err != nil || after != before || before == (Cursor{}) {
+		t.Errorf("what has no place is asked for again and again: the cursor went from %v to %v, %v", before, after, err)
+	}
+}
+
+// Whatever has been made up under an id before: the box of an allowed site has a place, and one with the key of the id clears the
+// others.
+func TestInventedMakersKeepNoBoxOut(t *testing.T) {
+	ctx := context.Background()
+	n, a, _, rogue, keys := world3(t, 1)
+	c := n.add(t, t.TempDir())
+	n.allow(a, c, rogue)
+	id, old := a.held1(t).ID, a.oldKey(t)
+	rogue.sends(t, c, append(inventedBoxes(t, id, c, maxStrangers+1), rogue.falseBox(t, id, c))...)
+	rogue.sends(t, c, inventedBoxes(t, "00000000000000aa", c, maxStrangers)...)
+	of := func(id event.KeyID) int {
+		return count(t, c, `SELECT count(*) FROM box WHERE id = ? AND site = ?`, id, c.Self())
+	}
+	if got := of(id); got != maxStrangers+1 {
+		t.Fatalf("%d false boxes are here: this test sees nothing", got)
+	}
+	// The true one, by a maker that nobody knows any more.
+	gone := n.add(t, "")
+	c.pull(t, rogue)
+	rogue.sends(t, c, gone.box(t, a.held1(t), c))
+	if got := of(id); got != 1 || c.heldNow(id) != 1 {
+		t.Errorf("%d boxes are left, %d in memory", got, c.heldNow(id))
+	}
+	c.pull(t, a)
+	c.reads(t, keys[0])
+	c.reads(t, old)
+	// Of an older key, whose id proves nothing, all makers that are allowed have their places.
+	secret, err := seal.NewKey(rand.Reader)
+	must(t, err)
+	a.sends(t, c, a.box(t, heldKey{secret, Record{ID: "00000000000000aa", Generation: 1}}, c))
+	older := Key{randomID(t), seal.Key{9}}
+	a.sends(t, c, sealedKey(t, older, "", Key{"00000000000000aa", secret}))
+	c.reads(t, older)
+	must(t, c.Close())
+	c.open(t)
+	for _, k := range append(keys, old, older) {
+		c.reads(t, k)
+	}
+	if damaged, err := c.Check(ctx, noRest); err != nil || damaged != 0 {
+		t.Errorf("%d damaged, %v", damaged, err)
+	}
+}
+
+// Further boxes of strangers with a key that is here say nothing new: they are left out, and nobody is told of a wrong.
+func TestBoxesOfSitesThatAreGoneAreNoRefusal(t *testing.T) {
+	n, a, b, _, _ := world3(t, 1)
+	held := a.held1(t)
+	var boxes []Record
+	for range maxStrangers + 5 {
+		boxes = append(boxes, n.add(t, "").box(t, held, b))
+	}
+	a.sends(t, b, boxes...)
+	b.wantRefused(t, a.Self(), refusedBoxes, 0)
+	if got := count(t, b, `SELECT count(*) FROM box WHERE id = ? AND site = ?`, held.ID, b.Self()); got != maxStrangers+1 {
+		t.Errorf("%d boxes are here", got)
+	}
+	if got := b.heldNow(held.ID); got != 1 {
+		t.Errorf("the same key is tried %d times", got)
+	}
 }

@@ -111,7 +111,7 @@ type unopenedKey struct {
 // at again. Records that could not be checked come anew, those that wait here are settled after the transaction, and
 // subscribers hear of what became readable.
 func (w *writer) opened(authority event.AuthorityID, id event.KeyID) error {
-	w.ring.forgetHeld()
+	w.ring.forgetHeldOf(authority, id)
 	w.renamed = true
 	if !slices.Contains(w.settles, authority) {
 		w.settles = append(w.settles, authority)
