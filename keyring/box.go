@@ -437,7 +437,7 @@ func has(held []heldKey, secret seal.Key) bool {
 	return slices.ContainsFunc(held, func(h heldKey) bool { return h.secret == secret })
 }
 
-// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again, see opened.
+// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again, see openedBy.
 func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal.Key, known bool, slot int64) error {
 	held, err := w.heldOf(authority, rec.ID)
 	if err != nil {
@@ -458,7 +458,7 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 	}
 	if !same {
 		held, err = w.clearFalse(authority, heldKey{secret, rec}, held)
-		if err = errors.Join(err, w.opened(authority, rec.ID)); err != nil {
+		if err = errors.Join(err, w.openedBy(authority, rec.Maker, rec.ID)); err != nil {
 			return err
 		}
 	}

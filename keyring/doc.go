@@ -61,7 +61,7 @@
 //     tried with all that a box may hold. What does not open goes when the key comes that should open it, and when its giver is known and
 //     not allowed any more (Tidy).
 //   - What is refused for want of room is asked for again: keys and boxes when there is room (Tidy), keys that do not open
-//     when an authority key comes.
+//     when an authority key comes: at once a few times an hour for each site that makes boxes, else within the hour (Tidy).
 //   - Shared keys are never erased. Those that an earlier version has let be erased are made anew (Mend).
 //   - Which keys can be read, which are erased, and which authority key is the newest depends only on the set of
 //     records, the facts and the policy, not on the order in which they came. What is held back depends on the day, and

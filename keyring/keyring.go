@@ -95,8 +95,10 @@ type Ring struct {
 	held  heldKeys
 	// renewed is when this site last took a new authority key, by authority.
 	renewed map[event.AuthorityID]time.Time
-	subs    subscribers
-	owed    owed
+	// asked counts how often boxes have had everything asked for again.
+	asked map[askingMaker]asks
+	subs  subscribers
+	owed  owed
 
 	maxKeys, maxUnopened int // see the constants
 
@@ -132,8 +134,8 @@ func Open(path string, cfg Config) (*Ring, error) {
 	// that nobody reads.
 	db.SetMaxOpenConns(1)
 	r := &Ring{cfg: cfg, self: cfg.Identity.Site(), db: db, keys: make(map[keyName]seal.Key), named: make(map[namedKey]Key),
-		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time), maxKeys: maxKeys,
-		maxUnopened: maxUnopened}
+		held: heldKeys{lists: make(map[keyName][]heldKey)}, renewed: make(map[event.AuthorityID]time.Time),
+		asked: make(map[askingMaker]asks), maxKeys: maxKeys, maxUnopened: maxUnopened}
 	r.watch.board = discard(cfg)
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the keyring %s: %w", path, err), db.Close())

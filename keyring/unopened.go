@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"codeberg.org/holdfast/holdfast/event"
 )
@@ -111,17 +112,108 @@ type unopenedKey struct {
 // at again. Records that could not be checked come anew, those that wait here are settled after the transaction, and
 // subscribers hear of what became readable.
 func (w *writer) opened(authority event.AuthorityID, id event.KeyID) error {
-	w.ring.forgetHeldOf(authority, id)
-	w.renamed = true
-	if !slices.Contains(w.settles, authority) {
-		w.settles = append(w.settles, authority)
-	}
-	return errors.Join(w.askAgain(authority), w.noteUnsettled(authority), w.tellAll(authority, id, false))
+	return errors.Join(w.askAgain(authority), w.lookAgain(authority, id))
 }
 
-func (w *writer) noteUnsettled(authority event.AuthorityID) error {
-	_, err := w.ExecContext(w.ctx, `INSERT OR IGNORE INTO crowded (authority, peer, reason, maker, origin) VALUES (?, '', ?, '', '')`,
-		authority, unsettled)
+// openedBy is opened for a box that has come. Who made it may have everything asked for again a few times an hour: what was
+// refused for lack of the key, or dropped because a false one did not open it, is not known by the key's id any more. Beyond
+// that it is noted, and Tidy does it within asksPause.
+func (w *writer) openedBy(authority event.AuthorityID, maker event.SiteID, id event.KeyID) error {
+	ask := w.askLater
+	if w.ring.mayAsk(authority, maker) {
+		ask = w.askNow
+	}
+	return errors.Join(ask(authority), w.lookAgain(authority, id))
+}
+
+// lookAgain is what opened does with what is here.
+func (w *writer) lookAgain(authority event.AuthorityID, id event.KeyID) error {
+	w.ring.forgetHeldOf(authority, id)
+	w.renamed = true
+	waits, err := exists(w.ctx, w, waitsFor, authority, id)
+	if err != nil {
+		return err
+	}
+	if waits {
+		if !slices.Contains(w.settles, authority) {
+			w.settles = append(w.settles, authority)
+		}
+		err = w.noteUnsettled(authority)
+	}
+	return errors.Join(err, w.tellAll(authority, id, false))
+}
+
+// Bounds of how often boxes have everything asked for again: their content cannot say whether that is worth it, since whoever
+// makes a box can make a key that waits for it. Honest makers seal all keys that they hold to a site that joins, one after
+// the other, and renew the authority's key now and then.
+const (
+	asksPause   = time.Hour
+	asksOfMaker = 4
+	// asksOfOthers is asksOfMaker for all makers together that the authority does not allow, and for what was noted.
+	asksOfOthers = 1
+)
+
+// asks is how often everything was asked for again since the beginning of an asksPause.
+type asks struct {
+	since time.Time
+	times int
+}
+
+// askingMaker names a budget: of a maker that the authority allows, or ("") of all others.
+type askingMaker struct {
+	authority event.AuthorityID
+	maker     event.SiteID
+}
+
+// mayAsk reports whether a box of the maker may have everything asked for again now, and counts it.
+func (r *Ring) mayAsk(authority event.AuthorityID, maker event.SiteID) bool {
+	by, most := askingMaker{authority, maker}, asksOfMaker
+	if !r.trusts(authority, maker) {
+		by.maker, most = "", asksOfOthers
+	}
+	now := r.cfg.Now()
+	r.cache.Lock()
+	defer r.cache.Unlock()
+	a, known := r.asked[by]
+	if !known || now.Sub(a.since).Abs() >= asksPause {
+		a = asks{since: now}
+	}
+	if a.times >= most {
+		return false
+	}
+	a.times++
+	r.asked[by] = a
+	return true
+}
+
+// askedLate stands among the shortages while everything has to be asked for again, when it is time.
+const askedLate Reason = "again"
+
+func (w *writer) askLater(authority event.AuthorityID) error {
+	return w.note(authority, askedLate)
+}
+
+// askNow asks for everything again, also on behalf of what was noted before.
+func (w *writer) askNow(authority event.AuthorityID) error {
+	_, err := w.ExecContext(w.ctx, `DELETE FROM crowded WHERE authority = ? AND reason = ?`, authority, askedLate)
+	return errors.Join(err, w.askAgain(authority))
+}
+
+// askForLate does what was noted, if it is time.
+func (w *writer) askForLate(authority event.AuthorityID) error {
+	late, err := exists(w.ctx, w, `SELECT 1 FROM crowded WHERE authority = ? AND reason = ?`, authority, askedLate)
+	if err != nil || !late || !w.ring.mayAsk(authority, "") {
+		return err
+	}
+	return w.askNow(authority)
+}
+
+func (w *writer) noteUnsettled(authority event.AuthorityID) error { return w.note(authority, unsettled) }
+
+// note puts something among the shortages that is no peer's.
+func (w *writer) note(authority event.AuthorityID, what Reason) error {
+	_, err := w.ExecContext(w.ctx, `INSERT OR IGNORE INTO crowded (authority, peer, reason, maker, origin)
+		VALUES (?, '', ?, '', '')`, authority, what)
 	return err
 }
 
@@ -265,7 +357,8 @@ func (w *writer) writeShortages(authority event.AuthorityID) error {
 }
 
 // Tidy lets go of keys that do not open here and that only sites gave which the authority does not allow any more, if
-// they are many; and where there is room again for what was refused, it is asked for again. Call it when the policy has
+// they are many; and where there is room again for what was refused, it is asked for again, as is what may open since a box
+// came that could not have it asked for at once. Call it when the policy has
 // changed, and now and then: it is cheap when nothing is to be done.
 func (r *Ring) Tidy(ctx context.Context, authority event.AuthorityID) error {
 	_, orphans, err := r.orphans(ctx, r.db, authority)
@@ -315,7 +408,7 @@ func (w *writer) tidy(authority event.AuthorityID) error {
 			}
 		}
 	}
-	return w.askForRefused(authority)
+	return errors.Join(w.askForLate(authority), w.askForRefused(authority))
 }
 
 // orphans returns who gave keys that do not open here and is not allowed any more, and how many there are. It goes from giver
