@@ -208,7 +208,11 @@ func (r *Ring) Drop(ctx context.Context, authority event.AuthorityID) error {
 			return err
 		}
 		boxes, err := w.takeAway(`box WHERE authority = ?`, authority)
-		if err != nil || keys+boxes == 0 {
+		if err != nil {
+			return err
+		}
+		damaged, err := w.takeAway(`damaged_box WHERE authority = ?`, authority)
+		if err != nil || keys+boxes+damaged == 0 {
 			return err
 		}
 		w.shreds = true

@@ -65,7 +65,7 @@ const maxAside = 3
 
 // fileAt returns the keyring at path as a file that can be repaired.
 func fileAt(path string) salvage.File {
-	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind, Unread: nothingRead, Keep: maxAside}
+	return salvage.File{Path: path, Schema: schema, Finish: leaveBehind(), Unread: nothingRead, Keep: maxAside}
 }
 
 // nothingRead asks of a fresh file whether of no key, or of no box with an authority key, both row and bytes were read: without
@@ -86,16 +86,19 @@ func (r *Ring) keepLayout(path string) {
 // leaveBehind drops what has lost its secret, because a key without its bytes would count as held; secrets that have lost their
 // row, because no erasure would find them; and what belongs to one opening of the file, so that this site asks the others for
 // everything, and they ask it.
-const leaveBehind = `
+func leaveBehind() string {
+	return damagedBoxes() + `
 	DELETE FROM secret WHERE erased = 0 AND slot NOT IN (SELECT slot FROM vault);
 	DELETE FROM box WHERE slot NOT IN (SELECT slot FROM vault);
+	DELETE FROM damaged_box WHERE slot NOT IN (SELECT slot FROM vault);
 	UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE ` + lost + `;
 	DELETE FROM vault WHERE ` + lost + `;
 	DELETE FROM cursor; DELETE FROM epoch; DELETE FROM counter;
 	INSERT INTO counter VALUES (1, max((SELECT coalesce(max(change), 0) FROM secret), (SELECT coalesce(max(change), 0) FROM box)))`
+}
 
 // lost says of bytes that no row points to them any more. It needs no index: a fresh file has none yet.
-const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box)`
+const lost = `slot NOT IN (SELECT slot FROM secret UNION SELECT slot FROM box UNION SELECT slot FROM damaged_box)`
 
 // burnAside destroys the damaged files that are kept, because what is erased or dropped must not survive in one of them. What
 // could be read of them is in the keyring. One of which nothing could be read may be the only copy of all other keys: whether it
@@ -299,9 +302,16 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	if err != nil {
 		return false, nil // without the authority's key nobody can tell
 	}
+	if ok {
+		return true, r.settleDamage(ctx, keyDetail(p), true, func(w *writer) (bool, error) { return w.restore(p, row.slot, whole) })
+	}
+	rec, ok, err := r.trueRecord(ctx, p, row)
+	if err != nil {
+		return false, nil // as above
+	}
 	return true, r.settleDamage(ctx, keyDetail(p), ok, func(w *writer) (bool, error) {
 		if ok {
-			return w.restore(p, row.slot, whole)
+			return w.rename(p, row.slot, rec)
 		}
 		return w.giveUp(p, row.slot)
 	})
@@ -328,35 +338,69 @@ func (r *Ring) wholeKey(ctx context.Context, p place, row secretRow) (whole []by
 
 func keyDetail(p place) string { return fmt.Sprintf("key %s of %s", p.id, p.authority) }
 
-// checkBoxes does for the authority keys that are sealed to this site what checkKey does for the others.
+// checkBoxes does for the authority keys that are sealed to this site what checkKey does for the others. What can be mended is
+// mended first: whether one of the rest is the last copy shows only then.
 func (r *Ring) checkBoxes(ctx context.Context) (damaged int, err error) {
 	boxes, err := r.ownBoxes(ctx)
 	if err != nil {
 		return 0, err
 	}
+	var shut, lost []ownBox
 	for _, b := range boxes {
-		if secret, err := r.openBox(b.authority, b.record); err == nil { // a box for this site is stored only if it opens
-			if b.genuine && !gives(b.authority, secret, b.id) { // it came before the true one
-				err = r.write(ctx, func(w *writer) error { _, err := w.giveUpBox(b); return err })
-			}
-			if err != nil {
-				return damaged, err
-			}
-			continue
-		}
-		damaged++
-		whole, ok := r.wholeBox(b)
-		err := r.settleDamage(ctx, "the authority's "+keyDetail(b.place), ok, func(w *writer) (bool, error) {
-			if ok {
-				return w.restoreBox(b, whole)
-			}
-			return w.giveUpBox(b)
-		})
+		opens, err := r.checkBox(ctx, b)
 		if err != nil {
-			return damaged, err
+			return 0, err
+		}
+		if !opens {
+			shut = append(shut, b)
 		}
 	}
-	return damaged, nil
+	for _, b := range shut {
+		mended, err := r.mendBox(ctx, b)
+		if err != nil {
+			return len(shut), err
+		}
+		if !mended {
+			lost = append(lost, b)
+		}
+	}
+	for _, b := range lost {
+		err := r.settleDamage(ctx, boxDetail(b), false, func(w *writer) (bool, error) { return w.settleLostBox(b) })
+		if err != nil {
+			return len(shut), err
+		}
+	}
+	return len(shut), r.reviewKeptBoxes(ctx)
+}
+
+func boxDetail(b ownBox) string { return "the authority's " + keyDetail(b.place) }
+
+// checkBox reports whether a box opens. A box for this site is stored only if it does.
+func (r *Ring) checkBox(ctx context.Context, b ownBox) (opens bool, err error) {
+	secret, err := r.openBox(b.authority, b.record)
+	if err != nil {
+		return false, nil
+	}
+	if b.genuine && !gives(b.authority, secret, b.id) { // it came before the true one
+		err = r.write(ctx, func(w *writer) error { _, err := w.giveUpBox(b); return err })
+	}
+	return true, err
+}
+
+// mendBox reports whether a damaged box was mended by trial.
+func (r *Ring) mendBox(ctx context.Context, b ownBox) (mended bool, err error) {
+	if whole, ok := r.wholeBox(b); ok {
+		return true, r.settleDamage(ctx, boxDetail(b), true, func(w *writer) (bool, error) { return w.restoreBox(b, whole) })
+	}
+	locked, err := r.lockedBy(ctx, r.db)
+	if err != nil {
+		return false, err
+	}
+	to, ok := r.truePlace(b, locked)
+	if !ok {
+		return false, nil
+	}
+	return true, r.settleDamage(ctx, boxDetail(b), true, func(w *writer) (bool, error) { return w.moveBox(b, to) })
 }
 
 // wholeBox returns the record of a damaged box as it was, if only its digest was changed, of which the id is a part, or a single bit

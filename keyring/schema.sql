@@ -127,3 +127,17 @@ CREATE INDEX IF NOT EXISTS cosigner_peer ON cosigner (authority, peer);
 
 -- What was burnt and has room for other bytes of the same length.
 CREATE INDEX IF NOT EXISTS vault_burnt ON vault (length(sealed)) WHERE sealed = zeroblob(length(sealed));
+
+-- Authority keys for this site that do not open any more and may be the only copy, see damaged.go. The slot is nobody else's.
+CREATE TABLE IF NOT EXISTS damaged_box (
+	slot       INTEGER PRIMARY KEY,
+	authority  TEXT NOT NULL, -- this and all others as in box
+	id         TEXT NOT NULL,
+	generation INTEGER NOT NULL,
+	site       TEXT NOT NULL,
+	maker      TEXT NOT NULL,
+	signature  BLOB NOT NULL,
+	origin     TEXT NOT NULL,
+	digest     BLOB NOT NULL,
+	birth      BLOB NOT NULL
+);

@@ -255,7 +255,8 @@ func (w *writer) burn(slot int64) error {
 const (
 	lostBytes = `UPDATE vault SET sealed = zeroblob(length(sealed)) WHERE `
 	isLost    = ` AND NOT EXISTS (SELECT 1 FROM secret s WHERE s.slot = vault.slot AND s.slot > 0)
-		AND NOT EXISTS (SELECT 1 FROM box b WHERE b.slot = vault.slot)`
+		AND NOT EXISTS (SELECT 1 FROM box b WHERE b.slot = vault.slot)
+		AND NOT EXISTS (SELECT 1 FROM damaged_box d WHERE d.slot = vault.slot)`
 )
 
 // burnLost overwrites, in place, bytes that no row points to: a row of the same size never moves. It returns of how many slots.
