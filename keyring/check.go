@@ -261,7 +261,7 @@ func (r *Ring) checkKeys(ctx context.Context, rest func(context.Context) error) 
 }
 
 func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE giver = '' AND (erased = 0 OR slot > 0)
+	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE giver = '' AND (erased <= 0 OR slot > 0)
 		AND (authority, id) > (?, ?) ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
 	if err != nil {
 		return nil, err
@@ -295,7 +295,7 @@ func (r *Ring) checkKey(ctx context.Context, p place) (damaged bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if row.erased > 0 {
+	if row.erased != 0 {
 		return r.checkErased(ctx, p, row)
 	}
 	whole, ok, err := r.wholeKey(ctx, p, row)

@@ -117,7 +117,7 @@ func (w *writer) demandAll(authority event.AuthorityID, ids []event.KeyID) (livi
 		switch {
 		case err != nil && !errors.Is(err, sql.ErrNoRows):
 			return nil, false, err
-		case row.erased > 0:
+		case row.erased != 0:
 			w.shreds = true // a damaged file may be left that could not be destroyed before the site stopped
 			continue
 		case row.name != "":
@@ -157,7 +157,7 @@ func (w *writer) mergeMark(authority event.AuthorityID, rec Record) error {
 	switch {
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return err
-	case row.erased > 0:
+	case row.erased != 0:
 		return nil
 	case row.name != "" || rec.Name != "":
 		w.refuse(refusedShared)

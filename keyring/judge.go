@@ -206,7 +206,7 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 		return nil, err
 	}
 	err = w.undemand(`authority = ?1 AND id IN (SELECT value FROM json_each(?2))
-		AND id IN (SELECT id FROM secret WHERE authority = ?1 AND (name <> '' OR erased > 0))`, authority, string(text))
+		AND id IN (SELECT id FROM secret WHERE authority = ?1 AND (name <> '' OR erased <> 0))`, authority, string(text))
 	if err != nil {
 		return nil, err
 	}
@@ -235,5 +235,5 @@ func (r *Ring) living(ctx context.Context, authority event.AuthorityID, ids []ev
 		return nil, err
 	}
 	return column[event.KeyID](ctx, r.db, `SELECT value FROM json_each(?) WHERE value NOT IN (
-		SELECT id FROM secret WHERE authority = ? AND erased > 0)`, string(text), authority)
+		SELECT id FROM secret WHERE authority = ? AND erased <> 0)`, string(text), authority)
 }

@@ -236,7 +236,7 @@ func (r *Ring) Named(ctx context.Context, authority event.AuthorityID, name stri
 	r.fill.Lock()
 	defer r.fill.Unlock()
 	var id event.KeyID
-	err := r.db.QueryRowContext(ctx, `SELECT id FROM secret WHERE authority = ? AND name = ? ORDER BY erased > 0, giver <> '', id LIMIT 1`,
+	err := r.db.QueryRowContext(ctx, `SELECT id FROM secret WHERE authority = ? AND name = ? ORDER BY erased <> 0, giver <> '', id LIMIT 1`,
 		authority, name).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Key{}, ErrMissing.Because("the key %q of %s", name, authority)
@@ -279,7 +279,7 @@ func (r *Ring) load(ctx context.Context, authority event.AuthorityID, id event.K
 		return seal.Key{}, ErrMissing
 	case err != nil:
 		return seal.Key{}, fmt.Errorf("read the key %s of %s: %w", id, authority, err)
-	case row.erased > 0:
+	case row.erased != 0:
 		return seal.Key{}, ErrErased
 	}
 	held, err := r.authorityKeys(ctx, r.db, authority, row.by)
@@ -313,7 +313,7 @@ func (r *Ring) Missing(ctx context.Context, authority event.AuthorityID, ids []e
 		return nil, fmt.Errorf("look for keys of %s: %w", authority, err)
 	}
 	missing, err := column[event.KeyID](ctx, r.db, `SELECT j.value FROM json_each(?1) j WHERE NOT EXISTS (
-		SELECT 1 FROM secret s WHERE s.authority = ?2 AND s.id = j.value AND (s.erased > 0 OR s.giver = '' AND EXISTS (
+		SELECT 1 FROM secret s WHERE s.authority = ?2 AND s.id = j.value AND (s.erased <> 0 OR s.giver = '' AND EXISTS (
 			SELECT 1 FROM box b WHERE b.authority = s.authority AND b.id = s.by AND b.site = ?3)))
 		AND NOT EXISTS (SELECT 1 FROM demand d WHERE d.authority = ?2 AND d.id = j.value AND d.state = 'absent')`, string(list), authority, r.self)
 	if err != nil {

@@ -331,6 +331,42 @@ func TestASiteReturningWithAnErasedKeyLosesIt(t *testing.T) {
 	b.want(t, k.ID, ErrErased)
 }
 
+// A mark is for ever, also where one bit of its time was flipped: SQLite has nothing against a negative number.
+func TestAMarkWithANegativeTimeStaysAMark(t *testing.T) {
+	ctx, n := context.Background(), newNetwork()
+	a, old, late := n.add(t, t.TempDir()), n.add(t, ""), n.add(t, "")
+	n.allow(a, old, late)
+	must(t, a.Found(ctx, nordtal))
+	must(t, a.Grant(ctx, nordtal, old.Self(), old.pub()), a.Grant(ctx, nordtal, late.Self(), late.pub()))
+	k, unsigned := a.newKey(t), Record{ID: "0123456789abcdef", Erased: at().UnixMilli()}
+	old.pull(t, a)
+	late.pull(t, a)
+	must(t, a.erase(k.ID), a.write(ctx, func(w *writer) error { return w.mark(nordtal, unsigned) }))
+	times := func() (list []int64) {
+		for _, id := range []event.KeyID{k.ID, unsigned.ID} {
+			row, err := findSecret(ctx, a.db, nordtal, id)
+			must(t, err)
+			list = append(list, row.erased)
+		}
+		return list
+	}
+	before := times()
+	_, err := a.db.Exec(`UPDATE secret SET erased = erased - (1 << 47) WHERE erased > 0`) // the sign bit of 6 bytes
+	must(t, err)
+	for _, want := range []int{2, 0} {
+		must(t, a.takeAll(old)) // which was away when the key was erased
+		a.want(t, k.ID, ErrErased)
+		if damaged, err := a.Check(ctx, noRest); err != nil || damaged != want {
+			t.Errorf("%d damaged, %v; want %d", damaged, err, want)
+		}
+	}
+	if after := times(); !slices.Equal(before, after) {
+		t.Errorf("the times of the marks are %v, and were %v", after, before)
+	}
+	late.pull(t, a)
+	late.want(t, k.ID, ErrErased)
+}
+
 func TestAMarkWinsInWhateverOrderItComes(t *testing.T) {
 	ctx, n := context.Background(), newNetwork()
 	a, b := n.add(t, ""), n.add(t, "")

@@ -162,7 +162,7 @@ func (w *writer) mergeKey(authority event.AuthorityID, rec Record) error {
 	switch {
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return err
-	case known && row.erased > 0: // the mark wins
+	case known && row.erased != 0: // the mark wins
 		return nil
 	case known && bytes.Equal(row.sealed, rec.Sealed) && row.by == string(rec.By) && row.name == rec.Name:
 		return nil

@@ -53,5 +53,5 @@ func (w *writer) remake(authority event.AuthorityID) ([]string, error) {
 // not come yet.
 func lostNames(ctx context.Context, q querier, authority event.AuthorityID) ([]string, error) {
 	return column[string](ctx, q, `SELECT name FROM secret WHERE authority = ? AND name IN (?, ?, ?)
-		GROUP BY name HAVING min(erased) > 0 ORDER BY name`, authority, NameID, NameLink, NameRegister)
+		GROUP BY name HAVING min(erased <> 0) ORDER BY name`, authority, NameID, NameLink, NameRegister)
 }

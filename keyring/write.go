@@ -321,7 +321,7 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	if err == nil && row.erased > 0 {
+	if err == nil && row.erased != 0 {
 		return nil
 	}
 	w.gone = append(w.gone, keyName{authority, rec.ID})
