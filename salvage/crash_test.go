@@ -92,6 +92,14 @@ func newNotesInLog(t *testing.T) File {
 	return f
 }
 
+// newNotesCutOff makes a file without a byte whose log has rows.
+func newNotesCutOff(t *testing.T) File {
+	t.Helper()
+	f := newNotes(t, true)
+	must(t, os.Truncate(f.Path, 0))
+	return f
+}
+
 // newNotesElsewhere makes a file whose table lies where no new one has it, and of which the pages that say so are damaged.
 func newNotesElsewhere(t *testing.T) File {
 	t.Helper()
@@ -134,6 +142,7 @@ func TestACrashAtAnyStepLosesNoRowAndNoNote(t *testing.T) {
 		"the header":                {harmed(func(b []byte) { clear(b[:100]) }), noteCount, "make a sample", false},
 		"where its tables lie":      {newNotesElsewhere, noteCount, "remove the layout", false},
 		"a column's name":           {harmed(func(b []byte) { copy(b[bytes.Index(b, []byte("body TEXT")):], "bodi") }), noteCount, "commit", false},
+		"all but its log":           {newNotesCutOff, 50, "patch the empty copy", true},
 		"one page of rows":          {harmed(func(b []byte) { harmPage(b, 500) }), noteCount - 40, "commit", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -94,7 +94,7 @@ func (f File) openDamaged(path string) (*sql.DB, []table, error) {
 		if db, tables, err := f.openPatched(path, kept, f.fits); err == nil {
 			return db, tables, nil
 		}
-		if err := errors.Join(f.burn(path), f.copyDatabase(f.Path, path)); err != nil {
+		if err := errors.Join(f.burn(path), f.copyToRead(path)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -110,6 +110,27 @@ func (f File) openDamaged(path string) (*sql.DB, []table, error) {
 		return db, tables, nil
 	}
 	return f.openEmptied(path, errors.Join(tried, err))
+}
+
+// copyToRead copies the damaged file, with its logs. One that was cut off to nothing gets the pages that list its tables:
+// else SQLite would not read the log.
+func (f File) copyToRead(path string) error {
+	if err := f.copyDatabase(f.Path, path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 0 {
+		return err
+	}
+	l := f.keptLayout()
+	if l == nil {
+		if l, err = f.sampleLayout(path + suffixSample); err != nil {
+			return err
+		}
+	}
+	err = l.patch(path, len(l[0].content))
+	f.done("patch the empty copy")
+	return err
 }
 
 func anyTables(*sql.DB) error { return nil }

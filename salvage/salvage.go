@@ -20,6 +20,7 @@
 //   - The damaged file is kept, with its write-ahead log moved into it as far as SQLite does that, for its user only; of several
 //     the last File.Keep, and all of which nothing that matters was read. A log that has lost its file counts as one.
 //   - Where a file's own tables lie is what finds them, and not where those of a new one do (KeepLayout).
+//   - An empty file beside a log, or beside where its tables lay, was cut off. It is damaged, and its log is read.
 //   - A file is in order only if today's statements can use it: a flipped bit in a column's name, in a condition or in the header
 //     leaves it well formed. Tables and columns that only another version has are no damage. No such file's layout is kept.
 //   - The name of a damaged file tells if nothing that matters was read of it (IsUnread).
@@ -101,7 +102,7 @@ func (f File) Repair(now time.Time) (*Damage, error) {
 		return noted, err
 	}
 	d := &Damage{Reason: reason, Aside: aside}
-	if err := f.copyDatabase(f.Path, f.Path+suffixReading); err != nil {
+	if err := f.copyToRead(f.Path + suffixReading); err != nil {
 		return nil, err
 	}
 	if *d, err = f.salvage(f.Path+suffixReading, f.Path+suffixFresh, *d); err != nil {
@@ -180,11 +181,14 @@ func (f File) movedLog(noted *Damage) (aside string, err error) {
 // examine returns why the file cannot be used, "" if it can or if there is none; and the note in a file that can.
 func (f File) examine() (reason string, noted *Damage, err error) {
 	info, err := os.Stat(f.Path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil, nil
 	}
 	if err != nil {
 		return "", nil, err
+	}
+	if info.Size() == 0 {
+		return f.examineEmpty(), nil, nil
 	}
 	db, err := openRaw(f.Path)
 	if err != nil {
@@ -200,6 +204,18 @@ func (f File) examine() (reason string, noted *Damage, err error) {
 		return err.Error(), nil, nil
 	}
 	return reason, noted, err
+}
+
+// examineEmpty returns why a file without a byte cannot be used. One that a crash has left before SQLite has written its
+// first page is as good as none. SQLite throws the log away when it opens a file that was cut off to nothing.
+func (f File) examineEmpty() string {
+	if log, err := os.Stat(f.Path + suffixWAL); err == nil && log.Size() > 0 {
+		return "it is empty, and its write-ahead log is not"
+	}
+	if f.keptLayout() != nil {
+		return "it is empty, and had tables"
+	}
+	return ""
 }
 
 // Integrity returns what SQLite has against the database, "" if nothing. It reads the disk and not what SQLite remembers of it, if

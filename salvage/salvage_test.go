@@ -152,6 +152,49 @@ func TestTheWriteAheadLogIsReadToo(t *testing.T) {
 	}
 }
 
+// SQLite throws away the log of a file without a byte.
+func TestAFileThatWasCutOffToNothingIsDamaged(t *testing.T) {
+	for name, c := range map[string]struct {
+		log, layout bool
+		rows        int
+	}{
+		"with its log":             {true, false, 50},
+		"with its log, and layout": {true, true, 50},
+		"with its layout alone":    {false, true, 0},
+		"with neither: a new file": {false, false, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newNotes(t, c.log)
+			if c.layout {
+				like := newNotes(t, false)
+				db, err := openRaw(like.Path)
+				must(t, err, like.KeepLayout(t.Context(), db), db.Close())
+				must(t, os.Rename(like.Path+suffixLayout, f.Path+suffixLayout))
+			}
+			must(t, os.Truncate(f.Path, 0))
+			if !c.log {
+				must(t, os.RemoveAll(f.Path+suffixWAL))
+			}
+			log, _ := os.ReadFile(f.Path + suffixWAL)
+			d, err := f.Repair(now)
+			must(t, err)
+			if c.rows < 0 {
+				if d != nil {
+					t.Errorf("repaired: %+v", d)
+				}
+				return
+			}
+			if d == nil || d.Rows < c.rows || rowsOf(t, f.Path) != d.Rows {
+				t.Fatalf("repaired: %+v", d)
+			}
+			if kept, err := os.ReadFile(d.Aside + suffixWAL); c.log && (err != nil || !bytes.Equal(kept, log)) {
+				t.Errorf("the log is not kept as it was: %d bytes of %d, %v", len(kept), len(log), err)
+			}
+			t.Logf("%d rows: %s", d.Rows, d.Reason)
+		})
+	}
+}
+
 // harmPage overwrites the page of the table that has row i; in the index the columns have another order.
 func harmPage(file []byte, i int) {
 	row := append(fmt.Appendf(nil, "note-%04d", i), byte(i>>8), byte(i), 'x')
