@@ -4,12 +4,14 @@ package keyring
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,8 +100,13 @@ func (d *damaged) rowOf(k Key) []byte {
 // onLeaf returns the first of the keys whose row is in a page without other pages' numbers, and that page.
 func (d *damaged) onLeaf(keys []Key, file []byte) (k Key, page []byte) {
 	d.t.Helper()
+	return d.onLeafAs(keys, file, (*damaged).rowOf)
+}
+
+func (d *damaged) onLeafAs(keys []Key, file []byte, rowOf func(*damaged, Key) []byte) (k Key, page []byte) {
+	d.t.Helper()
 	for _, k := range keys {
-		if page := leafWith(file, d.rowOf(k)); page != nil {
+		if page := leafWith(file, rowOf(d, k)); page != nil {
 			return k, page
 		}
 	}
@@ -179,6 +186,46 @@ func TestADamagedKeyringIsRepairedAndItsKeysAreFetchedAgain(t *testing.T) {
 			if d.reopen() != nil {
 				t.Error("the repaired file is taken for damaged")
 			}
+		})
+	}
+}
+
+// The file that has the keys between two damaged pages goes with the next erasure, so they have to be read before.
+func TestTwoDamagedPagesCostTheirOwnKeysOnly(t *testing.T) {
+	for name, rowOf := range map[string]func(*damaged, Key) []byte{"of sealed keys": (*damaged).sealed, "of ids": (*damaged).rowOf} {
+		t.Run(name, func(t *testing.T) {
+			d := newDamaged(t)
+			file, err := os.ReadFile(d.site.path)
+			must(t, err)
+			slices.SortFunc(d.own, func(a, b Key) int { return strings.Compare(string(a.ID), string(b.ID)) })
+			if name == "of sealed keys" {
+				slices.SortFunc(d.own, func(a, b Key) int { return cmp.Compare(d.row(a).slot, d.row(b).slot) })
+			}
+			between, onPages := rowOf(d, d.own[150]), 0
+			_, first := d.onLeafAs(d.own[20:], file, rowOf)
+			backward := slices.Clone(d.own[:280])
+			slices.Reverse(backward)
+			_, last := d.onLeafAs(backward, file, rowOf)
+			if &first[0] == &last[0] || bytes.Contains(first, between) || bytes.Contains(last, between) {
+				t.Fatal("not the pages that the test is about")
+			}
+			for _, k := range d.own {
+				if row := rowOf(d, k); bytes.Contains(first, row) || bytes.Contains(last, row) {
+					onPages++
+				}
+			}
+			for _, p := range [][]byte{first, last} {
+				copy(p, bytes.Repeat([]byte{0xff}, 300))
+			}
+			must(t, os.WriteFile(d.site.path, file, 0o600))
+			if d.reopen() == nil {
+				t.Fatal("no damage was found")
+			}
+			must(t, d.site.erase(d.shared[3].ID))
+			if lost := d.lost(d.own); lost > onPages || onPages == 0 {
+				t.Errorf("%d keys of this site are gone, and on the two pages were %d", lost, onPages)
+			}
+			d.site.want(t, d.erased.ID, ErrErased)
 		})
 	}
 }

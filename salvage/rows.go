@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
 // salvage puts all rows that can be read of the file at from into a new file at to, with the note of that, and returns it. A
-// page that cannot be read costs its own rows: the others are read from the beginning up to it, and from the end down to it.
+// page that cannot be read costs its own rows, and those that only it leads to, see copy.
 func (f File) salvage(from, to string, d Damage) (_ Damage, err error) {
 	src, tables, err := f.openDamaged(from)
 	if err != nil {
@@ -194,7 +195,8 @@ type copying struct {
 	into []string
 }
 
-// copy takes the rows in the order of the primary key and, where that ends at a damaged page, in the opposite order.
+// copy takes the rows in the order of the primary key and, where that ends at a damaged page, in the opposite order. If
+// that one ends as well, it takes page by page what may lie between two damaged ones.
 func (c copying) copy(src, dst *sql.DB) (rows int, err error) {
 	key, err := c.key(src)
 	if err != nil {
@@ -207,7 +209,71 @@ func (c copying) copy(src, dst *sql.DB) (rows int, err error) {
 			return rows, err
 		}
 	}
-	return rows, nil
+	n, err := c.copyPages(src, dst)
+	return rows + n, err
+}
+
+// copyPages takes what its pages have of the table, whatever order SQLite finds in them. What is there already stays.
+func (c copying) copyPages(src, dst *sql.DB) (rows int, err error) {
+	s, err := c.stored(src)
+	if err != nil || s.root == 0 {
+		return 0, nil // as in copy
+	}
+	t, err := newTree(src, s.rowids, func(rowid int64, values []any) error {
+		if len(values) == 0 || len(values) > len(s.into) {
+			return nil // it is another table's
+		}
+		if s.alias >= 0 && s.alias < len(values) {
+			values[s.alias] = rowid
+		}
+		n, err := c.put(dst, s.into[:len(values)], values) // what the table has got since it was written has a default
+		rows += n
+		return err
+	})
+	if err != nil {
+		return 0, nil // as above
+	}
+	return rows, t.walk(s.root)
+}
+
+// stored is how a table lies in its pages.
+type stored struct {
+	root   uint32
+	rowids bool
+	into   []string // the columns of the other table, in the order in which this one keeps its own
+	alias  int      // which of them is the rowid, -1 if none is
+}
+
+// stored leaves the root out of a table without a primary key: its rows would be taken twice.
+func (c copying) stored(src *sql.DB) (s stored, err error) {
+	var withoutRowid bool
+	s.alias = -1
+	err = src.QueryRow(`SELECT s.rootpage, l.wr FROM sqlite_schema s JOIN pragma_table_list(?1) l ON l.schema = 'main'
+		WHERE s.type = 'table' AND s.name = ?1`, c.name).Scan(&s.root, &withoutRowid)
+	if err != nil {
+		return s, err
+	}
+	s.rowids = !withoutRowid
+	order := `cid`
+	if withoutRowid {
+		order = `pk = 0, pk, cid`
+	}
+	names, err := column(src, `SELECT name FROM pragma_table_info(?) ORDER BY `+order, c.name)
+	if err != nil {
+		return s, err
+	}
+	for _, name := range names {
+		s.into = append(s.into, c.into[slices.Index(c.columns, name)])
+	}
+	key, err := column(src, `SELECT name FROM pragma_table_info(?) WHERE pk > 0`, c.name)
+	if err != nil || len(key) == 0 {
+		return stored{}, err
+	}
+	numbered, err := column(src, `SELECT name FROM pragma_table_info(?) WHERE pk > 0 AND upper(type) = 'INTEGER'`, c.name)
+	if len(key) == 1 && len(numbered) == 1 && s.rowids {
+		s.alias = slices.Index(names, key[0])
+	}
+	return s, err
 }
 
 // key returns the columns of the table's primary key.
@@ -229,7 +295,6 @@ func (c copying) copyIn(src, dst *sql.DB, order string) (rows int, whole bool, e
 		return 0, false, nil
 	}
 	defer func() { _ = from.Close() }() // its errors are what is expected here
-	put := `INSERT OR IGNORE INTO ` + quoted(c.to) + ` (` + quoted(c.into...) + `) VALUES (?` + strings.Repeat(`, ?`, len(c.into)-1) + `)`
 	values, into := make([]any, len(c.into)), make([]any, len(c.into))
 	for i := range values {
 		into[i] = &values[i]
@@ -243,16 +308,25 @@ func (c copying) copyIn(src, dst *sql.DB, order string) (rows int, whole bool, e
 				values[i] = append([]byte{}, b...) // the driver takes nil for NULL, also where it has read no bytes
 			}
 		}
-		res, err := dst.Exec(put, values...)
+		n, err := c.put(dst, c.into, values)
 		if err != nil {
-			if strings.Contains(err.Error(), "constraint") {
-				continue // a row that was never written that way
-			}
 			return rows, false, err
 		}
-		if n, err := res.RowsAffected(); err == nil {
-			rows += int(n)
-		}
+		rows += n
 	}
 	return rows, from.Err() == nil, nil
+}
+
+// put adds a row, unless there is one of its key, and returns how many were added.
+func (c copying) put(dst *sql.DB, into []string, values []any) (rows int, err error) {
+	res, err := dst.Exec(`INSERT OR IGNORE INTO `+quoted(c.to)+` (`+quoted(into...)+`) VALUES (?`+
+		strings.Repeat(`, ?`, len(into)-1)+`)`, values...)
+	if err != nil && strings.Contains(err.Error(), "constraint") {
+		return 0, nil // a row that was never written that way
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
 }

@@ -26,6 +26,8 @@
 //   - The name of a damaged file tells if nothing that matters was read of it (IsUnread).
 //   - A fresh file bears the note of its repair from its first moment on. Repair returns it at every opening until Forget: no crash,
 //     and no owner that could not be opened, takes it away.
+//   - A damaged page costs the rows in it, and those in pages that only it leads to. Pages that the table does not lead to are not
+//     read: what was deleted stays so.
 //   - Nobody may have the file open meanwhile.
 package salvage
 

@@ -139,6 +139,113 @@ func TestWhatCanBeReadIsKept(t *testing.T) {
 	}
 }
 
+// SQLite reads up to the first damaged page, and down to the last one.
+func TestWhatLiesBetweenDamagedPagesIsRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm    func([]byte)
+		mayLose int
+	}{
+		"three pages": {func(b []byte) { harmPage(b, 200); harmPage(b, 500); harmPage(b, 800) }, 3 * 40},
+		"the length of three texts": {func(b []byte) {
+			for _, i := range []int{200, 500, 800} {
+				b[rowAt(b, i)-2] ^= 0x40 // the last thing before the row's values is how long its text is
+			}
+		}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newNotes(t, false)
+			harm(t, f, c.harm)
+			d, err := f.Repair(now)
+			if d == nil || err != nil {
+				t.Fatalf("repaired: %+v, %v", d, err)
+			}
+			t.Logf("%s: %d of %d rows", d.Reason, d.Rows, noteCount)
+			if n := rowsOf(t, f.Path); n < noteCount-c.mayLose || n != d.Rows {
+				t.Errorf("%d rows were kept, reported are %d; want at least %d", n, d.Rows, noteCount-c.mayLose)
+			}
+		})
+	}
+}
+
+// What the pages say is what SQLite reads: in every kind of table, with numbers of every size, and with rows of many pages.
+func TestPagesAreReadAsSQLiteReadsThem(t *testing.T) {
+	const tables = `CREATE TABLE numbered (text TEXT, id INTEGER PRIMARY KEY, number, more BLOB NOT NULL DEFAULT x'');
+		CREATE TABLE plain (number, text TEXT, PRIMARY KEY (text, number));
+		CREATE TABLE ordered (number NOT NULL, more, text TEXT NOT NULL, PRIMARY KEY (text, number)) WITHOUT ROWID`
+	dir := t.TempDir()
+	src, err := openRaw(filepath.Join(dir, "from.db"))
+	must(t, err)
+	defer src.Close()
+	dst, err := openRaw(filepath.Join(dir, "to.db"))
+	must(t, err)
+	defer dst.Close()
+	for _, db := range []*sql.DB{src, dst} {
+		_, err = db.Exec(tables + `; BEGIN`)
+		must(t, err)
+	}
+	for i := range 600 {
+		number := any(int64(1) << (i % 63) * int64(1-i%2*2))
+		switch i % 5 {
+		case 3:
+			number = float64(i) / 7
+		case 4:
+			number = i % 2
+		}
+		text, more := fmt.Sprint("ä", i), bytes.Repeat([]byte{byte(i)}, i*i%9973)
+		_, err := src.Exec(`INSERT INTO numbered VALUES (?1, ?2 * 1000003 - 5000000, ?3, ?4); INSERT INTO plain VALUES (?3, ?1);
+			INSERT INTO ordered VALUES (?3, ?4, ?1)`, text, i, number, more)
+		must(t, err)
+	}
+	list, err := tablesOf(src)
+	must(t, err)
+	for _, table := range list {
+		rows, err := copying{table, table.name, table.columns}.copyPages(src, dst)
+		if err != nil || rows != 600 {
+			t.Errorf("%s: %d rows, %v", table.name, rows, err)
+		}
+		if from, to := contentOf(t, src, table), contentOf(t, dst, table); from != to {
+			t.Errorf("%s: the rows are others", table.name)
+		}
+	}
+}
+
+func contentOf(t *testing.T, db *sql.DB, of table) (content string) {
+	t.Helper()
+	var list []string
+	for _, c := range of.columns {
+		list = append(list, "typeof("+c+") || quote("+c+")")
+	}
+	must(t, db.QueryRow(`SELECT group_concat(line) FROM (SELECT `+strings.Join(list, " || ")+` AS line FROM `+of.name+`
+		ORDER BY text)`).Scan(&content))
+	return content
+}
+
+// Whatever a page holds, reading it ends, and finds no more rows than there can be.
+func FuzzPages(f *testing.F) {
+	f.Add([]byte{leafIndex, 0, 0, 0, 1, 0, 0, 0, 0, 12, 0, 0, 3, 2, 0, 0}, uint16(0))
+	f.Add([]byte{interiorTable, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 14}, uint16(40))
+	f.Fuzz(func(t *testing.T, content []byte, at uint16) {
+		for _, rowids := range []bool{true, false} {
+			rows := 0
+			tree := &tree{pages: 4, rowids: rowids, seen: make(map[uint32]bool)}
+			tree.take = func(int64, []any) error { rows++; return nil }
+			tree.page = func(number uint32) []byte {
+				if number == 0 || number > 4 {
+					return nil
+				}
+				p := make([]byte, 512)
+				copy(p, content)
+				copy(p[min(int(at), 511):], content)
+				return p
+			}
+			must(t, tree.walk(1))
+			if rows > 4*256 {
+				t.Errorf("%d rows", rows)
+			}
+		}
+	})
+}
+
 // What is in the write-ahead log is read, too.
 func TestTheWriteAheadLogIsReadToo(t *testing.T) {
 	f := newNotes(t, true)
@@ -197,8 +304,7 @@ func TestAFileThatWasCutOffToNothingIsDamaged(t *testing.T) {
 
 // harmPage overwrites the page of the table that has row i; in the index the columns have another order.
 func harmPage(file []byte, i int) {
-	row := append(fmt.Appendf(nil, "note-%04d", i), byte(i>>8), byte(i), 'x')
-	at := bytes.Index(file, row) / 4096 * 4096
+	at := rowAt(file, i) / 4096 * 4096
 	copy(file[at:], bytes.Repeat([]byte{0x77}, 4096))
 }
 
@@ -297,4 +403,8 @@ func TestBurnOverwrites(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the file is still there")
 	}
+}
+
+func rowAt(file []byte, i int) int {
+	return bytes.Index(file, append(fmt.Appendf(nil, "note-%04d", i), byte(i>>8), byte(i), 'x'))
 }
