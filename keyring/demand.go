@@ -59,7 +59,7 @@ const (
 	Held     State = "held"     // because they are so many
 	Absent   State = "absent"   // they are so many, and the keys are not here: they are marked a day later, unless they come
 	Released State = "released" // by a person, and about to be erased
-	Rejected State = "rejected" // by a person
+	Rejected State = "rejected" // by a person, as far as this site's facts make it due, see Reject
 )
 
 // Demand is what one site wants erased here and is not, or not yet. Its keys are alive.
@@ -258,7 +258,8 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 			}
 			ids = append(ids, list...)
 		}
-		return nil
+		_, err := w.ExecContext(ctx, `DELETE FROM rejected WHERE authority = ? AND site = ?`, authority, site)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("release what is to be erased of %s: %w", authority, err)
@@ -266,11 +267,18 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 	return r.judge(ctx, authority, ids)
 }
 
-// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever the
-// facts say. The caller has judged who may do that.
+// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever that
+// site's facts say. What makes one of them due besides (another site's fact, this one's own, or time) is looked at as if nothing
+// had been rejected: else a site could keep keys for ever by demanding them without a fact, and being rejected. The caller
+// has judged who may do that.
 func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site event.SiteID) (n int, err error) {
 	err = r.write(ctx, func(w *writer) error {
 		n = 0
+		_, err := w.ExecContext(ctx, `INSERT OR IGNORE INTO rejected (authority, id, site) SELECT authority, id, ?2 FROM demand
+			WHERE authority = ?1 AND state IN ('waiting', 'held', 'absent') AND `+askedBy+` = ?2`, authority, site)
+		if err != nil {
+			return err
+		}
 		for _, from := range []State{Waiting, Held, Absent} {
 			list, err := w.turn(authority, site, from, Rejected)
 			if err != nil {

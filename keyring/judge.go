@@ -13,17 +13,17 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// Judge looks again at all demands that wait, and returns how many keys it has erased. Call it when facts have come; it
-// is cheap when nothing waits.
+// Judge looks again at all demands that wait, and at those that were rejected, which another site's facts may bear out. It
+// returns how many keys it has erased. Call it when facts have come; it is cheap when nothing is demanded.
 func (r *Ring) Judge(ctx context.Context) (erased int, err error) {
 	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand
-		WHERE state IN ('waiting', 'absent', 'released')`)
+		WHERE state IN (`+judged+`)`)
 	if err != nil {
 		return 0, fmt.Errorf("look at what is to be erased: %w", err)
 	}
 	for _, a := range authorities {
 		ids, err := column[event.KeyID](ctx, r.db, `SELECT id FROM demand
-			WHERE authority = ? AND state IN ('waiting', 'absent', 'released') ORDER BY id`, a)
+			WHERE authority = ? AND state IN (`+judged+`) ORDER BY id`, a)
 		if err != nil {
 			return erased, fmt.Errorf("look at what is to be erased: %w", err)
 		}
@@ -35,6 +35,9 @@ func (r *Ring) Judge(ctx context.Context) (erased int, err error) {
 	}
 	return erased, nil
 }
+
+// judged are the states of demands that facts may bear out, in SQL. What is held waits for a person.
+const judged = `'waiting', 'absent', 'released', 'rejected'`
 
 // judge erases those of the keys that are demanded, due, and not too many.
 func (r *Ring) judge(ctx context.Context, authority event.AuthorityID, ids []event.KeyID) (erased int, err error) {
@@ -74,6 +77,10 @@ func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds m
 	if err != nil {
 		return 0, err
 	}
+	rejected, err := w.rejectedOf(authority, demands)
+	if err != nil {
+		return 0, err
+	}
 	due := make(map[event.SiteID][]openDemand)
 	for _, d := range demands {
 		g := grounds[d.ID]
@@ -81,7 +88,7 @@ func (w *writer) judge(authority event.AuthorityID, ids []event.KeyID, grounds m
 			g = Ground{Due: d.Maker == w.ring.self}
 		}
 		switch {
-		case !g.Due || g.Needed:
+		case !g.Due || g.Needed || d.state != Released && slices.Contains(rejected[d.ID], g.By):
 		case d.state == Released || g.By == w.ring.self || d.state == Absent && d.absent && w.aDayOld(d):
 			due[""] = append(due[""], d)
 		default:
@@ -126,7 +133,7 @@ func (w *writer) meet(authority event.AuthorityID, by event.SiteID, due []openDe
 
 // undemand takes demands away.
 func (w *writer) undemand(which string, args ...any) error {
-	for _, table := range []string{"demand", "cosigner"} {
+	for _, table := range []string{"demand", "cosigner", "rejected"} {
 		if _, err := w.ExecContext(w.ctx, `DELETE FROM `+table+` WHERE `+which, args...); err != nil {
 			return err
 		}
@@ -198,7 +205,7 @@ type openDemand struct {
 	absent bool
 }
 
-// open returns those of the keys that are demanded and neither held back nor rejected. Shared keys are none of them:
+// open returns those of the keys that are demanded and not held back. Shared keys are none of them:
 // what was demanded before the key came is dropped when it turns out to be one.
 func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []openDemand, err error) {
 	text, err := json.Marshal(ids)
@@ -212,8 +219,7 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 	}
 	rows, err := w.QueryContext(w.ctx, `SELECT id, erased, maker, signature, state, since,
 		NOT EXISTS (SELECT 1 FROM secret s WHERE s.authority = d.authority AND s.id = d.id) FROM demand d
-		WHERE authority = ? AND state IN ('waiting', 'absent', 'released')
-		AND id IN (SELECT value FROM json_each(?)) ORDER BY id`, authority, string(text))
+		WHERE authority = ? AND state IN (`+judged+`) AND id IN (SELECT value FROM json_each(?)) ORDER BY id`, authority, string(text))
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +232,34 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 		list = append(list, d)
 	}
 	return list, nil
+}
+
+// rejectedOf returns, of demands, the sites of which a person has rejected the wish.
+func (w *writer) rejectedOf(authority event.AuthorityID, demands []openDemand) (sites map[event.KeyID][]event.SiteID, err error) {
+	ids := make([]event.KeyID, 0, len(demands))
+	for _, d := range demands {
+		ids = append(ids, d.ID)
+	}
+	text, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := w.QueryContext(w.ctx, `SELECT id, site FROM rejected
+		WHERE authority = ? AND id IN (SELECT value FROM json_each(?))`, authority, string(text))
+	if err != nil {
+		return nil, err
+	}
+	defer closeRows(rows, &err)
+	sites = make(map[event.KeyID][]event.SiteID)
+	for rows.Next() {
+		var id event.KeyID
+		var site event.SiteID
+		if err := rows.Scan(&id, &site); err != nil {
+			return nil, err
+		}
+		sites[id] = append(sites[id], site)
+	}
+	return sites, nil
 }
 
 // living returns those of the keys that bear no mark here.

@@ -61,6 +61,9 @@ func migrate(db *sql.DB, self event.SiteID) (err error) {
 			return fmt.Errorf("bring the keys to today's form: %w", err)
 		}
 	}
+	if err := noteRejected(tx); err != nil {
+		return fmt.Errorf("look whose wishes were rejected: %w", err)
+	}
 	if err := noteGenuine(tx, self); err != nil {
 		return fmt.Errorf("look which keys are those of their ids: %w", err)
 	}
@@ -102,6 +105,13 @@ func sortKeys(tx *sql.Tx, self event.SiteID) error {
 // them: that was left out.
 func askForMarks(tx *sql.Tx) error {
 	_, err := tx.Exec(`DELETE FROM cursor WHERE authority IN (SELECT authority FROM demand)`)
+	return err
+}
+
+// noteRejected notes whose wish was rejected, of demands that a version without that note has turned.
+func noteRejected(tx *sql.Tx) error {
+	_, err := tx.Exec(`INSERT INTO rejected (authority, id, site) SELECT authority, id, `+askedBy+` FROM demand
+		WHERE state = ? AND (authority, id) NOT IN (SELECT authority, id FROM rejected)`, Rejected)
 	return err
 }
 

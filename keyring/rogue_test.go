@@ -219,6 +219,120 @@ func TestMarksByTheHundredWaitForAPerson(t *testing.T) {
 	a.want(t, keys[600].ID, nil)
 }
 
+// A person rejects what a rogue wants erased and no fact bears out. That keeps no key of somebody whom another site erases by a
+// fact.
+func TestWhatAPersonRejectedIsErasedWhenAnotherSitesFactSaysSo(t *testing.T) {
+	ctx := context.Background()
+	rejected := func(t *testing.T) (n *network, a, b, rogue *testSite, keys []Key) {
+		n, a, b, rogue, keys = world3(t, 10)
+		rogue.sends(t, b, rogue.marksOf(true, idsOf(keys)...)...)
+		if n, err := b.Reject(ctx, nordtal, rogue.Self()); n != 10 || err != nil {
+			t.Fatalf("rejected %d, %v", n, err)
+		}
+		return n, a, b, rogue, keys
+	}
+	for name, erase := range map[string]func(n *network, a, b *testSite, k Key) error{
+		"its mark comes": func(_ *network, a, b *testSite, k Key) error {
+			err := a.erase(k.ID)
+			b.pull(t, a)
+			return err
+		},
+		"no mark comes": func(n *network, a, b *testSite, k Key) error {
+			n.facts[k.ID] = Ground{Due: true, By: a.Self()}
+			_, err := b.Judge(ctx)
+			return err
+		},
+		"it is this site's own": func(_ *network, _, b *testSite, k Key) error { return b.erase(k.ID) },
+		"its time is over": func(n *network, _, b *testSite, k Key) error {
+			n.facts[k.ID] = Ground{Due: true}
+			_, err := b.Judge(ctx)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, a, b, rogue, keys := rejected(t)
+			must(t, erase(n, a, b, keys[3]))
+			b.want(t, keys[3].ID, ErrErased)
+			b.want(t, keys[4].ID, nil)
+			if got := b.demands(t); got != rogue.Self().Short()+" rejected 9;" {
+				t.Errorf("what waits: %s", got)
+			}
+			if got := count(t, b, `SELECT count(*) FROM rejected`); got != 9 {
+				t.Errorf("%d notes are kept of 9 keys", got)
+			}
+		})
+	}
+	t.Run("but not when the rejected site's own facts do", func(t *testing.T) {
+		n, _, b, rogue, keys := rejected(t)
+		n.facts[keys[3].ID] = Ground{Due: true, By: rogue.Self()}
+		rogue.sends(t, b, rogue.marksOf(true, keys[3].ID)...)
+		if _, err := b.Judge(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := b.Erase(ctx, nordtal, keys[3].ID); !errors.Is(err, ErrHeld) {
+			t.Errorf("got %v", err)
+		}
+		b.want(t, keys[3].ID, nil)
+		if n, err := b.Release(ctx, nordtal, rogue.Self()); n != 1 || err != nil {
+			t.Errorf("released %d, %v", n, err)
+		}
+		b.want(t, keys[3].ID, ErrErased)
+	})
+}
+
+// Whom a person has rejected stays rejected, also when the facts of another one come, and go again.
+func TestWhoWasRejectedOnceStaysRejected(t *testing.T) {
+	ctx := context.Background()
+	n, a, b, rogue, keys := world3(t, tollFloor+1)
+	by := func(s *testSite) {
+		for _, k := range keys {
+			n.facts[k.ID] = Ground{Due: true, By: s.Self()}
+		}
+		_, err := b.Judge(ctx)
+		must(t, err)
+	}
+	rogue.sends(t, b, rogue.marksOf(true, idsOf(keys)...)...)
+	for _, s := range []*testSite{rogue, a} {
+		by(s)
+		if got, want := b.demands(t), fmt.Sprintf("%s held %d;", s.Self().Short(), len(keys)); got != want {
+			t.Errorf("what waits: %s, want %s", got, want)
+		}
+		if n, err := b.Reject(ctx, nordtal, s.Self()); n != len(keys) || err != nil {
+			t.Errorf("rejected %d, %v", n, err)
+		}
+	}
+	keys = keys[:3] // few enough to pass, if they were not rejected
+	for _, s := range []*testSite{rogue, a} {
+		by(s)
+		if got, want := b.demands(t), fmt.Sprintf("%s rejected %d;", a.Self().Short(), tollFloor+1); got != want {
+			t.Errorf("what waits: %s, want %s", got, want)
+		}
+	}
+}
+
+// A store of the version before knows of one site alone.
+func TestWhatTheVersionBeforeRejectedStaysRejected(t *testing.T) {
+	n := newNetwork()
+	a, b, rogue := n.add(t, ""), n.add(t, t.TempDir()), n.add(t, "")
+	n.allow(a, b, rogue)
+	must(t, a.Found(t.Context(), nordtal))
+	a.grant(t, b)
+	mine, others := a.newKey(t), a.newKey(t)
+	b.pull(t, a)
+	rogue.sends(t, b, rogue.marksOf(true, mine.ID, others.ID)...)
+	_, err := b.Reject(t.Context(), nordtal, rogue.Self())
+	must(t, err)
+	_, err = b.db.Exec(`DROP TABLE rejected`)
+	must(t, err, b.Close())
+	b.open(t)
+	n.facts[mine.ID], n.facts[others.ID] = Ground{Due: true, By: rogue.Self()}, Ground{Due: true, By: a.Self()}
+	if erased, err := b.Judge(t.Context()); erased != 1 || err != nil {
+		t.Errorf("%d erased, %v", erased, err)
+	}
+	b.want(t, mine.ID, nil)
+	b.want(t, others.ID, ErrErased)
+}
+
 func TestAFewErasuresADayPassAndManyDoNot(t *testing.T) {
 	n, a, b, _, keys := world3(t, tollFloor+50)
 	for i, k := range keys[:tollFloor] {

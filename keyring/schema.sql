@@ -141,3 +141,11 @@ CREATE TABLE IF NOT EXISTS damaged_box (
 	digest     BLOB NOT NULL,
 	birth      BLOB NOT NULL
 );
+
+-- Of which sites a person has rejected the wish to have a key erased. It goes with the demand.
+CREATE TABLE IF NOT EXISTS rejected (
+	authority TEXT NOT NULL,
+	id        TEXT NOT NULL,
+	site      TEXT NOT NULL, -- as Demand.Site
+	PRIMARY KEY (authority, id, site)
+) WITHOUT ROWID;
