@@ -52,6 +52,7 @@ type batch struct {
 	// refreshing makes every subject of the batch be saved, whether or not its state changes.
 	refreshing bool
 
+	chains   *Chains
 	subjects map[Ref]*subject
 	order    []*subject
 	moved    map[eventlog.Branch]cursor
@@ -93,6 +94,7 @@ func (e *engine) attemptTwice(ctx context.Context, fill func(*batch) error) (*ba
 func (e *engine) attempt(ctx context.Context, fill func(*batch) error, careful bool) (*batch, error) {
 	b := &batch{
 		engine: e, ctx: context.WithoutCancel(ctx), careful: careful,
+		chains:   newChains(context.WithoutCancel(ctx), e.cfg.Source),
 		subjects: make(map[Ref]*subject), moved: make(map[eventlog.Branch]cursor),
 		stored: make(map[event.AuthorityID]int64), merges: newMerges(),
 		lastNo: e.lastSubject, lastLog: int64(len(e.logs)),
@@ -147,7 +149,7 @@ func (b *batch) addPage(p sourced) error {
 	for i := range p.Events {
 		entry := Entry{
 			Event: p.Events[i], Authority: p.Log.Authority, Class: p.Log.Class, Log: p.Log,
-			Place: placeOf(p.Page, i), StoredAt: p.StoredAt,
+			Place: placeOf(p.Page, i), StoredAt: p.StoredAt, Chains: b.chains,
 		}
 		isNew, isLate, err := b.addEvent(entry, no, arrived)
 		if err != nil {

@@ -21,6 +21,9 @@ type Entry struct {
 	// Place is where the event sorts: its own carried place, or that of its page. It hides Event.Place.
 	Place    event.Place
 	StoredAt time.Time
+	// Chains tells which pages of the entry's log are in one chain with each other. What it says of two pages is the
+	// same at every site that has both.
+	Chains *Chains
 }
 
 // Ref names a subject of an authority.

@@ -291,6 +291,7 @@ func (b *batch) scanEvent(s *subject, rows *sql.Rows) (placed, error) {
 			Actor: f.Actor, Grant: f.Grant, Mode: f.Mode, Keys: f.Keys, Data: data,
 		},
 		Authority: s.ref.Authority, Class: log.Class, Log: log, Place: place, StoredAt: time.UnixMilli(arrived).UTC(),
+		Chains: b.chains,
 	}
 	return p, nil
 }

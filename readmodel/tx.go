@@ -250,3 +250,6 @@ func (b *batch) logOf(no int64) eventlog.LogID {
 	}
 	return eventlog.LogID{}
 }
+
+// Chains tells which pages of a log are in one chain.
+func (tx *Tx) Chains() *Chains { return tx.b.chains }

@@ -50,12 +50,14 @@
 //   - Which sites an authority allows is said by sites that it allows, at the place of the fact: nobody lets himself in. What
 //     others say is passed over. Of two foundings of one short name that of the site counts which was admitted first: dates
 //     can be forged, admission takes others.
-//   - Of several foundings of a short name by one site that counts which the withdrawals of the site have heard: of two,
-//     the one that the site heard which was admitted first, of equal ones the first in order. So a founder that was
-//     forbidden does not come back with a founding that nobody has withdrawn. What it founds besides is an allowance like
-//     others.
-//   - Of the foundings in one log the first maxFounded count, along its chain. The states of authorities without a founding that
-//     counts are folded, but not read into the view.
+//   - Of several foundings of a short name by one site that counts which the withdrawals of the site have heard: of
+//     two, the one that the site heard which was admitted first, of equal ones the first in order. So a founder that
+//     was forbidden does not come back with a founding that nobody has withdrawn. What it founds besides is an
+//     allowance like others.
+//   - Of the foundings in one log the first maxFounded count, along each of its chains: a fork takes nothing from what
+//     was said in another branch. The states of authorities without a founding that counts are folded, but not read
+//     into the view.
+//   - Of one authority a chain has one founding, the first. No other bound leaves that out.
 //   - An allowance ends only by a withdrawal that names it. An allowance that the withdrawing site did not know of stays, unless
 //     the forbidden site itself gave it: what that had said unheard does not count, however it is dated. A withdrawal that
 //     would leave an authority without any site does not count: its data would be lost.
@@ -66,24 +68,25 @@
 //   - A sealing key counts only with the certificate of the site's own key; a site is proposed only with its own consent.
 //   - Membership knows no dates. Only invitations have one, judged by the clock of the site that invited.
 //   - A fact that breaks a rule is passed over; it never stops the fold.
-//   - What a log says again in a subject, in the same words, costs nothing, and of what differs it can say so much only (maxSaid,
-//     maxSaidBytes); the rest is left out at every site alike, and told among the troubles. The bound goes along the log, so that no other log
-//     and no date can push out what was said before; how many logs a site may have is bounded where pages are accepted.
+//   - What a log says again in a subject, in the same words, costs nothing, and of what differs, foundings aside, it
+//     can say so much only (maxSaid, maxSaidBytes); the rest is left out at every site alike, and told among the
+//     troubles. The bound goes along the log, so that no other log and no date can push out what was said before; how
+//     many logs a site may have is bounded where pages are accepted.
 //
 // A withdrawal names the facts that it had heard one by one (Forbidden.Named), so that a second page under a number that was heard
 // changes nothing. Withdrawals from before there was that field go by page numbers.
 //
-// What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of two that
-// forbid each other the earlier date wins. If a member says that it had heard
-// another founding of a forbidden founder's, and was admitted before those that forbade the founder, that founding counts.
-// Facts from before there was Heard, and sites that have not acknowledged anything
-// because their program is older, go by dates and the order within a log. So an operator whose second site keeps silent, or
-// lies, can move the time when that became a member, and with it take back what it said for others; and if no more sites have
-// joined by the founder's word than that one and another, it can have an earlier founding of his preferred. A name that a site
-// takes besides its own gives it no power over who has that name alone; so where an operator other than the founder's is left
-// alone and invites through a site that names itself after two operators, this binds only those of its sites that do the same.
-// A site that forks its log before what it has said, which is shown to all, can push that out with a flood, and so take back
-// its own word for others. A member that votes for a removal can name a lower end of the removed site's logs than it knows:
-// what lies behind is kept apart; and a member can date its vote back until it is one of those that removed the site. Which
+// What holds no longer than all of an authority's sites are honest: each of them can allow and forbid others, and of
+// two that forbid each other the earlier date wins. If a member says that it had heard another founding of a forbidden
+// founder's, and was admitted before those that forbade the founder, that founding counts. Facts from before there was
+// Heard, and sites that have not acknowledged anything because their program is older, go by dates and the order within
+// a log. So an operator whose second site keeps silent, or lies, can move the time when that became a member, and with
+// it take back what it said for others; and if no more sites have joined by the founder's word than that one and
+// another, it can have an earlier founding of his preferred. A name that a site takes besides its own gives it no power
+// over who has that name alone; so where an operator other than the founder's is left alone and invites through a site
+// that names itself after two operators, this binds only those of its sites that do the same. A site that forks its log
+// before what it has said, which is shown to all, can push that out with a flood, and so take back its own word for
+// others. A member that votes for a removal can name a lower end of the removed site's logs than it knows: what lies
+// behind is kept apart; and a member can date its vote back until it is one of those that removed the site. Which
 // person may say something at a site is not judged here, but before.
 package site

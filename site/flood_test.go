@@ -310,7 +310,7 @@ func TestADuelOfWithdrawalsEnds(t *testing.T) {
 		s.add(4, KindForbidden, Forbidden{Site: cast[2].Site(), Withdraws: append(again, s.entries[0].ID), Heard: []Heard{{another, uint64(i)}}})
 	}
 	state := stateOf(t, &s)
-	list := state.Said.inOrder()
+	list := state.all().inOrder()
 	p := newPasses(list, foundingOf(list, castRank))
 	n := 1
 	for _, again := p.pass(); again; _, again = p.pass() {

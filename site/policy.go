@@ -15,7 +15,10 @@ import (
 // AuthorityState is the folded state of an authority's subject: what was said about who may hold its data, by log. What
 // that comes to is calculated from all of it and from who was admitted when (stand), so that a late fact finds its place.
 type AuthorityState struct {
-	Said saidBy[PolicyFact] `json:"said,omitempty"`
+	// Founded are by log the first founding of each of its chains, in order. They are apart from the others so that no
+	// bound can leave them out: there are at most as many of a log as it has branches.
+	Founded map[logKey][]said[PolicyFact] `json:"founded,omitempty"`
+	Said    saidBy[PolicyFact]            `json:"said,omitempty"`
 }
 
 // PolicyFact is what one fact says about who may hold an authority's data.
@@ -47,6 +50,12 @@ func applyAuthority(s AuthorityState, e readmodel.Entry) (AuthorityState, error)
 		return s, nil
 	}
 	f := PolicyFact{ID: e.ID}
+	if e.Kind == KindAuthorityFounded {
+		if !f.decode(e.Event, authority) {
+			return s, nil
+		}
+		return s.found(e, f)
+	}
 	if !s.Said.takes(e, "") || !f.decode(e.Event, authority) {
 		return s, nil
 	}
@@ -55,6 +64,59 @@ func applyAuthority(s AuthorityState, e readmodel.Entry) (AuthorityState, error)
 	}
 	s.Said.put(e, "", f)
 	return s, nil
+}
+
+// found keeps a founding unless an earlier one is in its chain, and drops those that it comes before in theirs. So a
+// fork does not push out what another branch says. What is kept depends on the set of the foundings only: whether one
+// comes before another is the same at every site, and what a dropped founding comes before, the one that dropped it
+// comes before.
+func (s AuthorityState) found(e readmodel.Entry, f PolicyFact) (AuthorityState, error) {
+	key := logKeyOf(e.Place)
+	is := said[PolicyFact]{mark: markOf(e.Place), Stamp: e.Place.Stamp, Bytes: len(e.Data), Fact: f}
+	var kept []said[PolicyFact]
+	for _, o := range s.Founded[key] {
+		chained, err := inOneChain(e, o.mark)
+		switch {
+		case err != nil:
+			return s, err
+		case chained && o.compare(is.mark) <= 0:
+			return s, nil
+		case !chained:
+			kept = append(kept, o)
+		}
+	}
+	if s.Founded == nil {
+		s.Founded = make(map[logKey][]said[PolicyFact])
+	}
+	kept = append(kept, is)
+	slices.SortFunc(kept, func(a, b said[PolicyFact]) int { return a.compare(b.mark) })
+	s.Founded[key] = kept
+	return s, nil
+}
+
+// inOneChain reports whether a page of the entry's log is in one chain with the entry's own.
+func inOneChain(e readmodel.Entry, o mark) (bool, error) {
+	if o.Page == e.Place.Page && o.Hash == e.Place.Hash {
+		return true, nil
+	}
+	return e.Chains.Together(e.Log, markOf(e.Place).head(), o.head())
+}
+
+// all returns what was said about the authority, the foundings among it.
+func (s AuthorityState) all() saidBy[PolicyFact] {
+	all := maps.Clone(s.Said)
+	if all == nil {
+		all = make(saidBy[PolicyFact])
+	}
+	for key, foundings := range s.Founded {
+		l := &saidLog[PolicyFact]{Facts: slices.Clone(foundings)}
+		if others := all[key]; others != nil {
+			l.Facts = append(l.Facts, others.Facts...)
+			slices.SortFunc(l.Facts, func(a, b said[PolicyFact]) int { return a.compare(b.mark) })
+		}
+		all[key] = l
+	}
+	return all
 }
 
 // decode reads the fact's data and reports whether it makes sense.
@@ -117,7 +179,7 @@ const maxPasses = 64
 // site has said by then, and the one that forbade it had not heard, is left out, and everything is calculated again without it.
 // Each withdrawal does that once, and of one site at most maxPasses of them: the rest go by dates.
 func (s AuthorityState) stand(rank func(event.SiteID) int) standing {
-	list := s.Said.inOrder()
+	list := s.all().inOrder()
 	founding := foundingOf(list, rank)
 	if founding == nil {
 		return standing{}
@@ -130,9 +192,9 @@ func (s AuthorityState) stand(rank func(event.SiteID) int) standing {
 	}
 }
 
-// foundingOf returns the founding that counts: of two, that of the site which was admitted first. The order of their places
-// does not decide, unless one site has founded twice and no withdrawal of it tells them apart: anybody could date back and
-// take an authority over.
+// foundingOf returns the founding that counts: of two, that of the site which was admitted first. The order of their
+// places does not decide, unless one site has founded twice and no withdrawal of it tells them apart: anybody could
+// date back and take an authority over.
 func foundingOf(list []*ruling, rank func(event.SiteID) int) *ruling {
 	var first []*ruling // all foundings of that site
 	for _, f := range list {
@@ -150,13 +212,13 @@ func foundingOf(list []*ruling, rank func(event.SiteID) int) *ruling {
 	return first[firstHeard(first, list, rank)]
 }
 
-// firstHeard returns the index of that of several foundings by one site which the withdrawals of the site have heard: of
-// two, the one that the site heard which was admitted first, of equal ones the first in order. Without it a founder that
-// was forbidden could date back a founding that nobody has withdrawn. Its own withdrawals are asked last: it can date these
-// back, too.
+// firstHeard returns the index of that of several foundings by one site which the withdrawals of the site have heard:
+// of two, the one that the site heard which was admitted first, of equal ones the first in order. Without it a founder
+// that was forbidden could date back a founding that nobody has withdrawn. Its own withdrawals are asked last: it can
+// date these back, too.
 //
-// All withdrawals are asked, not only those of sites that are allowed: who is allowed follows from the founding. Each is
-// looked at once, whatever the number of foundings.
+// All withdrawals are asked, not only those of sites that are allowed: who is allowed follows from the founding. Each
+// is looked at once, whatever the number of foundings.
 func firstHeard(foundings, list []*ruling, rank func(event.SiteID) int) (best int) {
 	if len(foundings) == 1 {
 		return 0
@@ -364,7 +426,7 @@ func (st standing) sitesBy(is func(live []allowance) bool) []event.SiteID {
 // heardOf returns what a site has said about the authority, as far as it is known here, for a withdrawal. It is never nil.
 func (s AuthorityState) heardOf(site event.SiteID) []Heard {
 	pages := make(map[string]uint64)
-	for key, l := range s.Said {
+	for key, l := range s.all() {
 		if by, incarnation := key.split(); by == site && len(l.Facts) > 0 {
 			pages[incarnation] = l.Facts[len(l.Facts)-1].Page
 		}
@@ -377,8 +439,8 @@ func (s AuthorityState) heardOf(site event.SiteID) []Heard {
 }
 
 // namesOf returns the names of what a site has said about the authority, as far as it is known here, for a withdrawal:
-// first the founding that counts, so that no other one of the site takes its place, then what still lets somebody in by one
-// of the live allowances. It is never nil and holds at most maxNamedHere.
+// first the founding that counts, so that no other one of the site takes its place, then what still lets somebody in by
+// one of the live allowances. It is never nil and holds at most maxNamedHere.
 func (s AuthorityState) namesOf(site event.SiteID, st standing) []string {
 	counts := make(map[event.ID]bool)
 	for _, allowances := range st.live {
@@ -387,7 +449,7 @@ func (s AuthorityState) namesOf(site event.SiteID, st standing) []string {
 		}
 	}
 	var names [3][]string
-	for _, f := range s.Said.inOrder() {
+	for _, f := range s.all().inOrder() {
 		switch name := f.name(); {
 		case f.by != site:
 		case name == st.name:

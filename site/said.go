@@ -47,6 +47,12 @@ func (m mark) key() string {
 	return string(binary.BigEndian.AppendUint32(append(b, m.Hash[:]...), m.Index))
 }
 
+// head returns the page.
+func (m mark) head() eventlog.Head { return eventlog.Head{Page: m.Page, Hash: m.Hash} }
+
+// firstKey returns what mark.key of all facts on the page of that number and behind it does not sort before.
+func firstKey(page uint64) []byte { return binary.BigEndian.AppendUint64(nil, page) }
+
 // said is one fact in a log. Two facts of a log with the same Same say the same: the first of them counts. "" is like no other.
 // Equal Same must mean equal Bytes, see sameWords.
 type said[F any] struct {
@@ -131,6 +137,12 @@ func logKeyOf(p event.Place) logKey { return logKey(string(p.Site) + "/" + p.Inc
 func (k logKey) split() (site event.SiteID, incarnation string) {
 	id, incarnation, _ := strings.Cut(string(k), "/")
 	return event.SiteID(id), incarnation
+}
+
+// id returns the log.
+func (k logKey) id() eventlog.LogID {
+	site, incarnation := k.split()
+	return eventlog.LogID{Authority: event.Federation, Class: event.Register, Site: site, Incarnation: incarnation}
 }
 
 // takes reports whether the fact of an entry would be taken. It costs little: it is asked before signatures are checked.

@@ -32,9 +32,9 @@ func foundingOn(by int, incarnation string, page, earlier int) foundingBy {
 }
 
 func stateWith(list ...foundingBy) AuthorityState {
-	s := AuthorityState{Said: make(saidBy[PolicyFact])}
+	s := AuthorityState{Founded: make(map[logKey][]said[PolicyFact])}
 	for _, f := range list {
-		s.Said[f.log] = &saidLog[PolicyFact]{Facts: []said[PolicyFact]{f.fact}}
+		s.Founded[f.log] = []said[PolicyFact]{f.fact}
 	}
 	return s
 }
@@ -81,7 +81,7 @@ func TestTheAuthoritiesThatOneSiteFoundsAreBounded(t *testing.T) {
 	if len(s.surplus) != 1 || s.surplus[0] != (Surplus{cast[2].Site(), 300 - maxFounded}) {
 		t.Errorf("reported is %+v", s.surplus)
 	}
-	if len(states["a-2-w-299"].Said.inOrder()) != 1 {
+	if len(states["a-2-w-299"].all().inOrder()) != 1 {
 		t.Error("the folded state was changed")
 	}
 }
@@ -199,6 +199,9 @@ func forkedFoundings() *paged {
 		if page > 0 {
 			there = there[:10]
 		} else {
+			for i := range 30 { // which the other branch founds, too
+				there = append(there, founds(3*i))
+			}
 			for i := range 2 * maxSaid {
 				there = append(there, event.Draft{Subject: SubjectOf(event.AuthorityID(fmt.Sprint("a-", 100+i%2))), Kind: KindAllowed,
 					Data: Allowed{cast[i%4].Site()}})
@@ -216,8 +219,8 @@ func TestWhichFoundingsCountDependsOnTheSetOnly(t *testing.T) {
 	var want string
 	for seed := range uint64(8) {
 		f := source.foldedIn(t, rand.New(rand.NewPCG(seed, 0)))
-		if len(f.founders.last) != 1 || len(f.founders.authorities) > maxFounded {
-			t.Fatalf("%d authorities count, %+v is surplus", len(f.founders.authorities), f.founders.surplus())
+		if n := len(f.founders.authorities); len(f.founders.counted) != 1 || n <= maxFounded || n > 2*maxFounded {
+			t.Fatalf("%d authorities count, %+v is surplus", n, f.founders.surplus())
 		}
 		s := newSnapshot(cast[0].Site(), f, bootstrap{})
 		got := mustJSON([]any{s.list, s.surplus, f.authorities})
@@ -252,9 +255,30 @@ func (p *paged) foldedIn(t *testing.T, random *rand.Rand) folded {
 	if again, more, err := readFolded(ctx, m, f); err != nil || !changed || more || mustJSON(again.authorities) != mustJSON(f.authorities) {
 		t.Fatalf("a second look shows a change: %v", err)
 	}
-	if all := foundersOf(p.states(t, m)); !f.founders.equal(all) {
+	if all := p.founders(p.states(t, m)); !f.founders.equal(all) {
 		t.Fatalf("the tables tell %+v, the states %+v", f.founders.surplus(), all.surplus())
 	}
+	return f
+}
+
+// founders finds out from all states what the tables tell without them, branch by branch: both begin with page 1.
+func (p *paged) founders(states map[event.AuthorityID]AuthorityState) founders {
+	var first []authorityAt
+	total := 0
+	for _, pages := range p.pages {
+		var list []authorityAt
+		for id, s := range states {
+			for at := range s.foundings() {
+				if at.page.Page <= uint64(len(pages)) && pages[at.page.Page-1].Hash == at.page.Hash {
+					list = append(list, authorityAt{id, at.place})
+				}
+			}
+		}
+		slices.SortFunc(list, func(a, b authorityAt) int { return strings.Compare(a.place, b.place) })
+		first, total = append(first, list[:min(len(list), maxFounded)]...), total+len(list)
+	}
+	f := newFounders()
+	f.add(logKey(string(cast[2].Site())+"/"+logOf(2).Incarnation), first, total)
 	return f
 }
 
@@ -276,4 +300,76 @@ func (p *paged) states(t *testing.T, m *readmodel.Model) map[event.AuthorityID]A
 		}
 	}
 	return states
+}
+
+// TestAForkOfTheFoundersLogTakesNoAuthorityAway is a founder that its authority has forbidden, and that signs other
+// pages under the numbers of its log, before the one with the founding.
+func TestAForkOfTheFoundersLogTakesNoAuthorityAway(t *testing.T) {
+	for what, draft := range map[string]func(i int) event.Draft{
+		"other authorities": func(i int) event.Draft {
+			return foundsFor(event.AuthorityID(fmt.Sprintf("rogue-%06d", i)))
+		},
+		"the authority again and again": func(int) event.Draft {
+			return foundsFor(nordtal)
+		},
+		"facts of the authority": func(i int) event.Draft {
+			return event.Draft{Subject: SubjectOf(nordtal), Kind: KindAllowed, Data: Allowed{strangerOf(i)}}
+		},
+	} {
+		for page := range uint64(2) {
+			t.Run(fmt.Sprintf("%s, from page %d", what, page+1), func(t *testing.T) {
+				w := newWorld(t)
+				a, b, c := w.three()
+				all := []event.SiteID{a.id.Site(), b.id.Site(), c.id.Site()}
+				founded := AuthorityDraft{ID: nordtal, NameDE: "Landkreis Nordtal", NameEN: "Nordtal District", Sites: all}
+				must(t, a.AddAuthority(w.ctx, founded))
+				w.exchange()
+				must(t, b.Forbid(w.ctx, nordtal, a.id.Site()))
+				w.exchange()
+				fork := forkBehind(t, a, page, 2*maxSaid, draft)
+				for _, n := range []*node{b, c} {
+					n.accept(fork)
+					got, _ := n.Federation.Authority(nordtal)
+					if want := slices.Sorted(slices.Values(all[1:])); !slices.Equal(got.Sites, want) {
+						t.Errorf("at %s one page of %d bytes makes the authority %+v", n.name, len(fork), got)
+					}
+					if got := len(n.known.authorities); got > 2*maxFounded {
+						t.Errorf("%s keeps %d authorities", n.name, got)
+					}
+				}
+			})
+		}
+	}
+}
+
+func foundsFor(id event.AuthorityID) event.Draft {
+	founded := AuthorityFounded{"Behörde", "Authority", nil}
+	return event.Draft{Subject: SubjectOf(id), Kind: KindAuthorityFounded, Data: founded}
+}
+
+// forkBehind is a page that a site signs under the number behind another page of its register log, with so many facts.
+func forkBehind(t *testing.T, by *node, page uint64, facts int, draft func(int) event.Draft) []byte {
+	t.Helper()
+	heads := by.log.OwnHeads()
+	i := slices.IndexFunc(heads, func(h eventlog.Head) bool { return h.Branch.Class == event.Register })
+	h := eventlog.Header{Log: heads[i].Branch.LogID, Number: page + 1, Wall: by.w.now.UnixMilli()}
+	if page > 0 {
+		hash, there, err := by.log.HashAt(t.Context(), heads[i].Branch, page)
+		if must(t, err); !there {
+			t.Fatalf("there is no page %d", page)
+		}
+		h.Prev = hash
+	}
+	var events []event.Event
+	for i := range facts {
+		d := draft(i)
+		events = append(events, event.Event{
+			ID:      event.ID(fmt.Sprintf("%016x", i)),
+			Subject: d.Subject,
+			Kind:    d.Kind,
+			Stamp:   5,
+			Data:    json.RawMessage(mustJSON(d.Data)),
+		})
+	}
+	return signed(t, by, h, events...)
 }

@@ -55,7 +55,7 @@ func readFolded(ctx context.Context, m *readmodel.Model, before folded) (f folde
 		if err != nil {
 			return err
 		}
-		if f.founders, err = readFounders(ctx, q); err != nil {
+		if f.founders, err = readFounders(ctx, q, m.Chains(ctx)); err != nil {
 			return err
 		}
 		for id := range f.founders.authorities {
