@@ -208,7 +208,9 @@ func (w *writer) askForLate(authority event.AuthorityID) error {
 	return w.askNow(authority)
 }
 
-func (w *writer) noteUnsettled(authority event.AuthorityID) error { return w.note(authority, unsettled) }
+func (w *writer) noteUnsettled(authority event.AuthorityID) error {
+	return w.note(authority, unsettled)
+}
 
 // note puts something among the shortages that is no peer's.
 func (w *writer) note(authority event.AuthorityID, what Reason) error {
