@@ -294,8 +294,8 @@ func (r *Ring) forgetHeld() {
 	r.held.version++
 }
 
-// forgetHeldOf is forgetHeld for the boxes of one id: whoever sends boxes must not have all others opened again with each of
-// them.
+// forgetHeldOf is forgetHeld for the boxes of one id: whoever sends boxes must not have all others opened again with
+// each of them.
 func (r *Ring) forgetHeldOf(authority event.AuthorityID, id event.KeyID) {
 	r.cache.Lock()
 	defer r.cache.Unlock()
@@ -391,16 +391,17 @@ func (w *writer) mergeOwnBox(authority event.AuthorityID, rec Record, known bool
 	return w.takeOwnBox(authority, rec, secret, known, slot)
 }
 
-// tooStrange reports whether a box is one too many of makers that the authority does not allow. One with the key that the id
-// is made of has a place as long as that key is not here; one with a key that is here says nothing new, and is left out in
-// silence. A stranger that is allowed later hands its boxes over itself, to a site that has no cursor of it.
+// tooStrange reports whether a box is one too many of makers that the authority does not allow. One with the key that
+// the id is made of has a place as long as that key is not here; one with a key that is here says nothing new, and is
+// left out in silence. A stranger that is allowed later hands its boxes over itself, to a site that has no cursor of
+// it.
 func (w *writer) tooStrange(authority event.AuthorityID, rec Record, secret seal.Key) (bool, error) {
 	if rec.Maker == "" || w.ring.trusts(authority, rec.Maker) { // there is one place for what nobody has signed
 		return false, nil
 	}
 	// As many makers as are allowed, and the one without a name, may stand before them.
-	makers, err := column[event.SiteID](w.ctx, w, `SELECT maker FROM box WHERE authority = ? AND id = ? AND site = ? LIMIT ?`,
-		authority, rec.ID, w.ring.self, maxOfOrigin+1+maxStrangers)
+	makers, err := column[event.SiteID](w.ctx, w, `SELECT maker FROM box
+		WHERE authority = ? AND id = ? AND site = ? LIMIT ?`, authority, rec.ID, w.ring.self, maxOfOrigin+1+maxStrangers)
 	if err != nil {
 		return false, err
 	}
@@ -437,7 +438,8 @@ func has(held []heldKey, secret seal.Key) bool {
 	return slices.ContainsFunc(held, func(h heldKey) bool { return h.secret == secret })
 }
 
-// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again, see openedBy.
+// takeOwnBox stores a box that opens. If it has a key that we did not have, everything is looked at again, see
+// openedBy.
 func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal.Key, known bool, slot int64) error {
 	held, err := w.heldOf(authority, rec.ID)
 	if err != nil {
@@ -467,8 +469,8 @@ func (w *writer) takeOwnBox(authority event.AuthorityID, rec Record, secret seal
 	return nil
 }
 
-// clearFalse lets go of all other boxes of an id, once the key has come that it is made of: none of them has that key, or it
-// would have been here. It returns what is left of those that were held.
+// clearFalse lets go of all other boxes of an id, once the key has come that it is made of: none of them has that
+// key, or it would have been here. It returns what is left of those that were held.
 func (w *writer) clearFalse(authority event.AuthorityID, key heldKey, held []heldKey) ([]heldKey, error) {
 	if len(held) == 0 || !gives(authority, key.secret, key.ID) {
 		return held, nil

@@ -139,8 +139,8 @@ func (s *testSite) stands(t *testing.T, peer *testSite) Cursor {
 	return c
 }
 
-// Whoever makes boxes, and keys that wait for them, has everything asked for again a few times an hour, and uses up nobody
-// else's asking.
+// Whoever makes boxes, and keys that wait for them, has everything asked for again a few times an hour, and uses up
+// nobody else's asking.
 func TestBoxesHaveEverythingAskedForAgainAFewTimesAnHour(t *testing.T) {
 	_, a, b, rogue, _ := world3(t, 1)
 	made := b.asked[askingMaker{nordtal, a.Self()}] // for the authority's first key
@@ -179,8 +179,8 @@ func TestBoxesHaveEverythingAskedForAgainAFewTimesAnHour(t *testing.T) {
 	}
 }
 
-// What was refused, or dropped, for lack of an authority key comes within the hour if its box could not have it asked for at
-// once.
+// What was refused, or dropped, for lack of an authority key comes within the hour if its box could not have it asked
+// for at once.
 func TestWhatABoxCannotAskForComesWithinTheHour(t *testing.T) {
 	ctx := context.Background()
 	for name, before := range map[string]func(a, rogue, late *testSite){

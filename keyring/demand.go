@@ -267,14 +267,15 @@ func (r *Ring) Release(ctx context.Context, authority event.AuthorityID, site ev
 	return r.judge(ctx, authority, ids)
 }
 
-// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever that
-// site's facts say. What makes one of them due besides (another site's fact, this one's own, or time) is looked at as if nothing
-// had been rejected: else a site could keep keys for ever by demanding them without a fact, and being rejected. The caller
-// has judged who may do that.
+// Reject keeps the keys that a site wants erased, and returns how many those are. They stay until Release, whatever
+// that site's facts say. What makes one of them due besides (another site's fact, this one's own, or time) is looked
+// at as if nothing had been rejected: else a site could keep keys for ever by demanding them without a fact, and
+// being rejected. The caller has judged who may do that.
 func (r *Ring) Reject(ctx context.Context, authority event.AuthorityID, site event.SiteID) (n int, err error) {
 	err = r.write(ctx, func(w *writer) error {
 		n = 0
-		_, err := w.ExecContext(ctx, `INSERT OR IGNORE INTO rejected (authority, id, site) SELECT authority, id, ?2 FROM demand
+		_, err := w.ExecContext(ctx, `INSERT OR IGNORE INTO rejected (authority, id, site)
+			SELECT authority, id, ?2 FROM demand
 			WHERE authority = ?1 AND state IN ('waiting', 'held', 'absent') AND `+askedBy+` = ?2`, authority, site)
 		if err != nil {
 			return err

@@ -57,11 +57,12 @@
 //     open yet, maxDemands of a peer, and maxBoxes that one site makes of the keys of one origin. What one site uses up is its own room, whoever hands it on: of the keys that
 //     another site has drawn an honest one grants maxOfOrigin on and seals with no key beyond those, and boxes of no use
 //     now (of keys whose origin is not allowed, for sites that are not allowed) have a room apart, in which what opens no
-//     record that is here gives way. Under one id, of sites that are not allowed, maxStrangers boxes for this site are kept: each record is
-//     tried with all that a box may hold. What does not open goes when the key comes that should open it, and when its giver is known and
-//     not allowed any more (Tidy).
+//     record that is here gives way. Under one id, of sites that are not allowed, maxStrangers boxes for this site are
+//     kept: each record is tried with all that a box may hold. What does not open goes when the key comes that should open
+//     it, and when its giver is known and not allowed any more (Tidy).
 //   - What is refused for want of room is asked for again: keys and boxes when there is room (Tidy), keys that do not open
-//     when an authority key comes: at once a few times an hour for each site that makes boxes, else within the hour (Tidy).
+//     when an authority key comes: at once a few times an hour for each site that makes boxes, else within
+//     the hour (Tidy).
 //   - Shared keys are never erased. Those that an earlier version has let be erased are made anew (Mend).
 //   - Which keys can be read, which are erased, and which authority key is the newest depends only on the set of
 //     records, the facts and the policy, not on the order in which they came. What is held back depends on the day, and

@@ -13,8 +13,8 @@ import (
 	"codeberg.org/holdfast/holdfast/event"
 )
 
-// Judge looks again at all demands that wait, and at those that were rejected, which another site's facts may bear out. It
-// returns how many keys it has erased. Call it when facts have come; it is cheap when nothing is demanded.
+// Judge looks again at all demands that wait, and at those that were rejected, which another site's facts may bear
+// out. It returns how many keys it has erased. Call it when facts have come; it is cheap when nothing is demanded.
 func (r *Ring) Judge(ctx context.Context) (erased int, err error) {
 	authorities, err := column[event.AuthorityID](ctx, r.db, `SELECT DISTINCT authority FROM demand
 		WHERE state IN (`+judged+`)`)
@@ -219,7 +219,8 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 	}
 	rows, err := w.QueryContext(w.ctx, `SELECT id, erased, maker, signature, state, since,
 		NOT EXISTS (SELECT 1 FROM secret s WHERE s.authority = d.authority AND s.id = d.id) FROM demand d
-		WHERE authority = ? AND state IN (`+judged+`) AND id IN (SELECT value FROM json_each(?)) ORDER BY id`, authority, string(text))
+		WHERE authority = ? AND state IN (`+judged+`) AND id IN (SELECT value FROM json_each(?)) ORDER BY id`,
+		authority, string(text))
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +236,8 @@ func (w *writer) open(authority event.AuthorityID, ids []event.KeyID) (list []op
 }
 
 // rejectedOf returns, of demands, the sites of which a person has rejected the wish.
-func (w *writer) rejectedOf(authority event.AuthorityID, demands []openDemand) (sites map[event.KeyID][]event.SiteID, err error) {
+func (w *writer) rejectedOf(authority event.AuthorityID, demands []openDemand) (_ map[event.KeyID][]event.SiteID,
+	err error) {
 	ids := make([]event.KeyID, 0, len(demands))
 	for _, d := range demands {
 		ids = append(ids, d.ID)
@@ -250,7 +252,7 @@ func (w *writer) rejectedOf(authority event.AuthorityID, demands []openDemand) (
 		return nil, err
 	}
 	defer closeRows(rows, &err)
-	sites = make(map[event.KeyID][]event.SiteID)
+	sites := make(map[event.KeyID][]event.SiteID)
 	for rows.Next() {
 		var id event.KeyID
 		var site event.SiteID

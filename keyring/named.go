@@ -86,7 +86,8 @@ func firstOf(need []needed, most int) (out []needed) {
 }
 
 // takeNamed merges what was asked for by name, of each authority once.
-func (s *Syncer) takeNamed(ctx context.Context, peer event.SiteID, need []needed, named []given) (changed int, err error) {
+func (s *Syncer) takeNamed(ctx context.Context, peer event.SiteID, need []needed, named []given) (changed int,
+	err error) {
 	asked := make(map[event.AuthorityID]bool, len(need))
 	for _, n := range need {
 		asked[n.Authority] = true

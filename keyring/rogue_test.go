@@ -219,8 +219,8 @@ func TestMarksByTheHundredWaitForAPerson(t *testing.T) {
 	a.want(t, keys[600].ID, nil)
 }
 
-// A person rejects what a rogue wants erased and no fact bears out. That keeps no key of somebody whom another site erases by a
-// fact.
+// A person rejects what a rogue wants erased and no fact bears out. That keeps no key of somebody whom another site
+// erases by a fact.
 func TestWhatAPersonRejectedIsErasedWhenAnotherSitesFactSaysSo(t *testing.T) {
 	ctx := context.Background()
 	rejected := func(t *testing.T) (n *network, a, b, rogue *testSite, keys []Key) {

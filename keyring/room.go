@@ -30,8 +30,8 @@ func (r *Ring) roomOf(authority event.AuthorityID, maker, origin, site event.Sit
 	return room{maker, origin}
 }
 
-// boxesFull refuses a box if there is no room for another one, and counts it otherwise. In a room without an origin what
-// opens nothing gives way to what opens a record that is here.
+// boxesFull refuses a box if there is no room for another one, and counts it otherwise. In a room without an origin
+// what opens nothing gives way to what opens a record that is here.
 func (w *writer) boxesFull(authority event.AuthorityID, rec Record) (bool, error) {
 	if err := w.countBoxes(authority); err != nil {
 		return false, err

@@ -258,8 +258,8 @@ func (r *Ring) heldNow(id event.KeyID) int {
 	return len(r.held.lists[keyName{nordtal, id}])
 }
 
-// One answer may have thousands of boxes. Each is opened once, however many there are under its id, and none has others opened
-// again.
+// One answer may have thousands of boxes. Each is opened once, however many there are under its id, and none has
+// others opened again.
 func TestBoxesOfInventedMakersCostTheirNumberOnly(t *testing.T) {
 	const id event.KeyID = "00000000000000aa"
 	_, a, b, rogue, keys := world3(t, 1)
@@ -294,8 +294,8 @@ func TestBoxesOfInventedMakersCostTheirNumberOnly(t *testing.T) {
 	}
 }
 
-// Whatever has been made up under an id before: the box of an allowed site has a place, and one with the key of the id clears the
-// others.
+// Whatever has been made up under an id before: the box of an allowed site has a place, and one with the key of the
+// id clears the others.
 func TestInventedMakersKeepNoBoxOut(t *testing.T) {
 	ctx := context.Background()
 	n, a, _, rogue, keys := world3(t, 1)

@@ -92,8 +92,9 @@ CREATE TABLE IF NOT EXISTS refusal (
 	PRIMARY KEY (authority, peer, reason)
 ) WITHOUT ROWID;
 
--- Of which peers something was refused that is asked for again when there is room: keys, or boxes of a room. A row without a
--- peer says that keys which do not open yet have to be looked at again, or ('again') that everything is to be asked for again.
+-- Of which peers something was refused that is asked for again when there is room: keys, or boxes of a room. A row
+-- without a peer says that keys which do not open yet have to be looked at again, or ('again') that everything is to
+-- be asked for again.
 CREATE TABLE IF NOT EXISTS crowded (
 	authority TEXT NOT NULL,
 	peer      TEXT NOT NULL,

@@ -98,8 +98,8 @@ type answer struct {
 	Named []given `json:"named,omitempty"` // what was asked for by name; Next and More mean nothing
 }
 
-// check returns ErrRecord for an answer that has more than was asked for. Packed, it may be some thousand entries on a line
-// that takes a few kilobytes, and each of them costs a synced transaction of its own.
+// check returns ErrRecord for an answer that has more than was asked for. Packed, it may be some thousand entries on
+// a line that takes a few kilobytes, and each of them costs a synced transaction of its own.
 func (a answer) check(req request) error {
 	if len(a.Given) > len(req.Want) || len(a.Named) > len(req.Need) {
 		return ErrRecord.Because("more authorities than were asked for")

@@ -115,9 +115,9 @@ func (w *writer) opened(authority event.AuthorityID, id event.KeyID) error {
 	return errors.Join(w.askAgain(authority), w.lookAgain(authority, id))
 }
 
-// openedBy is opened for a box that has come. Who made it may have everything asked for again a few times an hour: what was
-// refused for lack of the key, or dropped because a false one did not open it, is not known by the key's id any more. Beyond
-// that it is noted, and Tidy does it within asksPause.
+// openedBy is opened for a box that has come. Who made it may have everything asked for again a few times an hour:
+// what was refused for lack of the key, or dropped because a false one did not open it, is not known by the key's id
+// any more. Beyond that it is noted, and Tidy does it within asksPause.
 func (w *writer) openedBy(authority event.AuthorityID, maker event.SiteID, id event.KeyID) error {
 	ask := w.askLater
 	if w.ring.mayAsk(authority, maker) {
@@ -143,9 +143,9 @@ func (w *writer) lookAgain(authority event.AuthorityID, id event.KeyID) error {
 	return errors.Join(err, w.tellAll(authority, id, false))
 }
 
-// Bounds of how often boxes have everything asked for again: their content cannot say whether that is worth it, since whoever
-// makes a box can make a key that waits for it. Honest makers seal all keys that they hold to a site that joins, one after
-// the other, and renew the authority's key now and then.
+// Bounds of how often boxes have everything asked for again: their content cannot say whether that is worth it, since
+// whoever makes a box can make a key that waits for it. Honest makers seal all keys that they hold to a site that
+// joins, one after the other, and renew the authority's key now and then.
 const (
 	asksPause   = time.Hour
 	asksOfMaker = 4
@@ -359,9 +359,9 @@ func (w *writer) writeShortages(authority event.AuthorityID) error {
 }
 
 // Tidy lets go of keys that do not open here and that only sites gave which the authority does not allow any more, if
-// they are many; and where there is room again for what was refused, it is asked for again, as is what may open since a box
-// came that could not have it asked for at once. Call it when the policy has
-// changed, and now and then: it is cheap when nothing is to be done.
+// they are many; and where there is room again for what was refused, it is asked for again, as is what may open since
+// a box came that could not have it asked for at once. Call it when the policy has changed, and now and then: it is
+// cheap when nothing is to be done.
 func (r *Ring) Tidy(ctx context.Context, authority event.AuthorityID) error {
 	_, orphans, err := r.orphans(ctx, r.db, authority)
 	var lacking bool

@@ -338,8 +338,9 @@ func (w *writer) mark(authority event.AuthorityID, rec Record) error {
 	return w.burn(row.slot)
 }
 
-// The keys that open here; those of them that one authority key seals; whether it seals any at all, and any that waits for it.
-// The index leads to these, however many others there are: left to itself SQLite looks at every key of the authority.
+// The keys that open here; those of them that one authority key seals; whether it seals any at all, and any that
+// waits for it. The index leads to these, however many others there are: left to itself SQLite looks at every key of
+// the authority.
 const (
 	livingKeys = `SELECT id FROM secret WHERE authority = ? AND erased = 0 AND giver = ''`
 	sealedBy   = `SELECT id FROM secret INDEXED BY secret_by WHERE authority = ? AND by = ? AND erased = 0 AND giver = ''`
