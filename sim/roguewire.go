@@ -29,7 +29,7 @@ func (r *rogue) falsify(verb string, honest eventlog.Handler) eventlog.Handler {
 			return nil, err
 		}
 		if r.moods[babbles] && r.rnd.IntN(4) == 0 {
-			return r.garbage(answer), nil
+			return r.garbage(verb, answer), nil
 		}
 		switch {
 		case verb == eventlog.VerbHeads && r.moods[forgesHeads]:
@@ -42,7 +42,7 @@ func (r *rogue) falsify(verb string, honest eventlog.Handler) eventlog.Handler {
 }
 
 // garbage returns what no honest site answers: noise, a torn answer, another one with bytes changed, or much of nothing.
-func (r *rogue) garbage(answer []byte) []byte {
+func (r *rogue) garbage(verb string, answer []byte) []byte {
 	switch r.rnd.IntN(4) {
 	case 0:
 		return r.bytes(r.rnd.IntN(300))
@@ -52,12 +52,26 @@ func (r *rogue) garbage(answer []byte) []byte {
 		out := slices.Clone(answer)
 		for range 1 + len(out)/100 {
 			if len(out) > 0 {
-				out[r.rnd.IntN(len(out))] ^= byte(1 + r.rnd.IntN(255))
+				i := r.rnd.IntN(len(out))
+				out[i] = r.changed(verb, out[i])
 			}
 		}
 		return out
 	}
 	return make([]byte, 700<<10)
+}
+
+// changed returns another byte. In an answer with keys it does not follow from the one that was there, nor does what those around
+// it mean follow from it: a box is sealed with randomness that no seed decides, so the world would not follow from the seed.
+func (r *rogue) changed(verb string, b byte) byte {
+	by := byte(1 + r.rnd.IntN(255))
+	if verb != keyring.Verb {
+		return b ^ by
+	}
+	if by == '"' || by == '\\' {
+		return 0
+	}
+	return by
 }
 
 // forgeHeads adds heads of pages that nobody has to a message of heads.
