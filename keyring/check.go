@@ -260,9 +260,14 @@ func (r *Ring) checkKeys(ctx context.Context, rest func(context.Context) error) 
 	}
 }
 
-func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT authority, id FROM secret WHERE giver = '' AND (erased <= 0 OR slot > 0)
+func (r *Ring) keysAfter(ctx context.Context, after place) ([]place, error) {
+	return places(ctx, r.db, `SELECT authority, id FROM secret WHERE giver = '' AND (erased <= 0 OR slot > 0)
 		AND (authority, id) > (?, ?) ORDER BY authority, id LIMIT ?`, after.authority, after.id, checkedAtOnce)
+}
+
+// places returns the rows of a query for an authority and an id.
+func places(ctx context.Context, q querier, query string, args ...any) (list []place, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -272,9 +277,9 @@ func (r *Ring) keysAfter(ctx context.Context, after place) (batch []place, err e
 		if err := rows.Scan(&p.authority, &p.id); err != nil {
 			return nil, err
 		}
-		batch = append(batch, p)
+		list = append(list, p)
 	}
-	return batch, nil
+	return list, nil
 }
 
 // checkKey reports whether a key is damaged, and repairs it or gives it up.

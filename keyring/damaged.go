@@ -16,7 +16,8 @@ import (
 
 // damagedBoxes makes that table. A damaged file of the version before has none, and lost asks it.
 func damagedBoxes() string {
-	return schema[strings.Index(schema, "CREATE TABLE IF NOT EXISTS damaged_box"):] + ";"
+	table, _, _ := strings.Cut(schema[strings.Index(schema, "CREATE TABLE IF NOT EXISTS damaged_box"):], ";")
+	return table + ";"
 }
 
 // lockedBy returns the authority keys that keys here are sealed with and no box here opens. Keys that only a peer says
@@ -32,21 +33,8 @@ func (r *Ring) lockedBy(ctx context.Context, q querier) (locked []place, err err
 	return locked, err
 }
 
-func (r *Ring) sealing(ctx context.Context, q querier) (used []place, err error) {
-	rows, err := q.QueryContext(ctx, `SELECT DISTINCT authority, by FROM secret WHERE erased = 0 AND giver IN ('', ?)`,
-		unknownGiver)
-	if err != nil {
-		return nil, err
-	}
-	defer closeRows(rows, &err)
-	for rows.Next() {
-		var p place
-		if err := rows.Scan(&p.authority, &p.id); err != nil {
-			return nil, err
-		}
-		used = append(used, p)
-	}
-	return used, nil
+func (r *Ring) sealing(ctx context.Context, q querier) ([]place, error) {
+	return places(ctx, q, `SELECT DISTINCT authority, by FROM secret WHERE erased = 0 AND giver IN ('', ?)`, unknownGiver)
 }
 
 // settleLostBox decides about a box that no trial opens.
@@ -101,20 +89,8 @@ func (r *Ring) reviewKeptBoxes(ctx context.Context) error {
 	return err
 }
 
-func (r *Ring) keptBoxes(ctx context.Context) (kept []place, err error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT DISTINCT authority, id FROM damaged_box ORDER BY authority, id`)
-	if err != nil {
-		return nil, err
-	}
-	defer closeRows(rows, &err)
-	for rows.Next() {
-		var p place
-		if err := rows.Scan(&p.authority, &p.id); err != nil {
-			return nil, err
-		}
-		kept = append(kept, p)
-	}
-	return kept, nil
+func (r *Ring) keptBoxes(ctx context.Context) ([]place, error) {
+	return places(ctx, r.db, `SELECT DISTINCT authority, id FROM damaged_box ORDER BY authority, id`)
 }
 
 func (r *Ring) tellKeptBoxes(kept []place) {
@@ -123,8 +99,9 @@ func (r *Ring) tellKeptBoxes(kept []place) {
 		list = append(list, health.Condition{
 			Detail:  "the authority's " + keyDetail(p),
 			Message: "an authority's key in the keyring is damaged, and keys here cannot be opened without it",
-			Doing:   "it is fetched again from the other sites; until then what is left of it is kept, as it may be the only copy",
-			WayOut:  "connect another site of the authority, or put back the last backup of the keyring",
+			Doing: "it is fetched again from the other sites; until then what is left of it is kept, " +
+				"as it may be the only copy",
+			WayOut: "connect another site of the authority, or put back the last backup of the keyring",
 		})
 	}
 	r.watch.board.Replace(health.Keyring, health.Apart, list)
