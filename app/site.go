@@ -30,6 +30,7 @@ import (
 	"codeberg.org/holdfast/holdfast/localstore"
 	"codeberg.org/holdfast/holdfast/program"
 	"codeberg.org/holdfast/holdfast/readmodel"
+	"codeberg.org/holdfast/holdfast/salvage"
 	"codeberg.org/holdfast/holdfast/seal"
 	"codeberg.org/holdfast/holdfast/session"
 	"codeberg.org/holdfast/holdfast/site"
@@ -46,7 +47,7 @@ type Site struct {
 	closers  []func() error
 	health   *health.Board
 	ailing   ailing
-	// newKeyring is set if there was no keyring.db when the site was opened.
+	// newKeyring is set if there was no keyring.db when the site was opened, and nothing to repair.
 	newKeyring bool
 	// checked wakes followStores after a check; before reopenAfter it does not have the site opened anew.
 	checked     chan struct{}
@@ -134,13 +135,15 @@ func (s *Site) openStores(ctx context.Context) (err error) {
 	if err := s.noticeRepairedLocal(ctx); err != nil {
 		return fmt.Errorf("open the local store: %w", err)
 	}
-	s.newKeyring = s.keyringIsMissing()
+	missing := s.keyringIsMissing()
 	s.federation = site.NewFederation(s.identity.Site())
-	s.ring, _, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now,
+	var repaired *salvage.Damage
+	s.ring, repaired, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now,
 		Logger: s.logger, Allowed: s.federation.Allowed, Grounds: s.grounds}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}
+	s.newKeyring = missing && repaired == nil // a file that was cut off to nothing is told of as damaged
 	s.onClose(s.ring.Close)
 	return nil
 }
