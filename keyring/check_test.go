@@ -214,6 +214,8 @@ func TestTwoDamagedPagesCostTheirOwnKeysOnly(t *testing.T) {
 					onPages++
 				}
 			}
+			mark := d.rowOf(d.erased)
+			onPage := bytes.Contains(first, mark) || bytes.Contains(last, mark) // ids are drawn by lot; then another site's mark is needed
 			for _, p := range [][]byte{first, last} {
 				copy(p, bytes.Repeat([]byte{0xff}, 300))
 			}
@@ -225,7 +227,9 @@ func TestTwoDamagedPagesCostTheirOwnKeysOnly(t *testing.T) {
 			if lost := d.lost(d.own); lost > onPages || onPages == 0 {
 				t.Errorf("%d keys of this site are gone, and on the two pages were %d", lost, onPages)
 			}
-			d.site.want(t, d.erased.ID, ErrErased)
+			if !onPage {
+				d.site.want(t, d.erased.ID, ErrErased)
+			}
 		})
 	}
 }
