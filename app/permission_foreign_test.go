@@ -70,8 +70,8 @@ func (n neighbour) path(pattern string, ids bool) (method, path string) {
 	})
 }
 
-// masked takes out what two answers to one question may differ in: places in a log, times, ids, the audit of the question before,
-// and what the question itself said.
+// masked takes out what two answers to one question may differ in: places in a log, times, ids, the audit of the question before, who
+// has the answer's fact already, and what the question itself said.
 func masked(answer string, said ...string) string {
 	for _, s := range said {
 		if s != "" {
@@ -81,7 +81,7 @@ func masked(answer string, said ...string) string {
 	return changing.ReplaceAllString(answer, "*")
 }
 
-var changing = regexp.MustCompile(`@[0-9]+\.[0-9]+|%40[0-9]+\.[0-9]+|20[0-9-]{8}T[0-9:.]+Z|Set-Cookie: .*|\b[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?\b|[A-Za-z0-9+/_=-]{40,}|"[0-9a-f]{16}"|(?s:"audit": ?\[.*\],)`)
+var changing = regexp.MustCompile(`@[0-9]+\.[0-9]+|%40[0-9]+\.[0-9]+|20[0-9-]{8}T[0-9:.]+Z|Set-Cookie: .*|\b[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?\b|[A-Za-z0-9+/_=-]{40,}|"[0-9a-f]{16}"|(?s:"audit": ?\[.*\],)|"secured": ?[a-z]+|"operators": ?\[[^\]]*\]`)
 
 // Somebody who knows an id of another authority learns nothing with it in their own.
 func TestPermissionByAnIDOfAnotherAuthority(t *testing.T) {
