@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -16,6 +17,7 @@ import (
 	"codeberg.org/holdfast/holdfast/api"
 	"codeberg.org/holdfast/holdfast/event"
 	"codeberg.org/holdfast/holdfast/fault"
+	"codeberg.org/holdfast/holdfast/health"
 	"codeberg.org/holdfast/holdfast/site"
 )
 
@@ -338,24 +340,74 @@ func (s *shell) logs() *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use: "check", Short: "Read all logs back and compare them with their hashes and signatures; check the other stores, too", Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			before, _ := s.site().Status(c.Context()) // the check itself says why it is refused
 			found, err := s.site().Scrub(c.Context())
 			if err != nil {
 				return err
 			}
+			after, err := s.statusOnceOpen(c.Context())
+			if err != nil {
+				return fmt.Errorf("after the check: %w", err)
+			}
+			stores := damagedStores(before.Conditions, after.Conditions)
 			err = s.show(found, func() {
 				for _, d := range found {
 					s.say("damaged: page %d of %s (%s); fetched again: %v", d.Page, d.Log, d.Reason, d.FetchedAgain)
 				}
-				if len(found) == 0 {
-					s.say("All logs are in order.")
+				for _, d := range stores {
+					s.say("%s", conditionText(d))
+				}
+				if len(found)+len(stores) == 0 {
+					s.say("All logs and stores are in order.")
 				}
 			})
-			if err == nil && len(found) > 0 {
-				err = fault.New(fault.Internal, "log.damaged", count(len(found), "log was")+" damaged",
-					"what other sites hold is fetched again; check this machine's disk and memory")
-			}
-			return err
+			return cmp.Or(err, damageFound(len(found), stores))
 		},
 	})
 	return c
+}
+
+// statusOnceOpen waits up to 15 seconds for a site that opens its stores anew, which is how it repairs some of them.
+func (s *shell) statusOnceOpen(ctx context.Context) (st api.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	for {
+		if st, err = s.site().Status(ctx); fault.KindOf(err) != fault.Unavailable {
+			return st, err
+		}
+		select {
+		case <-ctx.Done():
+			return st, err
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// damagedStores returns what a check has found of stores other than the logs: what is damaged after it, and what was told and mended
+// since before it.
+func damagedStores(before, after []health.Condition) (list []health.Condition) {
+	known := func(c health.Condition) bool {
+		return slices.ContainsFunc(before, func(b health.Condition) bool {
+			return b.Store == c.Store && b.Cause == c.Cause && b.Detail == c.Detail && b.Since.Equal(c.Since)
+		})
+	}
+	for _, c := range after {
+		if c.Store != health.Log && c.Cause == health.Damaged && (c.Open() || !known(c)) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// damageFound returns the error of a check that has found damage, nil if it has found none.
+func damageFound(logs int, stores []health.Condition) error {
+	const machine = "; check this machine's disk and memory"
+	switch {
+	case logs > 0:
+		return fault.New(fault.Internal, "log.damaged", count(logs, "log was")+" damaged", "what other sites hold is fetched again"+machine)
+	case len(stores) > 0:
+		return fault.New(fault.Internal, "store.damaged", count(len(stores), "store was")+" damaged",
+			"what the site does about it is told above and by 'holdfast status'"+machine)
+	}
+	return nil
 }
