@@ -68,7 +68,7 @@ var commandTable = []struct{ command, routes string }{
 	{"keys held", "GET /keys"},
 	{"keys reject {site}", "GET /keys, GET /status, POST /keys/{site}/reject"},
 	{"keys release {site}", "GET /keys, GET /status, POST /keys/{site}/release"},
-	{"log check", "POST /scrub"},
+	{"log check", "GET /status, POST /scrub"},
 	{"merges", "GET /merges"},
 	{"person erase {person} --yes", "POST /people/{person}/erase"},
 	{"person export {person}", "POST /people/{person}/export"},
