@@ -138,8 +138,8 @@ func (s *Site) openStores(ctx context.Context) (err error) {
 	missing := s.keyringIsMissing()
 	s.federation = site.NewFederation(s.identity.Site())
 	var repaired *salvage.Damage
-	s.ring, repaired, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader, Now: s.now,
-		Logger: s.logger, Allowed: s.federation.Allowed, Grounds: s.grounds}, s.health)
+	s.ring, repaired, err = keyring.OpenChecked(s.path(keyringFile), keyring.Config{Identity: s.identity, Rand: rand.Reader,
+		Now: s.now, Logger: s.logger, Allowed: s.federation.Allowed, Grounds: s.grounds}, s.health)
 	if err != nil {
 		return fmt.Errorf("open the keyring: %w", err)
 	}

@@ -340,7 +340,10 @@ func (s *shell) logs() *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use: "check", Short: "Read all logs back and compare them with their hashes and signatures; check the other stores, too", Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			before, _ := s.site().Status(c.Context()) // the check itself says why it is refused
+			before, err := s.site().Status(c.Context())
+			if err != nil {
+				return err
+			}
 			found, err := s.site().Scrub(c.Context())
 			if err != nil {
 				return err
@@ -383,8 +386,8 @@ func (s *shell) statusOnceOpen(ctx context.Context) (st api.Status, err error) {
 	}
 }
 
-// damagedStores returns what a check has found of stores other than the logs: what is damaged after it, and what was told and mended
-// since before it.
+// damagedStores returns what a check has found of stores other than the logs: what is damaged after it, and what was told and
+// mended since before it.
 func damagedStores(before, after []health.Condition) (list []health.Condition) {
 	known := func(c health.Condition) bool {
 		return slices.ContainsFunc(before, func(b health.Condition) bool {
@@ -404,10 +407,11 @@ func damageFound(logs int, stores []health.Condition) error {
 	const machine = "; check this machine's disk and memory"
 	switch {
 	case logs > 0:
-		return fault.New(fault.Internal, "log.damaged", count(logs, "log was")+" damaged", "what other sites hold is fetched again"+machine)
+		return fault.New(fault.Internal, "log.damaged", count(logs, "log was")+" damaged",
+			"what other sites hold is fetched again"+machine)
 	case len(stores) > 0:
 		return fault.New(fault.Internal, "store.damaged", count(len(stores), "store was")+" damaged",
-			"what the site does about it is told above and by 'holdfast status'"+machine)
+			"'holdfast status' tells what the site does about it"+machine)
 	}
 	return nil
 }

@@ -61,8 +61,9 @@ func (r *rogue) garbage(verb string, answer []byte) []byte {
 	return make([]byte, 700<<10)
 }
 
-// changed returns another byte. In an answer with keys it does not follow from the one that was there, nor does what those around
-// it mean follow from it: a box is sealed with randomness that no seed decides, so the world would not follow from the seed.
+// changed returns another byte. In an answer with keys it does not follow from the one that was there, nor does what those
+// around it mean follow from it: a box is sealed with randomness that no seed decides, so the world would not follow from the
+// seed.
 func (r *rogue) changed(verb string, b byte) byte {
 	by := byte(1 + r.rnd.IntN(255))
 	if verb != keyring.Verb {
